@@ -1,0 +1,2 @@
+//! The load client of the benchmark.
+fn main() {}

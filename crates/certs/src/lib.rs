@@ -1,0 +1,1 @@
+//! Keys, requests, issuing, verifying, revocation, formats and the store of the certificate authority.

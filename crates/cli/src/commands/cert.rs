@@ -1,0 +1,13 @@
+//! `handfast cert`.
+
+use super::Globals;
+use crate::failure::{Failure, Outcome};
+
+/// Arguments of `handfast cert`.
+#[derive(clap::Args)]
+pub struct Args {}
+
+/// Runs `handfast cert`.
+pub fn run(_args: Args, _globals: &Globals) -> Outcome {
+    Err(Failure::usage("this command is still being built"))
+}

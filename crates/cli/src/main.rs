@@ -1,0 +1,16 @@
+//! The `handfast` binary: arguments, assembly, exit codes. Only here do the parts meet.
+//!
+//! Each command lives in a file of its own under `commands/` and offers `Args` (clap) and `run`.
+//! Data goes to stdout, messages to stderr; [`failure`] prints every error in one form.
+
+mod commands;
+mod failure;
+mod output;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    commands::Cli::parse().run()
+}

@@ -1,0 +1,3 @@
+//! Codes of configuration, from handfast.yaml or nginx.conf (HF2xxx).
+
+super::table! {}

@@ -1,0 +1,3 @@
+//! Codes of trust stores (HF6xxx).
+
+super::table! {}

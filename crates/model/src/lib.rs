@@ -1,0 +1,3 @@
+//! Plain types and pure decisions: identity, policy, snapshot. No sockets, no clock, no files.
+
+pub mod codes;

@@ -1,0 +1,1 @@
+//! The data plane: every byte of an application goes through here and nowhere else.

@@ -1,0 +1,1 @@
+//! For tests only: a test CA, echo servers, real clients.
