@@ -1,0 +1,65 @@
+# Every step of the tests is a target that a person can run. `make test` runs them all and is what .ci/run calls.
+#
+#   make test        everything: installs what is missing, builds, checks, tests; ends with one line of counts
+#   make lint        formatting, clippy, who-imports-whom, file sizes
+#   make unit        unit tests and documentation examples
+#   make black-box   the real binary against real clients and servers
+#   make fuzz        every fuzz target, FUZZ_SECONDS (10) each
+#   make bench       Handfast beside nginx, haproxy, Envoy and Caddy; writes bench/RESULTS.md
+#   make docs        the documentation of the crates
+
+# Rust by rustup and Go by its own archive are often not on the PATH of a bare `sh`.
+export PATH := $(PATH):$(HOME)/.cargo/bin:/usr/local/go/bin
+# Nothing here asks a question.
+export CARGO_TERM_COLOR ?= auto
+FUZZ_SECONDS ?= 10
+
+.PHONY: all test tools build lint fmt clippy check-imports check-sizes unit doc-tests black-box fuzz bench docs clients
+
+all: build
+
+test:
+	@scripts/ladder
+
+# Installs the programs that the tests drive (nginx, openssl, gnutls-cli, Go, Java, ...), only those that are missing.
+tools:
+	@scripts/install-test-tools
+
+build:
+	cargo build --workspace --locked
+
+lint: fmt clippy check-imports check-sizes
+
+fmt:
+	cargo fmt --all --check
+
+clippy:
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+
+check-imports:
+	@scripts/check-imports
+
+check-sizes:
+	@scripts/check-sizes
+
+unit:
+	cargo test --workspace --lib --bins --locked --no-fail-fast
+
+doc-tests:
+	cargo test --workspace --doc --locked --no-fail-fast
+
+# Builds the clients that are not ours (Go) once; the black-box tests run them.
+clients:
+	@scripts/build-clients
+
+black-box: clients
+	cargo test --workspace --test '*' --locked --no-fail-fast
+
+fuzz:
+	@scripts/fuzz $(FUZZ_SECONDS)
+
+bench:
+	bench/run
+
+docs:
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked

@@ -1,0 +1,3 @@
+module handfast.dev/tests/clients/go
+
+go 1.19
