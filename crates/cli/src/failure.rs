@@ -24,13 +24,14 @@ pub struct Failure {
     what: String,
     evidence: Vec<(&'static str, String)>,
     fix: Option<String>,
+    drawn: Option<String>,
     exit: u8,
 }
 
 impl Failure {
     /// A failure with a code and one sentence about this very case.
     pub fn new(code: &'static Code, what: impl fmt::Display) -> Self {
-        Self { code, what: what.to_string(), evidence: Vec::new(), fix: None, exit: EXIT_FAILED }
+        Self { code, what: what.to_string(), evidence: Vec::new(), fix: None, drawn: None, exit: EXIT_FAILED }
     }
 
     /// A wrong command line or input: exit code 2.
@@ -75,6 +76,9 @@ impl Failure {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(drawn) = &self.drawn {
+            return writeln!(f, "{}", drawn.trim_end());
+        }
         let (bold, red, reset) = crate::output::colours_for_stderr();
         writeln!(f, "{red}error[{}]{reset}{bold}: {}{reset}", self.code.id, self.what)?;
         let mut facts = String::new();
@@ -104,7 +108,8 @@ impl<E: Coded> From<E> for Failure {
             what,
             evidence: error.evidence(),
             fix: Coded::fix(&error),
-            exit: EXIT_FAILED,
+            drawn: error.drawn(!crate::output::colours_for_stderr().0.is_empty()),
+            exit: if error.is_usage() { EXIT_USAGE } else { EXIT_FAILED },
         }
     }
 }

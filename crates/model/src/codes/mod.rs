@@ -52,6 +52,17 @@ pub trait Coded: std::error::Error {
     fn fix(&self) -> Option<String> {
         None
     }
+
+    /// The whole error drawn for a terminal, for errors in a file: its lines with carets under what is wrong.
+    /// It is then printed in place of the one-sentence form.
+    fn drawn(&self, _colours: bool) -> Option<String> {
+        None
+    }
+
+    /// Whether what a person wrote is at fault, and nothing was started: exit code 2.
+    fn is_usage(&self) -> bool {
+        false
+    }
 }
 
 /// All codes, by table.

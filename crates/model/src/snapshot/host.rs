@@ -8,7 +8,7 @@ use std::str::FromStr;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Route, ServerTls, Step};
+use super::{HeaderRule, Route, ServerTls, Step};
 use crate::template::Template;
 
 /// A virtual host.
@@ -28,6 +28,9 @@ pub struct Host {
     pub steps: Vec<Step>,
     /// The routes; see [`PathPattern`](crate::pattern::PathPattern) for which is chosen.
     pub routes: Vec<Route>,
+    /// Headers added to answers that these steps make, and to errors found before a route is chosen.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub response_headers: Vec<HeaderRule>,
     /// Strict-Transport-Security with this age, on answers over TLS.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hsts: Option<crate::units::Span>,
@@ -150,8 +153,10 @@ pub enum LogFormat {
     Json,
     /// Columns for people.
     Text,
-    /// nginx's `log_format`.
+    /// nginx's `log_format`: values are escaped as `\xXX` where they hold quotes, backslashes or control bytes.
     Template(Template),
+    /// nginx's `log_format … escape=json`: values are escaped as in a JSON string.
+    JsonTemplate(Template),
 }
 
 /// Where access log lines go.

@@ -69,14 +69,20 @@ pub struct Route {
     /// The access log; the host's where not given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub access_log: Option<super::AccessLog>,
+    /// Routes within this one (nginx: nested locations). Once this route is chosen they are searched by the
+    /// same rules, their regular expressions before those outside; where none fits, this route itself is used.
+    /// An exact route is final and its inner routes are not looked at. Nothing is inherited from this route.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub routes: Vec<Route>,
 }
 
 /// A service answers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Proxy {
-    /// The service's name.
-    pub service: String,
+    /// The service's name. It may hold variables (`$pool`, `${pool}-tls`): the value must then be the name of
+    /// a service, and any other value is answered with 502. A name never becomes an address.
+    pub service: Template,
     /// What becomes of the path. None: it is sent as it came.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rewrite: Option<PathRewrite>,
@@ -118,7 +124,7 @@ pub struct Proxy {
 impl Default for Proxy {
     fn default() -> Self {
         Self {
-            service: String::new(),
+            service: Template::default(),
             rewrite: None,
             host: None,
             headers: Vec::new(),
@@ -187,11 +193,19 @@ pub struct Files {
     /// Content types by file suffix without dot, beside (before) the built-in ones.
     #[serde(skip_serializing_if = "std::collections::BTreeMap::is_empty")]
     pub types: std::collections::BTreeMap<String, String>,
+    /// Whether suffixes that `types` lacks are looked up in the built-in table. Default true; nginx's `types`
+    /// are the whole table.
+    #[serde(skip_serializing_if = "is_true")]
+    pub builtin_types: bool,
     /// The content type of an unknown suffix. Default application/octet-stream.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub default_type: Option<String>,
     /// Follows symbolic links that lead out of the root. Default true, as nginx does.
     pub follow_links: bool,
+}
+
+fn is_true(value: &bool) -> bool {
+    *value
 }
 
 impl Default for Files {
@@ -205,6 +219,7 @@ impl Default for Files {
             precompressed: false,
             etag: true,
             types: std::collections::BTreeMap::new(),
+            builtin_types: true,
             default_type: None,
             follow_links: true,
         }

@@ -28,6 +28,8 @@ pub enum Step {
         /// The steps.
         then: Vec<Step>,
     },
+    /// No more steps here; this route goes on (nginx: `break`).
+    Break,
     /// Sets a variable.
     Set {
         /// Its name, without `$`.
