@@ -11,5 +11,5 @@ pub mod der;
 pub mod dial;
 pub mod forge;
 pub mod identity;
-//pub mod test;
+pub mod test;
 pub mod wire;

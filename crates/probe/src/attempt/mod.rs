@@ -40,9 +40,11 @@ impl Version {
     pub const BOTH: [Version; 2] = [Version::Tls12, Version::Tls13];
 
     fn supported(self) -> &'static [&'static SupportedProtocolVersion] {
+        static ONLY_12: &[&SupportedProtocolVersion] = &[&rustls::version::TLS12];
+        static ONLY_13: &[&SupportedProtocolVersion] = &[&rustls::version::TLS13];
         match self {
-            Version::Tls12 => &[&rustls::version::TLS12],
-            Version::Tls13 => &[&rustls::version::TLS13],
+            Version::Tls12 => ONLY_12,
+            Version::Tls13 => ONLY_13,
         }
     }
 }

@@ -1,0 +1,137 @@
+//! How the proof is printed: a table whose equal lines for both versions are one, JSON, YAML or JUnit.
+
+use std::io::IsTerminal;
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use probe::test::{Plan, Report, Row, Verdict, check};
+
+use crate::failure::Failure;
+use crate::output::Format;
+
+/// A bar on stderr while the rows are being tried, when that is a terminal.
+pub(super) struct Progress(ProgressBar);
+
+impl Progress {
+    pub(super) fn new(plan: &Plan) -> Self {
+        if !std::io::stderr().is_terminal() {
+            return Self(ProgressBar::hidden());
+        }
+        let rows: usize = check::ALL.iter().map(|spec| if spec.per_version { 2 } else { 1 }).sum();
+        let bar = ProgressBar::new(rows as u64);
+        if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len} {msg}") {
+            bar.set_style(style);
+        }
+        bar.set_message(format!("testing {}", plan.target.endpoint));
+        bar.enable_steady_tick(Duration::from_millis(200));
+        Self(bar)
+    }
+
+    pub(super) fn done(&self, row: &Row) {
+        self.0.inc(1);
+        self.0.set_message(row.title);
+    }
+
+    pub(super) fn clear(&self) {
+        self.0.finish_and_clear();
+    }
+}
+
+/// Prints the report in the format that was asked for.
+pub(super) fn report(report: &Report, format: Format, junit: bool) -> Result<(), Failure> {
+    if junit {
+        print!("{}", report.junit());
+        return Ok(());
+    }
+    match format {
+        Format::Table => print!("{}", table(report, colour())),
+        Format::Json | Format::Yaml => {
+            let text = serde_json::to_string_pretty(report)
+                .map_err(|error| Failure::new(&model::codes::usage::INTERNAL, error))?;
+            // JSON is YAML 1.2 as it stands.
+            println!("{text}");
+        }
+    }
+    Ok(())
+}
+
+/// Prints the rows that exist.
+pub(super) fn rows(format: Format) {
+    if format == Format::Table {
+        let width = check::ALL.iter().map(|spec| spec.id.len()).max().unwrap_or(0);
+        for spec in check::ALL {
+            println!("{:width$}  {:42} -> {}", spec.id, spec.title, spec.expected);
+        }
+        return;
+    }
+    let list: Vec<_> = check::ALL
+        .iter()
+        .map(|spec| {
+            serde_json::json!({
+                "id": spec.id, "title": spec.title, "expected": spec.expected, "code": spec.finding.id
+            })
+        })
+        .collect();
+    println!("{:#}", serde_json::json!({ "version": 1, "rows": list }));
+}
+
+fn colour() -> bool {
+    let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    std::io::stdout().is_terminal() && !refused
+}
+
+/// The table for people.
+pub(crate) fn table(report: &Report, colour: bool) -> String {
+    let paint = |code: &str, text: &str| match colour {
+        true => format!("\x1b[{code}m{text}\x1b[0m"),
+        false => text.to_owned(),
+    };
+    let mut lines: Vec<(Vec<&Row>, String)> = Vec::new();
+    for row in &report.rows {
+        let said = match row.verdict {
+            Verdict::Skipped => row.reason.clone().unwrap_or_default(),
+            _ => row.observed.clone(),
+        };
+        match lines.last_mut() {
+            Some((same, text))
+                if *text == said && same[0].id == row.id && same[0].verdict == row.verdict =>
+            {
+                same.push(row);
+            }
+            _ => lines.push((vec![row], said)),
+        }
+    }
+    let width = report.rows.iter().map(|row| row.title.len()).max().unwrap_or(0);
+    let mut out = format!("{} as {} ({})\n\n", report.target, report.servername, report.expect);
+    for (same, said) in &lines {
+        let row = same[0];
+        let mark = match row.verdict {
+            Verdict::Ok => paint("32", "ok  "),
+            Verdict::Fail => paint("1;31", "FAIL"),
+            Verdict::Skipped => paint("2", "skip"),
+        };
+        let versions: Vec<String> = same
+            .iter()
+            .filter_map(|row| row.version)
+            .map(|version| version.to_string().trim_start_matches("TLS ").to_owned())
+            .collect();
+        out.push_str(&format!("{mark}  {:width$}  {:7}  -> {said}\n", row.title, versions.join(" ")));
+        if row.verdict == Verdict::Fail {
+            out.push_str(&format!("      expected: {}\n", row.expected));
+            for (name, text) in [("cause", &row.cause), ("fix", &row.fix)] {
+                if let Some(text) = text {
+                    out.push_str(&format!("      {name}: {text}\n"));
+                }
+            }
+            if let Some(code) = row.code {
+                out.push_str(&format!("      more: handfast explain {code}\n"));
+            }
+        }
+    }
+    let seconds = report.milliseconds as f64 / 1000.0;
+    out.push_str(&format!(
+        "\n{} ok, {} failed, {} skipped in {seconds:.1} s\n",
+        report.ok, report.failed, report.skipped
+    ));
+    out
+}
