@@ -45,7 +45,11 @@ static ALERTS: &[(u8, &str, &str)] = &[
     (30, "decompression_failure", "compressed data is broken"),
     (40, "handshake_failure", "no common parameters, or a required client certificate is missing (TLS 1.2)"),
     (41, "no_certificate", "no certificate was sent (SSL 3.0)"),
-    (42, "bad_certificate", "the certificate is malformed, its signature is wrong, or its name does not match"),
+    (
+        42,
+        "bad_certificate",
+        "the certificate is malformed, its signature is wrong, or its name does not match",
+    ),
     (43, "unsupported_certificate", "the certificate is of a kind or for a purpose that is not accepted"),
     (44, "certificate_revoked", "the certificate has been revoked"),
     (45, "certificate_expired", "the certificate has expired or is not valid yet"),

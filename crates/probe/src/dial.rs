@@ -24,7 +24,9 @@ impl FromStr for Endpoint {
     fn from_str(text: &str) -> Result<Self, String> {
         let text = text.trim();
         if text.starts_with("http://") {
-            return Err(format!("{text} is plain HTTP; a TLS address is needed, as in https://host or host:443"));
+            return Err(format!(
+                "{text} is plain HTTP; a TLS address is needed, as in https://host or host:443"
+            ));
         }
         let rest = text.strip_prefix("https://").unwrap_or(text);
         let rest = rest.split(['/', '?', '#']).next().unwrap_or(rest);

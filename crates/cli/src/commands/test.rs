@@ -210,20 +210,15 @@ fn read_issuer(certificate: &Path, key: &Path) -> Result<Issuer, Failure> {
     Issuer::from_pem(&read(certificate)?, &read(key)?).map_err(|error| bad(certificate, error))
 }
 
-pub(super) fn read_roots(
-    file: &Path,
-) -> Result<Vec<rustls::pki_types::CertificateDer<'static>>, Failure> {
+pub(super) fn read_roots(file: &Path) -> Result<Vec<rustls::pki_types::CertificateDer<'static>>, Failure> {
     identity::certificates(&read(file)?).map_err(|error| bad(file, error))
 }
 
 /// `SSL_CERT_FILE`, or the system's store; without one the row about the chain is skipped.
 pub(super) fn system_roots() -> Vec<rustls::pki_types::CertificateDer<'static>> {
     let named = std::env::var_os("SSL_CERT_FILE").map(PathBuf::from);
-    let known = [
-        "/etc/ssl/certs/ca-certificates.crt",
-        "/etc/pki/tls/certs/ca-bundle.crt",
-        "/etc/ssl/cert.pem",
-    ];
+    let known =
+        ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"];
     named
         .into_iter()
         .chain(known.map(PathBuf::from))

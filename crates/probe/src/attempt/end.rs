@@ -110,9 +110,9 @@ impl From<io::Error> for End {
         }
         match error.kind() {
             io::ErrorKind::UnexpectedEof => End::Closed,
-            io::ErrorKind::ConnectionReset
-            | io::ErrorKind::BrokenPipe
-            | io::ErrorKind::ConnectionAborted => End::Reset,
+            io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionAborted => {
+                End::Reset
+            }
             _ => End::Local(error.to_string()),
         }
     }

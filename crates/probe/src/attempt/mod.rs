@@ -5,8 +5,6 @@
 
 mod end;
 mod hooks;
-#[cfg(test)]
-mod tests;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -209,9 +207,7 @@ impl Client {
                     .negotiated_cipher_suite()
                     .and_then(|s| s.suite().as_str())
                     .map(str::to_owned),
-                group: connection
-                    .negotiated_key_exchange_group()
-                    .map(|g| format!("{:?}", g.name())),
+                group: connection.negotiated_key_exchange_group().map(|g| format!("{:?}", g.name())),
                 alpn: connection.alpn_protocol().map(|p| String::from_utf8_lossy(p).into_owned()),
                 resumed: connection.handshake_kind() == Some(HandshakeKind::Resumed),
                 ..Facts::default()

@@ -5,9 +5,7 @@ use rustls_pki_types::CertificateDer;
 use time::{Duration, OffsetDateTime};
 
 use super::{ForgeError, Issuer, sha1};
-use crate::der::{
-    bit_string, common_name, element, integer, octet_string, oid, sequence, time as der_time,
-};
+use crate::der::{bit_string, common_name, element, integer, octet_string, oid, sequence, time as der_time};
 
 /// What a leaf says that it is for (extended key usage).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,11 +70,7 @@ impl Draft {
 
     /// An authority, as short-lived as a leaf.
     pub fn authority(name: &str, path_length: Option<u8>, public_key: Vec<u8>) -> Self {
-        Self {
-            uri: None,
-            authority: Some(path_length),
-            ..Self::leaf(name, public_key, Purpose::Client)
-        }
+        Self { uri: None, authority: Some(path_length), ..Self::leaf(name, public_key, Purpose::Client) }
     }
 
     /// The certificate, signed by `issuer`.
@@ -118,8 +112,7 @@ impl Draft {
         };
         list.extend(extension(&[2, 5, 29, 19], true, &constraints));
         // keyCertSign + cRLSign for an authority, digitalSignature for a leaf.
-        let usage: &[u8] =
-            if is_authority { &[0x03, 0x02, 0x01, 0x06] } else { &[0x03, 0x02, 0x07, 0x80] };
+        let usage: &[u8] = if is_authority { &[0x03, 0x02, 0x01, 0x06] } else { &[0x03, 0x02, 0x07, 0x80] };
         list.extend(extension(&[2, 5, 29, 15], true, usage));
         if !is_authority {
             let last = match self.purpose {

@@ -7,8 +7,6 @@ pub mod certificate;
 pub mod rsa1024;
 pub mod sha1;
 
-#[cfg(test)]
-mod tests;
 
 use std::sync::Arc;
 
@@ -68,8 +66,7 @@ impl Issuer {
 
     fn new(chain: Vec<CertificateDer<'static>>, key: KeyPair) -> Result<Self, ForgeError> {
         let leaf = chain.first().ok_or_else(|| ForgeError::Issuer("no certificate".into()))?;
-        let (_, parsed) =
-            X509Certificate::from_der(leaf).map_err(|e| ForgeError::Issuer(e.to_string()))?;
+        let (_, parsed) = X509Certificate::from_der(leaf).map_err(|e| ForgeError::Issuer(e.to_string()))?;
         if parsed.public_key().raw != key.subject_public_key_info() {
             return Err(ForgeError::Issuer("the key does not belong to the certificate".into()));
         }

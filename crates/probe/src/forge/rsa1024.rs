@@ -154,8 +154,8 @@ fn prime() -> Result<BigUint, ForgeError> {
 /// Trial division, then Miller-Rabin to a few small bases: enough for a key that is meant to be refused.
 fn is_probably_prime(n: &BigUint) -> bool {
     const SMALL: [u32; 30] = [
-        3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79, 83, 89, 97, 101, 103,
-        107, 109, 113, 127,
+        3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79, 83, 89, 97, 101,
+        103, 107, 109, 113, 127,
     ];
     if SMALL.iter().any(|p| n % p == BigUint::ZERO) {
         return false;

@@ -129,7 +129,8 @@ fn client(context: &Context, check: Check, version: Option<Version>) -> Result<C
             }
             if !context.plan.has_list {
                 return Ok(Client::Missing(
-                    "needs --allow-list (the server keeps a list) or a pair: --stranger-cert, --stranger-key".into(),
+                    "needs --allow-list (the server keeps a list) or a pair: --stranger-cert, --stranger-key"
+                        .into(),
                 ));
             }
         }

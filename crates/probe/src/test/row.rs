@@ -128,6 +128,8 @@ pub struct Report {
     pub servername: String,
     /// `mutual`, `one-way` or `optional`.
     pub expect: &'static str,
+    /// The TLS versions that the server speaks, of 1.2 and 1.3; rows are tried for these.
+    pub spoken: Vec<Version>,
     /// How many rows are as expected.
     pub ok: usize,
     /// How many are not.

@@ -40,7 +40,8 @@ pub(super) fn row(context: &Context, spec: &Spec) -> Row {
                 }
                 Err(rejection) => {
                     let what = rejection.to_string();
-                    Row::said(spec, None, &what, false).because(rejection.code.cause, chain_fix(spec, &rejection))
+                    Row::said(spec, None, &what, false)
+                        .because(rejection.code.cause, chain_fix(spec, &rejection))
                 }
             }
         }

@@ -136,9 +136,7 @@ async fn early_data(context: &Context, spec: &Spec) -> Row {
     };
     match rustls::ClientConnection::new(Arc::new(config), server) {
         Ok(mut connection) => match connection.early_data() {
-            Some(data) => {
-                Row::said(spec, None, format!("offered, up to {} bytes", data.bytes_left()), false)
-            }
+            Some(data) => Row::said(spec, None, format!("offered, up to {} bytes", data.bytes_left()), false),
             None => Row::said(spec, None, "not offered", true),
         },
         Err(error) => Row::skipped(spec, None, error.to_string()),

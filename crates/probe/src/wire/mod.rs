@@ -7,5 +7,3 @@ pub mod hello;
 pub mod names;
 pub mod record;
 
-#[cfg(test)]
-mod tests;

@@ -93,16 +93,21 @@ pub(crate) fn table(report: &Report, colour: bool) -> String {
             _ => row.observed.clone(),
         };
         match lines.last_mut() {
-            Some((same, text))
-                if *text == said && same[0].id == row.id && same[0].verdict == row.verdict =>
-            {
+            Some((same, text)) if *text == said && same[0].id == row.id && same[0].verdict == row.verdict => {
                 same.push(row);
             }
             _ => lines.push((vec![row], said)),
         }
     }
     let width = report.rows.iter().map(|row| row.title.len()).max().unwrap_or(0);
-    let mut out = format!("{} as {} ({})\n\n", report.target, report.servername, report.expect);
+    let spoken: Vec<String> = report.spoken.iter().map(ToString::to_string).collect();
+    let mut out = format!(
+        "{} as {}: {}, {}\n\n",
+        report.target,
+        report.servername,
+        report.expect,
+        spoken.join(" and ")
+    );
     for (same, said) in &lines {
         let row = same[0];
         let mark = match row.verdict {
