@@ -1,6 +1,35 @@
 //! Keys, requests, issuing, verifying, revocation, formats and the store of the certificate authority.
+//!
+//! The way of a certificate: `request` (what is granted) -> `issue` (pure: time and serial are passed in)
+//! -> `ledger` (recorded in the same transaction) -> `store` (files) -> `renew` -> `revoke`. [`Authority`]
+//! is the door to all of it.
 
+mod authority;
+mod constraints;
+mod error;
+mod exact;
+mod issue;
+mod issuer;
+mod key;
+mod ledger;
+mod lock;
+mod request;
+mod serial;
+mod store;
+mod text;
 pub mod verify;
 
 #[cfg(test)]
 mod fixtures;
+
+pub use authority::{Authority, InitOptions, Issued, Member, active_issuer, members};
+pub use constraints::{Constraints, Network};
+pub use error::{Error, Result};
+pub use issue::SKEW;
+pub use issuer::CaCertificate;
+pub use key::{KeyKind, PrivateKey};
+pub use ledger::{Ledger, Record, RecordKind, Status};
+pub use request::{AltName, DEFAULT_LIFETIME, Request, Usage, check_file_name};
+pub use serial::Serial;
+pub use store::{Layout, create_private_folder, read_private, write_private, write_public};
+pub use text::{certificates_of_pem, pem, rfc3339, serial_hex};

@@ -2,6 +2,7 @@
 //! passed in. Every other crate imports this one; it imports none of ours.
 
 pub mod codes;
+pub mod identity;
 pub mod pattern;
 pub mod peer;
 pub mod policy;

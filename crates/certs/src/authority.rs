@@ -1,0 +1,517 @@
+//! The certificate authority in a folder: made, opened, and asked to issue. What it does is spread over
+//! its neighbours: `revoke` (lists), `rotate` (new authorities), `import` (existing ones).
+
+use rusqlite::{OptionalExtension as _, Transaction};
+use std::path::Path;
+use time::{Duration, OffsetDateTime};
+use zeroize::Zeroizing;
+
+use model::identity::TrustDomain;
+use rcgen::PublicKeyData;
+
+use crate::constraints::Constraints;
+use crate::error::{Error, Result};
+use crate::issue::{self, AuthoritySpec};
+use crate::issuer::{CaCertificate, Issuer};
+use crate::key::{KeyKind, PrivateKey};
+use crate::ledger::{Ledger, Record, RecordKind, event, insert, unused_serial};
+use crate::lock::{Lock, PATIENCE};
+use crate::request::Request;
+use crate::serial::Serial;
+use crate::store::{Layout, read_private, read_public, set_aside, write_private, write_public};
+use crate::text::pem;
+
+#[cfg(test)]
+mod tests;
+
+/// How a new authority is made.
+#[derive(Clone, Debug)]
+pub struct InitOptions {
+    /// The beginning of the authorities' names.
+    pub name: String,
+    /// Organisation in the authorities' names.
+    pub organization: Option<String>,
+    /// The kind of both keys.
+    pub key: KeyKind,
+    /// How long the root is valid.
+    pub root_lifetime: Duration,
+    /// How long the intermediate is valid, never longer than the root.
+    pub intermediate_lifetime: Duration,
+    /// What the intermediate may issue.
+    pub constraints: Constraints,
+    /// The trust domain of SPIFFE IDs.
+    pub trust_domain: TrustDomain,
+    /// The URL of the folder where revocation lists are served; each certificate names its issuer's list.
+    pub crl_url: Option<String>,
+}
+
+impl Default for InitOptions {
+    fn default() -> Self {
+        Self {
+            name: "Handfast".to_owned(),
+            organization: None,
+            key: KeyKind::default(),
+            root_lifetime: Duration::days(3650),
+            intermediate_lifetime: Duration::days(1825),
+            constraints: Constraints::default(),
+            trust_domain: TrustDomain::default(),
+            crl_url: None,
+        }
+    }
+}
+
+/// A certificate that was issued and recorded, with its key.
+#[derive(Debug)]
+pub struct Issued {
+    /// The ledger's record of it.
+    pub record: Record,
+    /// Serial number.
+    pub serial: Serial,
+    /// The leaf, then its intermediates, PEM: what a server is configured with. The root is not in it.
+    pub chain_pem: String,
+    /// The leaf, DER.
+    pub leaf_der: Vec<u8>,
+    /// The private key, PKCS#8 PEM; absent when somebody else's public key was certified.
+    pub key_pem: Option<Zeroizing<String>>,
+    /// Whether it ends earlier than asked for, because its issuer does.
+    pub shortened: bool,
+}
+
+/// A certificate authority, opened and locked: no other process changes it meanwhile.
+#[derive(Debug)]
+pub struct Authority {
+    pub(crate) layout: Layout,
+    pub(crate) ledger: Ledger,
+    pub(crate) settings: Settings,
+    pub(crate) issuer: Member,
+    pub(crate) key: Issuer,
+    _lock: Lock,
+}
+
+/// What was chosen when the authority was made.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(crate) name: String,
+    pub(crate) organization: Option<String>,
+    pub(crate) key: KeyKind,
+    pub(crate) root_lifetime: Duration,
+    pub(crate) intermediate_lifetime: Duration,
+    pub(crate) trust_domain: TrustDomain,
+    pub(crate) crl_url: Option<String>,
+}
+
+/// One root or intermediate, as the ledger knows it.
+#[derive(Clone, Debug)]
+pub struct Member {
+    /// `root-1`, `intermediate-2`, ...
+    pub name: String,
+    /// The authority above it; a root and an imported intermediate have none here.
+    pub parent: Option<String>,
+    /// `active` (issues, or is trusted), `standby` (new, not used yet), `former` (still trusted), `retired`.
+    pub state: String,
+    /// Its certificate.
+    pub certificate: CaCertificate,
+    /// Further intermediates between it and its root, PEM.
+    pub above: String,
+}
+
+impl Authority {
+    /// Makes a root and an intermediate in a folder that has none.
+    pub fn init(dir: &Path, options: &InitOptions, who: &str, now: OffsetDateTime) -> Result<Self> {
+        if options.root_lifetime < options.intermediate_lifetime {
+            return Err(Error::Request("the intermediate would outlive its root".into()));
+        }
+        let (layout, lock, mut ledger) = prepare(dir)?;
+        ledger.change(|tx| {
+            save_settings(tx, options)?;
+            let settings = settings_of(tx)?;
+            let root = new_root(tx, &layout, &settings, "active", who, now)?;
+            new_intermediate(tx, &layout, &settings, &root, &options.constraints, "active", who, now)?;
+            event(tx, now, who, "made the authority")
+        })?;
+        Self::load(layout, lock, ledger)
+    }
+
+    /// Opens the authority of a folder; waits a few seconds for another process that has it open.
+    pub fn open(dir: &Path) -> Result<Self> {
+        let layout = Layout::new(dir);
+        if !layout.ledger().exists() {
+            return Err(Error::Missing(dir.to_owned()));
+        }
+        let lock = Lock::take(&layout, PATIENCE)?;
+        let ledger = Ledger::open(&layout.ledger())?;
+        Self::load(layout, lock, ledger)
+    }
+
+    /// Opens the ledger alone, to look things up: no lock, no keys.
+    pub fn open_ledger(dir: &Path) -> Result<Ledger> {
+        let layout = Layout::new(dir);
+        if !layout.ledger().exists() {
+            return Err(Error::Missing(dir.to_owned()));
+        }
+        let ledger = Ledger::open_reading(&layout.ledger())?;
+        match members(&ledger)?.is_empty() {
+            true => Err(Error::Missing(dir.to_owned())),
+            false => Ok(ledger),
+        }
+    }
+
+    pub(crate) fn load(layout: Layout, lock: Lock, ledger: Ledger) -> Result<Self> {
+        let all = members(&ledger)?;
+        if all.is_empty() {
+            return Err(Error::Missing(layout.dir().to_owned()));
+        }
+        let issuer = active_issuer(&all)
+            .ok_or_else(|| Error::Broken("the ledger names no issuing authority".into()))?
+            .clone();
+        let settings = ledger.read_settings()?;
+        let key = read_issuer(&layout, &issuer)?;
+        let authority = Self { layout, ledger, settings, issuer, key, _lock: lock };
+        authority.publish(&all)?;
+        Ok(authority)
+    }
+
+    /// Writes the public files that follow from the ledger; those that are right already are left alone.
+    /// A kill between a commit and these files is thereby healed at the next opening.
+    pub(crate) fn publish(&self, all: &[Member]) -> Result<()> {
+        for member in all {
+            update_public(&self.layout.certificate(&member.name), &member.certificate.to_pem())?;
+        }
+        update_public(&self.layout.bundle(), &bundle(all))
+    }
+
+    /// Issues a certificate with a new key. It is in the ledger before this returns.
+    pub fn issue(&mut self, request: &Request, who: &str, now: OffsetDateTime) -> Result<Issued> {
+        // What is wrong with the request should not cost an RSA key first.
+        request.check()?;
+        let key = PrivateKey::generate(request.key)?;
+        let mut issued = self.certify(request, &key, who, now)?;
+        issued.key_pem = Some(key.to_pem());
+        Ok(issued)
+    }
+
+    /// Issues a certificate for somebody else's public key.
+    pub fn certify(
+        &mut self,
+        request: &Request,
+        public_key: &impl PublicKeyData,
+        who: &str,
+        now: OffsetDateTime,
+    ) -> Result<Issued> {
+        let crl_url = self.settings.crl_url.as_deref().map(|base| list_url(base, &self.issuer.name));
+        let (issuer, key) = (&self.issuer, &self.key);
+        let (record, shortened) = self.ledger.change(|tx| {
+            let serial = unused_serial(tx)?;
+            let signed = issue::leaf(request, public_key, &serial, key, crl_url.as_deref(), now)?;
+            let record = Record {
+                serial,
+                issuer: issuer.name.clone(),
+                kind: RecordKind::Leaf,
+                name: request.name.clone(),
+                subject: crate::text::subject_of(&signed.der)?,
+                names: request.names.clone(),
+                usage: request.effective_usage().to_string(),
+                not_before: signed.not_before,
+                not_after: signed.not_after,
+                issued_at: issue::whole_second(now),
+                who: who.to_owned(),
+                der: signed.der,
+                revoked: None,
+            };
+            insert(tx, &record)?;
+            Ok((record, signed.shortened))
+        })?;
+        let leaf = pem("CERTIFICATE", &record.der);
+        Ok(Issued {
+            serial: record.serial.clone(),
+            chain_pem: format!("{leaf}{}", self.chain_above_leaf()),
+            leaf_der: record.der.clone(),
+            key_pem: None,
+            shortened,
+            record,
+        })
+    }
+
+    fn chain_above_leaf(&self) -> String {
+        // A root that issues itself (imported so) is in every trust store already.
+        match self.issuer.certificate.self_issued {
+            true => String::new(),
+            false => format!("{}{}", self.issuer.certificate.to_pem(), self.issuer.above),
+        }
+    }
+
+    /// The root above the issuing intermediate, PEM.
+    pub fn root_pem(&self) -> Result<String> {
+        let all = self.members()?;
+        let name = self.issuer.parent.as_deref().unwrap_or(&self.issuer.name);
+        match all.iter().find(|member| member.name == name) {
+            Some(root) => Ok(root.certificate.to_pem()),
+            None => Err(Error::Broken(format!("the ledger lacks {name}"))),
+        }
+    }
+
+    /// The issuing intermediate, PEM.
+    pub fn intermediate_pem(&self) -> String {
+        self.chain_above_leaf()
+    }
+
+    /// All roots that verifiers should trust now, PEM: two during a rotation of the root.
+    pub fn trust_bundle_pem(&self) -> Result<String> {
+        Ok(bundle(&self.members()?))
+    }
+
+    /// The trust domain of SPIFFE IDs.
+    pub fn trust_domain(&self) -> &TrustDomain {
+        &self.settings.trust_domain
+    }
+
+    /// Where its files lie.
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// The ledger.
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// The authority that signs leaves now.
+    pub fn issuer(&self) -> &Member {
+        &self.issuer
+    }
+
+    /// Every root and intermediate there ever was, in the order in which they were made.
+    pub fn members(&self) -> Result<Vec<Member>> {
+        members(&self.ledger)
+    }
+}
+
+/// Every root and intermediate of a ledger, in the order in which they were made.
+pub fn members(ledger: &Ledger) -> Result<Vec<Member>> {
+    let rows: Vec<(String, Option<String>, String, String, Vec<u8>)> = ledger.read(|c| {
+        let mut statement = c.prepare_cached(
+            "SELECT a.name, a.parent, a.state, a.above, c.der FROM authority a \
+             JOIN certificate c ON c.serial = a.serial ORDER BY a.rowid",
+        )?;
+        let rows = statement
+            .query_map([], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?, r.get(3)?, r.get(4)?)))?;
+        rows.collect()
+    })?;
+    rows.into_iter()
+        .map(|(name, parent, state, above, der)| {
+            Ok(Member { certificate: CaCertificate::parse(&der)?, name, parent, state, above })
+        })
+        .collect()
+}
+
+/// The authority that signs leaves: the active intermediate, or an imported root without one.
+pub fn active_issuer(all: &[Member]) -> Option<&Member> {
+    let active = |member: &&Member| member.state == "active" && !member.name.starts_with("root");
+    all.iter().find(active)
+}
+
+/// The roots that verifiers should trust, PEM.
+pub(crate) fn bundle(all: &[Member]) -> String {
+    let trusted = |member: &&Member| member.name.starts_with("root") && member.state != "retired";
+    all.iter().filter(trusted).map(|member| member.certificate.to_pem()).collect()
+}
+
+/// The URL of an authority's revocation list below the folder's URL.
+pub(crate) fn list_url(base: &str, authority: &str) -> String {
+    format!("{}/{authority}.crl", base.trim_end_matches('/'))
+}
+
+/// Makes the folder, takes its lock and opens its ledger; refuses a folder that has an authority.
+pub(crate) fn prepare(dir: &Path) -> Result<(Layout, Lock, Ledger)> {
+    let layout = Layout::new(dir);
+    layout.create()?;
+    let lock = Lock::take(&layout, PATIENCE)?;
+    let ledger = Ledger::open(&layout.ledger())?;
+    if !members(&ledger)?.is_empty() {
+        return Err(Error::Exists(dir.to_owned()));
+    }
+    Ok((layout, lock, ledger))
+}
+
+/// Reads the key of an authority and pairs it with its certificate.
+pub(crate) fn read_issuer(layout: &Layout, member: &Member) -> Result<Issuer> {
+    let path = layout.key(&member.name);
+    if member.name.starts_with("root") && !path.exists() {
+        return Err(Error::RootOffline(path));
+    }
+    let key = PrivateKey::from_pem(&read_private(&path)?, None)?;
+    Issuer::new(member.certificate.clone(), key)
+}
+
+fn update_public(path: &Path, text: &str) -> Result<()> {
+    match read_public(path) {
+        Ok(found) if found == text => Ok(()),
+        _ => write_public(path, text.as_bytes()),
+    }
+}
+
+/// Makes a root: its key in the folder, its certificate in the ledger.
+pub(crate) fn new_root(
+    tx: &Transaction<'_>,
+    layout: &Layout,
+    settings: &Settings,
+    state: &str,
+    who: &str,
+    now: OffsetDateTime,
+) -> Result<(String, Issuer)> {
+    let (name, number) = next_name(tx, "root")?;
+    let serial = unused_serial(tx)?;
+    let spec = AuthoritySpec {
+        common_name: common_name(settings, "Root CA", number, &serial),
+        organization: settings.organization.clone(),
+        lifetime: settings.root_lifetime,
+        path_length: Some(1),
+        constraints: Constraints::default(),
+        crl_url: None,
+    };
+    let key = PrivateKey::generate(settings.key)?;
+    let signed = issue::root(&spec, &key, &serial, now)?;
+    save_key(layout, &name, &key)?;
+    let certificate = CaCertificate::parse(&signed.der)?;
+    save_member(tx, &name, &name, None, state, &certificate, "", who, now)?;
+    Ok((name, Issuer::new(certificate, key)?))
+}
+
+/// Makes an intermediate below a root.
+#[allow(clippy::too_many_arguments, reason = "each is one fact of the new authority")]
+pub(crate) fn new_intermediate(
+    tx: &Transaction<'_>,
+    layout: &Layout,
+    settings: &Settings,
+    root: &(String, Issuer),
+    constraints: &Constraints,
+    state: &str,
+    who: &str,
+    now: OffsetDateTime,
+) -> Result<String> {
+    let (name, number) = next_name(tx, "intermediate")?;
+    let serial = unused_serial(tx)?;
+    let spec = AuthoritySpec {
+        common_name: common_name(settings, "Intermediate CA", number, &serial),
+        organization: settings.organization.clone(),
+        lifetime: settings.intermediate_lifetime,
+        path_length: Some(0),
+        constraints: constraints.clone(),
+        crl_url: settings.crl_url.as_deref().map(|base| list_url(base, &root.0)),
+    };
+    let key = PrivateKey::generate(settings.key)?;
+    let signed = issue::intermediate(&spec, &key, &serial, &root.1, now)?;
+    save_key(layout, &name, &key)?;
+    let certificate = CaCertificate::parse(&signed.der)?;
+    save_member(tx, &name, &root.0, Some(&root.0), state, &certificate, "", who, now)?;
+    Ok(name)
+}
+
+/// A file of that name belongs to a try that was killed before its commit, or to a lost ledger. It is kept.
+pub(crate) fn save_key(layout: &Layout, name: &str, key: &PrivateKey) -> Result<()> {
+    let path = layout.key(name);
+    if let Some(folder) = path.parent() {
+        crate::store::create_private_folder(folder)?;
+    }
+    set_aside(&path)?;
+    write_private(&path, key.to_pem().as_bytes())
+}
+
+#[allow(clippy::too_many_arguments, reason = "each is one column")]
+pub(crate) fn save_member(
+    tx: &Transaction<'_>,
+    name: &str,
+    issuer: &str,
+    parent: Option<&str>,
+    state: &str,
+    certificate: &CaCertificate,
+    above: &str,
+    who: &str,
+    now: OffsetDateTime,
+) -> Result<()> {
+    let record = Record {
+        serial: certificate.serial.clone(),
+        issuer: issuer.to_owned(),
+        kind: if name.starts_with("root") { RecordKind::Root } else { RecordKind::Intermediate },
+        name: name.to_owned(),
+        subject: certificate.subject.clone(),
+        names: Vec::new(),
+        usage: "authority".to_owned(),
+        not_before: certificate.not_before,
+        not_after: certificate.not_after,
+        issued_at: issue::whole_second(now),
+        who: who.to_owned(),
+        der: certificate.der.clone(),
+        revoked: None,
+    };
+    insert(tx, &record)?;
+    tx.execute(
+        "INSERT INTO authority (name, parent, state, serial, above) VALUES (?1, ?2, ?3, ?4, ?5)",
+        (name, parent, state, certificate.serial.to_string(), above),
+    )?;
+    Ok(())
+}
+
+/// The next free name of a kind: `root-1`, `root-2`, ...
+pub(crate) fn next_name(tx: &Transaction<'_>, kind: &str) -> Result<(String, u32)> {
+    let pattern = format!("{kind}-%");
+    let used: u32 =
+        tx.query_row("SELECT count(*) FROM authority WHERE name LIKE ?1", [pattern], |row| row.get(0))?;
+    Ok((format!("{kind}-{}", used + 1), used + 1))
+}
+
+/// The part of the serial number keeps authorities of different machines apart in one trust store.
+fn common_name(settings: &Settings, kind: &str, number: u32, serial: &Serial) -> String {
+    let text = serial.to_string();
+    let tail = text.get(..6).unwrap_or(&text);
+    format!("{} {kind} {number} ({tail})", settings.name)
+}
+
+fn save_settings(tx: &Transaction<'_>, options: &InitOptions) -> Result<()> {
+    let days = |lifetime: Duration| lifetime.whole_seconds().to_string();
+    if options.name.is_empty() || options.name.chars().count() > 32 || options.name.chars().any(char::is_control) {
+        return Err(Error::Request("the authority's name has 1 to 32 characters".into()));
+    }
+    for (name, value) in [
+        ("name", Some(options.name.clone())),
+        ("organization", options.organization.clone()),
+        ("key", Some(options.key.to_string())),
+        ("root_lifetime", Some(days(options.root_lifetime))),
+        ("intermediate_lifetime", Some(days(options.intermediate_lifetime))),
+        ("trust_domain", Some(options.trust_domain.to_string())),
+        ("crl_url", options.crl_url.clone()),
+    ] {
+        if let Some(value) = value {
+            tx.execute("INSERT INTO setting (name, value) VALUES (?1, ?2)", (name, value))?;
+        }
+    }
+    Ok(())
+}
+
+fn settings_of(connection: &rusqlite::Connection) -> Result<Settings> {
+    let read = |name: &str| -> Result<Option<String>> {
+        Ok(connection
+            .query_row("SELECT value FROM setting WHERE name = ?1", [name], |row| row.get(0))
+            .optional()?)
+    };
+    let broken = |name: &str| Error::Broken(format!("the ledger's setting {name:?} is missing or wrong"));
+    let need = |name: &str| read(name)?.ok_or_else(|| broken(name));
+    let seconds = |name: &str| -> Result<Duration> {
+        Ok(Duration::seconds(need(name)?.parse().map_err(|_| broken(name))?))
+    };
+    Ok(Settings {
+        name: need("name")?,
+        organization: read("organization")?,
+        key: need("key")?.parse()?,
+        root_lifetime: seconds("root_lifetime")?,
+        intermediate_lifetime: seconds("intermediate_lifetime")?,
+        trust_domain: need("trust_domain")?.parse().map_err(|_| broken("trust_domain"))?,
+        crl_url: read("crl_url")?,
+    })
+}
+
+impl Ledger {
+    pub(crate) fn read_settings(&self) -> Result<Settings> {
+        settings_of(self.connection())
+    }
+}
