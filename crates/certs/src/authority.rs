@@ -293,8 +293,8 @@ pub fn members(ledger: &Ledger) -> Result<Vec<Member>> {
             "SELECT a.name, a.parent, a.state, a.above, c.der FROM authority a \
              JOIN certificate c ON c.serial = a.serial ORDER BY a.rowid",
         )?;
-        let rows = statement
-            .query_map([], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?, r.get(3)?, r.get(4)?)))?;
+        let rows =
+            statement.query_map([], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?, r.get(3)?, r.get(4)?)))?;
         rows.collect()
     })?;
     rows.into_iter()
@@ -469,7 +469,10 @@ fn common_name(settings: &Settings, kind: &str, number: u32, serial: &Serial) ->
 
 fn save_settings(tx: &Transaction<'_>, options: &InitOptions) -> Result<()> {
     let days = |lifetime: Duration| lifetime.whole_seconds().to_string();
-    if options.name.is_empty() || options.name.chars().count() > 32 || options.name.chars().any(char::is_control) {
+    if options.name.is_empty()
+        || options.name.chars().count() > 32
+        || options.name.chars().any(char::is_control)
+    {
         return Err(Error::Request("the authority's name has 1 to 32 characters".into()));
     }
     for (name, value) in [

@@ -96,7 +96,11 @@ impl Constraints {
         for domain in dns {
             match AltName::dns(domain.trim_start_matches('.'))? {
                 AltName::Dns(name) if !name.starts_with('*') => all.permitted_dns.push(name),
-                _ => return Err(Error::Request(format!("{domain:?} is no domain; it covers all names below it"))),
+                _ => {
+                    return Err(Error::Request(format!(
+                        "{domain:?} is no domain; it covers all names below it"
+                    )));
+                }
             }
         }
         if all.is_empty() {
@@ -196,9 +200,7 @@ fn network(bytes: &[u8]) -> Option<Network> {
 /// Whether a DNS name is the domain or below it. A wildcard is below what its fixed part is below.
 fn below(name: &str, domain: &str) -> bool {
     let domain = domain.trim_start_matches('.');
-    domain.is_empty()
-        || name == domain
-        || name.strip_suffix(domain).is_some_and(|head| head.ends_with('.'))
+    domain.is_empty() || name == domain || name.strip_suffix(domain).is_some_and(|head| head.ends_with('.'))
 }
 
 fn mail(address: &str, constraint: &str) -> bool {

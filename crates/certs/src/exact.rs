@@ -81,7 +81,10 @@ fn element_length(der: &[u8]) -> Option<usize> {
     let header = header_length(der)?;
     let length = match header {
         2 => usize::from(*der.get(1)?),
-        _ => der.get(2..header)?.iter().try_fold(0usize, |sum, b| sum.checked_mul(256)?.checked_add(usize::from(*b)))?,
+        _ => der
+            .get(2..header)?
+            .iter()
+            .try_fold(0usize, |sum, b| sum.checked_mul(256)?.checked_add(usize::from(*b)))?,
     };
     header.checked_add(length)
 }

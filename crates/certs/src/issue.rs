@@ -2,7 +2,9 @@
 //! read or written. The ledger records the result before anybody gets to see it.
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CidrSubnet, CrlDistributionPoint, DistinguishedName, DnType, ExtendedKeyUsagePurpose, GeneralSubtree, IsCa, KeyUsagePurpose, NameConstraints, PublicKeyData, SanType, SerialNumber,
+    BasicConstraints, CertificateParams, CidrSubnet, CrlDistributionPoint, DistinguishedName, DnType,
+    ExtendedKeyUsagePurpose, GeneralSubtree, IsCa, KeyUsagePurpose, NameConstraints, PublicKeyData, SanType,
+    SerialNumber,
 };
 use time::{Duration, OffsetDateTime};
 
@@ -173,7 +175,8 @@ fn san(name: &AltName) -> Result<SanType> {
 fn name_constraints(constraints: &Constraints) -> Option<NameConstraints> {
     let subtrees = |dns: &[String], ip: &[crate::constraints::Network]| {
         let dns = dns.iter().cloned().map(GeneralSubtree::DnsName);
-        let ip = ip.iter().map(|n| GeneralSubtree::IpAddress(CidrSubnet::from_addr_prefix(n.address, n.prefix)));
+        let ip =
+            ip.iter().map(|n| GeneralSubtree::IpAddress(CidrSubnet::from_addr_prefix(n.address, n.prefix)));
         dns.chain(ip).collect()
     };
     (!constraints.is_empty()).then(|| NameConstraints {

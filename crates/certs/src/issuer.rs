@@ -47,8 +47,7 @@ impl CaCertificate {
             return Err(Error::Broken("bytes follow the certificate".into()));
         }
         let subject = x509.subject().to_string();
-        let unusable =
-            |reason: &str| Error::Unusable { subject: subject.clone(), reason: reason.to_owned() };
+        let unusable = |reason: &str| Error::Unusable { subject: subject.clone(), reason: reason.to_owned() };
         let constraints = x509
             .basic_constraints()
             .map_err(|_| unusable("its basicConstraints cannot be read"))?
@@ -94,10 +93,7 @@ impl CaCertificate {
             });
         }
         if now >= self.not_after {
-            return Err(Error::IssuerExpired {
-                issuer: self.subject.clone(),
-                at: rfc3339(self.not_after),
-            });
+            return Err(Error::IssuerExpired { issuer: self.subject.clone(), at: rfc3339(self.not_after) });
         }
         Ok(())
     }

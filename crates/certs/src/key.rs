@@ -105,7 +105,11 @@ impl PrivateKey {
                     2048 => KeySize::Rsa2048,
                     3072 => KeySize::Rsa3072,
                     4096 => KeySize::Rsa4096,
-                    _ => return Err(Error::Request(format!("RSA keys have 2048, 3072 or 4096 bits, not {bits}"))),
+                    _ => {
+                        return Err(Error::Request(format!(
+                            "RSA keys have 2048, 3072 or 4096 bits, not {bits}"
+                        )));
+                    }
                 };
                 Signer::Rsa(RsaKeyPair::generate(size).map_err(failed)?)
             }
@@ -116,16 +120,20 @@ impl PrivateKey {
     /// Reads the first private key of a PEM text: PKCS#8, PKCS#1, SEC1, or encrypted PKCS#8, which needs
     /// the password. Traditional OpenSSL encryption (`Proc-Type: 4,ENCRYPTED`) is refused.
     pub fn from_pem(text: &str, password: Option<&[u8]>) -> Result<Self> {
-        let sections = ::pem::parse_many(text).map_err(|e| Error::Key(format!("this is no PEM text: {e}")))?;
+        let sections =
+            ::pem::parse_many(text).map_err(|e| Error::Key(format!("this is no PEM text: {e}")))?;
         for section in sections {
             let legacy = section.headers().get("Proc-Type").is_some();
             let tag = section.tag().to_owned();
             let der = Zeroizing::new(section.into_contents());
             match tag.as_str() {
-                "PRIVATE KEY" | "RSA PRIVATE KEY" | "EC PRIVATE KEY" if !legacy => return Self::from_der(&der),
+                "PRIVATE KEY" | "RSA PRIVATE KEY" | "EC PRIVATE KEY" if !legacy => {
+                    return Self::from_der(&der);
+                }
                 "RSA PRIVATE KEY" | "EC PRIVATE KEY" | "PRIVATE KEY" => {
                     return Err(Error::Key(
-                        "the key has OpenSSL's old encryption, whose key derivation is one round of MD5".into(),
+                        "the key has OpenSSL's old encryption, whose key derivation is one round of MD5"
+                            .into(),
                     ));
                 }
                 "ENCRYPTED PRIVATE KEY" => return Self::decrypt(&der, password),
@@ -136,8 +144,9 @@ impl PrivateKey {
     }
 
     fn decrypt(der: &[u8], password: Option<&[u8]>) -> Result<Self> {
-        let info = pkcs8::EncryptedPrivateKeyInfo::try_from(der)
-            .map_err(|e| Error::Key(format!("the encrypted key is damaged, or its cipher is unknown: {e}")))?;
+        let info = pkcs8::EncryptedPrivateKeyInfo::try_from(der).map_err(|e| {
+            Error::Key(format!("the encrypted key is damaged, or its cipher is unknown: {e}"))
+        })?;
         let password = password.ok_or(Error::Password("the key is encrypted, and no password was given"))?;
         let plain = info
             .decrypt(password)
@@ -164,7 +173,8 @@ impl PrivateKey {
                 Err(Error::WeakKey("the RSA key has fewer than 2048 bits".into()))
             }
             Err(_) => Err(Error::Key(
-                "the file holds no usable private key (P-256, P-384, P-521, Ed25519 or RSA from 2048 bits)".into(),
+                "the file holds no usable private key (P-256, P-384, P-521, Ed25519 or RSA from 2048 bits)"
+                    .into(),
             )),
         }
     }

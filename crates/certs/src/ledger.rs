@@ -329,7 +329,11 @@ pub(crate) fn insert(tx: &Transaction<'_>, record: &Record) -> Result<()> {
 
 fn read_record(row: &Row<'_>) -> rusqlite::Result<Record> {
     let wrong = |column: usize| {
-        rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, "not as written".into())
+        rusqlite::Error::FromSqlConversionFailure(
+            column,
+            rusqlite::types::Type::Text,
+            "not as written".into(),
+        )
     };
     let at = |column: usize| -> rusqlite::Result<OffsetDateTime> {
         OffsetDateTime::from_unix_timestamp(row.get(column)?).map_err(|_| wrong(column))

@@ -39,7 +39,10 @@ impl Lock {
                 Err(TryLockError::WouldBlock) if start.elapsed() >= patience => {
                     let mut text = String::new();
                     let _ = file.read_to_string(&mut text);
-                    return Err(Error::Locked { dir: layout.dir().to_owned(), pid: text.trim().parse().ok() });
+                    return Err(Error::Locked {
+                        dir: layout.dir().to_owned(),
+                        pid: text.trim().parse().ok(),
+                    });
                 }
                 Err(TryLockError::WouldBlock) => std::thread::sleep(PAUSE),
             }

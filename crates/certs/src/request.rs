@@ -56,9 +56,7 @@ impl AltName {
             if label.starts_with('-') || label.ends_with('-') {
                 return refuse("a label neither begins nor ends with a hyphen");
             }
-            if let Some(c) =
-                label.chars().find(|c| !c.is_ascii_alphanumeric() && *c != '-' && *c != '_')
-            {
+            if let Some(c) = label.chars().find(|c| !c.is_ascii_alphanumeric() && *c != '-' && *c != '_') {
                 return refuse(&format!("it holds {c:?}"));
             }
         }
@@ -293,7 +291,9 @@ impl Request {
             let Some(text) = text else { continue };
             let length = text.chars().count();
             if !(1..=LONGEST_COMMON_NAME).contains(&length) || text.chars().any(char::is_control) {
-                return refuse(format!("the {what} has 1 to 64 characters, none of them a control character"));
+                return refuse(format!(
+                    "the {what} has 1 to 64 characters, none of them a control character"
+                ));
             }
         }
         if self.names.is_empty() {
@@ -307,7 +307,9 @@ impl Request {
         let spiffe =
             self.names.iter().any(|name| matches!(name, AltName::Uri(uri) if uri.starts_with("spiffe:")));
         if spiffe && uris > 1 {
-            return refuse("a certificate with a SPIFFE ID has exactly one URI name (X.509-SVID, section 2)".into());
+            return refuse(
+                "a certificate with a SPIFFE ID has exactly one URI name (X.509-SVID, section 2)".into(),
+            );
         }
         if self.lifetime < SHORTEST_LIFETIME {
             return refuse("the lifetime is one minute at least".into());

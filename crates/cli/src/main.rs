@@ -4,7 +4,9 @@
 //! Data goes to stdout, messages to stderr; [`failure`] prints every error in one form.
 
 mod commands;
+mod duration;
 mod failure;
+mod operator;
 mod output;
 
 use std::process::ExitCode;

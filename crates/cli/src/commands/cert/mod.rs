@@ -1,5 +1,9 @@
 //! `handfast cert`: one file per subcommand, each with `Args` and `run`.
 
+mod issue;
+mod names;
+mod written;
+
 use super::Globals;
 use crate::failure::Outcome;
 
@@ -11,9 +15,14 @@ pub struct Args {
 }
 
 #[derive(clap::Subcommand)]
-enum Command {}
+enum Command {
+    /// Issue a certificate with a new key.
+    Issue(issue::Args),
+}
 
 /// Runs `handfast cert`.
-pub fn run(args: Args, _globals: &Globals) -> Outcome {
-    match args.command {}
+pub fn run(args: Args, globals: &Globals) -> Outcome {
+    match args.command {
+        Command::Issue(args) => issue::run(args, globals),
+    }
 }

@@ -1,0 +1,177 @@
+//! The files of an issued certificate, and what is said about it afterwards.
+
+use std::path::PathBuf;
+
+use certs::{Issued, Record, Request};
+use serde::Serialize;
+
+use crate::commands::Globals;
+use crate::failure::{EXIT_OK, EXIT_USAGE, Failure, Outcome};
+use crate::output;
+
+/// Where a certificate and its key are written.
+pub struct Files {
+    /// The leaf, then its intermediates.
+    pub certificate: PathBuf,
+    /// The private key.
+    pub key: PathBuf,
+    folder: PathBuf,
+}
+
+impl Files {
+    /// `NAME.crt` and `NAME.key` in a folder.
+    pub fn new(folder: PathBuf, name: &str) -> Self {
+        Self {
+            certificate: folder.join(format!("{name}.crt")),
+            key: folder.join(format!("{name}.key")),
+            folder,
+        }
+    }
+
+    /// Refuses to replace files, unless that is wanted.
+    pub fn check_free(&self, force: bool) -> Result<(), Failure> {
+        for path in [&self.certificate, &self.key] {
+            if !force && path.exists() {
+                return Err(Failure::new(
+                    &model::codes::usage::FILE_NOT_WRITTEN,
+                    format!("{} exists already, and would be replaced", path.display()),
+                )
+                .exit(EXIT_USAGE)
+                .fix("renew it with handfast cert renew, give another folder with --out, or replace it with --force"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Finds out before anything is issued whether the folder can be written to.
+    pub fn check_writable(&self) -> Result<(), Failure> {
+        certs::create_private_folder(&self.folder)?;
+        let probe = self.folder.join(".handfast-probe");
+        certs::write_public(&probe, b"")?;
+        std::fs::remove_file(&probe).map_err(|e| Failure::writing(&probe, &e))
+    }
+
+    /// Writes the key first: a server that reloads in between finds a pair that does not match and keeps
+    /// the old one, rather than a certificate without its key.
+    pub fn write(&self, issued: &Issued) -> Result<(), Failure> {
+        if let Some(key) = &issued.key_pem {
+            certs::write_private(&self.key, key.as_bytes())?;
+        }
+        certs::write_public(&self.certificate, issued.chain_pem.as_bytes())?;
+        Ok(())
+    }
+}
+
+/// A certificate as JSON shows it.
+#[derive(Serialize)]
+pub struct Certificate {
+    /// Name in the ledger.
+    pub name: String,
+    /// Upper-case hexadecimal.
+    pub serial: String,
+    /// Subject.
+    pub subject: String,
+    /// Subject alternative names, as in `DNS:example.com`.
+    pub names: Vec<String>,
+    /// `server`, `client` or `both`.
+    pub usage: String,
+    /// Start of validity, RFC 3339.
+    pub not_before: String,
+    /// End of validity, RFC 3339.
+    pub not_after: String,
+    /// The authority that signed it.
+    pub issuer: String,
+    /// Who asked for it.
+    pub who: String,
+}
+
+impl From<&Record> for Certificate {
+    fn from(record: &Record) -> Self {
+        Self {
+            name: record.name.clone(),
+            serial: record.serial.to_string(),
+            subject: record.subject.clone(),
+            names: record.names.iter().map(ToString::to_string).collect(),
+            usage: record.usage.clone(),
+            not_before: certs::rfc3339(record.not_before),
+            not_after: certs::rfc3339(record.not_after),
+            issuer: record.issuer.clone(),
+            who: record.who.clone(),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Document {
+    version: u8,
+    dry_run: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    certificate: Option<Certificate>,
+    certificate_file: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key_file: Option<String>,
+    shortened: bool,
+}
+
+/// Says what was issued.
+pub fn issued(globals: &Globals, issued: &Issued, files: &Files) -> Outcome {
+    let document = Document {
+        version: 1,
+        dry_run: false,
+        certificate: Some(Certificate::from(&issued.record)),
+        certificate_file: files.certificate.display().to_string(),
+        key_file: issued.key_pem.as_ref().map(|_| files.key.display().to_string()),
+        shortened: issued.shortened,
+    };
+    if issued.shortened {
+        eprintln!(
+            "note: it ends earlier than asked for, on {}, because its issuer does",
+            certs::rfc3339(issued.record.not_after)
+        );
+    }
+    output::print(globals.output, &document, || {
+        let record = &issued.record;
+        let names: Vec<String> = record.names.iter().map(ToString::to_string).collect();
+        let mut text = format!(
+            "issued {} for {} ({})\n  serial        {}\n  valid until   {}\n  certificate   {}\n",
+            record.name,
+            names.join(", "),
+            record.usage,
+            record.serial,
+            certs::rfc3339(record.not_after),
+            document.certificate_file
+        );
+        if let Some(key) = &document.key_file {
+            text.push_str(&format!("  key           {key}\n"));
+        }
+        text
+    })?;
+    Ok(EXIT_OK)
+}
+
+/// Says what would be issued.
+pub fn would_issue(globals: &Globals, request: &Request, files: &Files) -> Outcome {
+    #[derive(Serialize)]
+    struct Plan {
+        version: u8,
+        dry_run: bool,
+        name: String,
+        names: Vec<String>,
+        usage: String,
+        lifetime_seconds: i64,
+        certificate_file: String,
+    }
+    let plan = Plan {
+        version: 1,
+        dry_run: true,
+        name: request.name.clone(),
+        names: request.names.iter().map(ToString::to_string).collect(),
+        usage: request.effective_usage().to_string(),
+        lifetime_seconds: request.lifetime.whole_seconds(),
+        certificate_file: files.certificate.display().to_string(),
+    };
+    output::print(globals.output, &plan, || {
+        format!("would issue {} for {} ({})\n", plan.name, plan.names.join(", "), plan.usage)
+    })?;
+    Ok(EXIT_OK)
+}
