@@ -1,13 +1,86 @@
-//! `handfast config`.
+//! `handfast config`: validate, convert and describe configuration.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use clap::Subcommand;
+use serde_json::json;
 
 use super::Globals;
 use crate::failure::{Failure, Outcome};
+use crate::output::Format;
 
 /// Arguments of `handfast config`.
 #[derive(clap::Args)]
-pub struct Args {}
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Check a handfast.yaml or nginx.conf and the files it names, without starting anything.
+    Validate {
+        /// The configuration.
+        file: PathBuf,
+        /// Do not look whether the files that it names are there.
+        #[arg(long, env = "HANDFAST_NO_FILES")]
+        no_files: bool,
+    },
+    /// Print the JSON schema of handfast.yaml, for editors.
+    Schema,
+}
 
 /// Runs `handfast config`.
-pub fn run(_args: Args, _globals: &Globals) -> Outcome {
-    Err(Failure::usage("this command is still being built"))
+pub fn run(args: Args, globals: &Globals) -> Outcome {
+    match args.command {
+        Command::Validate { file, no_files } => validate(&file, !no_files, globals.output),
+        Command::Schema => {
+            print(&config::schema())?;
+            Ok(crate::failure::EXIT_OK)
+        }
+    }
+}
+
+fn validate(file: &std::path::Path, files: bool, format: Format) -> Outcome {
+    let loaded = config::load_with(file, files)?;
+    for note in &loaded.notes {
+        eprintln!("{}: {note}", if note.warning { "warning" } else { "note" });
+    }
+    let (listeners, services) = (loaded.snapshot.listeners.len(), loaded.snapshot.services.len());
+    let document = json!({
+        "version": 1,
+        "file": file,
+        "valid": true,
+        "listeners": listeners,
+        "services": services,
+        "files_read": loaded.files_read,
+        "notes": loaded.notes.iter().map(|note| json!({
+            "warning": note.warning,
+            "message": note.message,
+            "file": note.place.as_ref().map(|place| place.file()),
+            "line": note.place.as_ref().map(|place| place.line()),
+            "column": note.place.as_ref().map(|place| place.column()),
+        })).collect::<Vec<_>>(),
+    });
+    match format {
+        Format::Table => {
+            let plural = |count: usize| if count == 1 { "" } else { "s" };
+            print(&format!(
+                "{} is valid: {listeners} listener{}, {services} service{}\n",
+                file.display(),
+                plural(listeners),
+                plural(services)
+            ))?;
+        }
+        Format::Json | Format::Yaml => print(&format!("{document:#}\n"))?,
+    }
+    Ok(crate::failure::EXIT_OK)
+}
+
+/// Writes data to stdout; a reader that went away is an error like any other.
+fn print(text: &str) -> Result<(), Failure> {
+    std::io::stdout()
+        .write_all(text.as_bytes())
+        .map_err(|error| Failure::writing(std::path::Path::new("<stdout>"), &error))
 }
