@@ -1,0 +1,498 @@
+//! The server's end of a TLS connection over any byte stream, on rustls' unbuffered interface.
+//!
+//! A connection that waits holds no buffer at all: records are read and written through scratch memory that
+//! belongs to the worker thread, and only what is left over (half a record, bytes that the socket or the
+//! reader had no room for) is kept with the connection until it is used. Reads take up to [`READ_BYTES`]
+//! from the socket at once, writes send up to [`WRITE_RECORDS`] full records with one call.
+//!
+//! Neighbours: `accept` decides which configuration a ClientHello gets and calls [`ServerStream::accept`];
+//! `http` and `tcp` read and write the stream.
+
+use std::cell::Cell;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
+use rustls::unbuffered::{
+    ConnectionState, EncodeError, EncodeTlsData, EncryptError, UnbufferedStatus, WriteTraffic,
+};
+use rustls::{CommonState, ServerConfig};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+#[cfg(test)]
+mod tests;
+
+/// Most that is read from a socket at once, in bytes.
+const READ_BYTES: usize = 128 << 10;
+/// Most records that are sent with one call.
+const WRITE_RECORDS: usize = 8;
+/// Plaintext of a full record (RFC 8446, section 5.1).
+const RECORD_BYTES: usize = 16 << 10;
+/// Room for a record's header, explicit nonce, content type and tag in any of our cipher suites.
+const RECORD_OVERHEAD: usize = 64;
+/// Slices below this size are gathered into one record; larger ones are encrypted where they are.
+const GATHER_BYTES: usize = 4 << 10;
+
+thread_local! {
+    /// Taken while in use and put back; a nested stream finds it gone and makes its own.
+    static INCOMING: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+    static OUTGOING: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+    static GATHERED: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// Why a handshake did not succeed. An alert, where one was due, has been sent.
+#[derive(Debug, thiserror::Error)]
+pub enum AcceptError {
+    /// TLS was refused, by us or by the peer.
+    #[error(transparent)]
+    Tls(#[from] rustls::Error),
+    /// The byte stream failed, or the peer closed it.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// The peer sent more than a handshake may have.
+    #[error("the handshake is larger than {0} bytes")]
+    TooLarge(usize),
+}
+
+/// How far the peer's direction is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Incoming {
+    Open,
+    /// close_notify came: the end is where the peer meant it to be.
+    Closed,
+}
+
+/// A TLS connection after its handshake.
+pub struct ServerStream<IO> {
+    io: IO,
+    tls: UnbufferedServerConnection,
+    /// Received and not yet processed: less than a record.
+    ciphertext: Vec<u8>,
+    /// Decrypted and not yet read; from `read_at` on.
+    plaintext: Vec<u8>,
+    read_at: usize,
+    /// Encrypted and not yet sent; from `sent_at` on.
+    unsent: Vec<u8>,
+    sent_at: usize,
+    incoming: Incoming,
+    close_notify_sent: bool,
+}
+
+impl<IO: AsyncRead + AsyncWrite + Unpin> ServerStream<IO> {
+    /// Makes the handshake. `received` is what was already read from `io`, the ClientHello usually;
+    /// `most_bytes` bounds what the client may send before the handshake is complete.
+    pub async fn accept(
+        io: IO,
+        received: Vec<u8>,
+        config: Arc<ServerConfig>,
+        most_bytes: usize,
+    ) -> Result<Self, AcceptError> {
+        let mut stream = Self {
+            io,
+            tls: UnbufferedServerConnection::new(config)?,
+            ciphertext: received,
+            plaintext: Vec::new(),
+            read_at: 0,
+            unsent: Vec::new(),
+            sent_at: 0,
+            incoming: Incoming::Open,
+            close_notify_sent: false,
+        };
+        let mut taken = stream.ciphertext.len();
+        loop {
+            let mut held = std::mem::take(&mut stream.ciphertext);
+            let progress = stream.process(&mut held, None);
+            stream.ciphertext = held;
+            if let Err(error) = progress {
+                // The alert is worth a try; the refusal stands whether or not it arrives.
+                let _ = stream.flush().await;
+                return Err(error.into());
+            }
+            if !stream.tls.is_handshaking() {
+                if stream.tls.protocol_version() == Some(rustls::ProtocolVersion::TLSv1_3) {
+                    // Tickets go out as far as the socket takes them: a client may write before it reads.
+                    std::future::poll_fn(|cx| match stream.poll_send(cx) {
+                        Poll::Ready(result) => Poll::Ready(result),
+                        Poll::Pending => Poll::Ready(Ok(())),
+                    })
+                    .await?;
+                } else {
+                    // In TLS 1.2 the last word of a full handshake is the server's.
+                    stream.flush().await?;
+                }
+                // Capacity for a chain of certificates is of no use from here on.
+                stream.ciphertext.shrink_to_fit();
+                return Ok(stream);
+            }
+            stream.flush().await?;
+            let mut part = [0u8; 4096];
+            let mut buffer = ReadBuf::new(&mut part);
+            std::future::poll_fn(|cx| Pin::new(&mut stream.io).poll_read(cx, &mut buffer)).await?;
+            if buffer.filled().is_empty() {
+                return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
+            }
+            taken += buffer.filled().len();
+            if taken > most_bytes {
+                return Err(AcceptError::TooLarge(most_bytes));
+            }
+            stream.ciphertext.extend_from_slice(buffer.filled());
+        }
+    }
+
+    /// What was negotiated.
+    pub fn session(&self) -> &CommonState {
+        &self.tls
+    }
+
+    /// The byte stream below.
+    pub fn io(&self) -> &IO {
+        &self.io
+    }
+
+    async fn flush(&mut self) -> io::Result<()> {
+        std::future::poll_fn(|cx| self.poll_send(cx)).await
+    }
+
+    /// Processes whole records at the front of `data` and leaves in it what is not a whole record yet.
+    /// Plaintext goes to `reader` while it has room, else it is kept; what TLS wants to say is kept unsent.
+    fn process(&mut self, data: &mut Vec<u8>, reader: Option<&mut ReadBuf<'_>>) -> Result<(), rustls::Error> {
+        let end = data.len();
+        let done = self.process_slice(&mut data[..end], reader);
+        let done = done?;
+        data.drain(..done);
+        if data.is_empty() {
+            *data = Vec::new();
+        }
+        Ok(())
+    }
+
+    /// As [`process`](Self::process), and says how many bytes at the front are done with.
+    fn process_slice(
+        &mut self,
+        data: &mut [u8],
+        mut reader: Option<&mut ReadBuf<'_>>,
+    ) -> Result<usize, rustls::Error> {
+        let mut done = 0;
+        loop {
+            let UnbufferedStatus { discard, state } = self.tls.process_tls_records(&mut data[done..]);
+            let mut more = true;
+            match state {
+                Ok(ConnectionState::ReadTraffic(mut traffic)) => {
+                    while let Some(record) = traffic.next_record() {
+                        let mut payload = record?.payload;
+                        if let Some(reader) = reader.as_deref_mut()
+                            && self.plaintext.is_empty()
+                        {
+                            let fits = payload.len().min(reader.remaining());
+                            reader.put_slice(&payload[..fits]);
+                            payload = &payload[fits..];
+                        }
+                        self.plaintext.extend_from_slice(payload);
+                    }
+                }
+                Ok(ConnectionState::EncodeTlsData(mut message)) => {
+                    encode(&mut self.unsent, &mut message);
+                }
+                // The message is in `unsent`; every way out of here flushes that before anything else.
+                Ok(ConnectionState::TransmitTlsData(transmit)) => transmit.done(),
+                Ok(ConnectionState::PeerClosed) => self.incoming = Incoming::Closed,
+                Ok(_) => more = false,
+                Err(error) => {
+                    self.queue_alert();
+                    return Err(error);
+                }
+            }
+            done += discard;
+            if !more {
+                return Ok(done);
+            }
+        }
+    }
+
+    /// Takes the alert that follows an error.
+    fn queue_alert(&mut self) {
+        while let UnbufferedStatus { state: Ok(ConnectionState::EncodeTlsData(mut message)), .. } =
+            self.tls.process_tls_records(&mut [])
+        {
+            encode(&mut self.unsent, &mut message);
+        }
+    }
+
+    /// Sends what is unsent, and gives its memory back.
+    fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.sent_at < self.unsent.len() {
+            match ready!(Pin::new(&mut self.io).poll_write(cx, &self.unsent[self.sent_at..]))? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                sent => self.sent_at += sent,
+            }
+        }
+        if self.unsent.capacity() > 0 {
+            (self.unsent, self.sent_at) = (Vec::new(), 0);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Encrypts with `seal`, given the connection ready to write, into `out`; says how much was written.
+    fn seal(
+        &mut self,
+        out: &mut [u8],
+        mut seal: impl FnMut(
+            &mut WriteTraffic<'_, ServerConnectionData>,
+            &mut [u8],
+        ) -> Result<usize, EncryptError>,
+    ) -> io::Result<usize> {
+        let mut held = std::mem::take(&mut self.ciphertext);
+        let mut at = 0;
+        let sealed = loop {
+            let UnbufferedStatus { discard, state } = self.tls.process_tls_records(&mut held[at..]);
+            let result = match state {
+                Ok(ConnectionState::WriteTraffic(mut traffic)) => {
+                    Some(seal(&mut traffic, out).map_err(|error| io::Error::other(error.to_string())))
+                }
+                Ok(ConnectionState::EncodeTlsData(mut message)) => {
+                    encode(&mut self.unsent, &mut message);
+                    None
+                }
+                Ok(ConnectionState::TransmitTlsData(transmit)) => {
+                    transmit.done();
+                    None
+                }
+                Ok(ConnectionState::ReadTraffic(mut traffic)) => {
+                    while let Some(record) = traffic.next_record() {
+                        match record {
+                            Ok(record) => self.plaintext.extend_from_slice(record.payload),
+                            Err(error) => return Err(invalid(error)),
+                        }
+                    }
+                    None
+                }
+                Ok(ConnectionState::PeerClosed) => {
+                    self.incoming = Incoming::Closed;
+                    None
+                }
+                Ok(_) => Some(Err(io::ErrorKind::BrokenPipe.into())),
+                Err(error) => Some(Err(invalid(error))),
+            };
+            at += discard;
+            if let Some(result) = result {
+                break result;
+            }
+        };
+        held.drain(..at);
+        self.ciphertext = held;
+        sealed
+    }
+
+    /// Encrypts one run of plaintext and hands it to the socket; what the socket does not take stays unsent.
+    fn send_records(&mut self, cx: &mut Context<'_>, plaintext: &[u8], out: &mut Vec<u8>) -> io::Result<()> {
+        let records = plaintext.len().div_ceil(RECORD_BYTES);
+        let room = plaintext.len() + records * RECORD_OVERHEAD;
+        if out.len() < room {
+            out.resize(WRITE_RECORDS * (RECORD_BYTES + RECORD_OVERHEAD), 0);
+        }
+        let length = self.seal(out, |traffic, out| traffic.encrypt(plaintext, out))?;
+        let mut sent = 0;
+        // A key update that became due goes first; then nothing may overtake it.
+        if self.unsent.is_empty() {
+            while sent < length {
+                match Pin::new(&mut self.io).poll_write(cx, &out[sent..length]) {
+                    Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
+                    Poll::Ready(Ok(n)) => sent += n,
+                    Poll::Ready(Err(error)) => return Err(error),
+                    Poll::Pending => break,
+                }
+            }
+        }
+        self.unsent.extend_from_slice(&out[sent..length]);
+        Ok(())
+    }
+}
+
+/// Appends a message that TLS wants to say to `out`.
+fn encode(out: &mut Vec<u8>, message: &mut EncodeTlsData<'_, ServerConnectionData>) {
+    let start = out.len();
+    if let Err(EncodeError::InsufficientSize(size)) = message.encode(&mut []) {
+        out.resize(start + size.required_size, 0);
+        let written = message.encode(&mut out[start..]).unwrap_or(0);
+        out.truncate(start + written);
+    }
+}
+
+fn invalid(error: rustls::Error) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, error)
+}
+
+impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncRead for ServerStream<IO> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        loop {
+            if this.read_at < this.plaintext.len() {
+                let fits = (this.plaintext.len() - this.read_at).min(buf.remaining());
+                buf.put_slice(&this.plaintext[this.read_at..this.read_at + fits]);
+                this.read_at += fits;
+                if this.read_at == this.plaintext.len() {
+                    (this.plaintext, this.read_at) = (Vec::new(), 0);
+                }
+                return Poll::Ready(Ok(()));
+            }
+            if this.incoming == Incoming::Closed || buf.remaining() == 0 {
+                return Poll::Ready(Ok(()));
+            }
+            if let Poll::Ready(Err(error)) = this.poll_send(cx) {
+                return Poll::Ready(Err(error));
+            }
+            let mut scratch = INCOMING.take();
+            if scratch.len() < READ_BYTES {
+                scratch.resize(READ_BYTES, 0);
+            }
+            let result = this.poll_receive(cx, buf, &mut scratch);
+            INCOMING.set(scratch);
+            ready!(result)?;
+            // What TLS answers to a key update goes out as far as the socket takes it.
+            if let Poll::Ready(Err(error)) = this.poll_send(cx) {
+                return Poll::Ready(Err(error));
+            }
+            if !buf.filled().is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+        }
+    }
+}
+
+impl<IO: AsyncRead + AsyncWrite + Unpin> ServerStream<IO> {
+    /// One read from the socket, into the scratch memory behind what is left of the last one.
+    fn poll_receive(
+        &mut self,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+        scratch: &mut [u8],
+    ) -> Poll<io::Result<()>> {
+        let held = self.ciphertext.len();
+        scratch[..held].copy_from_slice(&self.ciphertext);
+        let mut fresh = ReadBuf::new(&mut scratch[held..]);
+        ready!(Pin::new(&mut self.io).poll_read(cx, &mut fresh))?;
+        let received = fresh.filled().len();
+        if received == 0 {
+            // Without close_notify the end may be an attacker's (RFC 8446, section 6.1).
+            return Poll::Ready(Err(io::Error::new(
+                io::ErrorKind::UnexpectedEof,
+                "the peer closed the connection without close_notify",
+            )));
+        }
+        let end = held + received;
+        match self.process_slice(&mut scratch[..end], Some(buf)) {
+            Ok(done) => {
+                self.ciphertext.clear();
+                if done < end {
+                    self.ciphertext.extend_from_slice(&scratch[done..end]);
+                } else if self.ciphertext.capacity() > 0 {
+                    self.ciphertext = Vec::new();
+                }
+                Poll::Ready(Ok(()))
+            }
+            Err(error) => {
+                let _ = self.poll_send(cx);
+                Poll::Ready(Err(invalid(error)))
+            }
+        }
+    }
+}
+
+impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ServerStream<IO> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.poll_write_vectored(cx, &[IoSlice::new(buf)])
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = &mut *self;
+        if this.close_notify_sent {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        }
+        ready!(this.poll_send(cx))?;
+        let mut out = OUTGOING.take();
+        let mut gathered = GATHERED.take();
+        let result = this.write_slices(cx, slices, &mut gathered, &mut out);
+        OUTGOING.set(out);
+        gathered.clear();
+        GATHERED.set(gathered);
+        Poll::Ready(result)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_send(cx))?;
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        if !this.close_notify_sent {
+            this.close_notify_sent = true;
+            let mut out = [0u8; 256];
+            let length = this.seal(&mut out, |traffic, out| traffic.queue_close_notify(out))?;
+            this.unsent.extend_from_slice(&out[..length]);
+        }
+        ready!(this.poll_send(cx))?;
+        Pin::new(&mut this.io).poll_shutdown(cx)
+    }
+}
+
+impl<IO: AsyncRead + AsyncWrite + Unpin> ServerStream<IO> {
+    /// Sends as many slices as fit into one call; small neighbours (headers and a short body) share a record.
+    fn write_slices(
+        &mut self,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+        gathered: &mut Vec<u8>,
+        out: &mut Vec<u8>,
+    ) -> io::Result<usize> {
+        const MOST: usize = WRITE_RECORDS * RECORD_BYTES;
+        if let Some(only) = single(slices) {
+            let take = only.len().min(MOST);
+            if take > 0 {
+                self.send_records(cx, &only[..take], out)?;
+            }
+            return Ok(take);
+        }
+        let mut taken = 0;
+        for slice in slices {
+            let take = slice.len().min(MOST - taken);
+            if take > GATHER_BYTES && gathered.len() % RECORD_BYTES == 0 && !gathered.is_empty() {
+                // Full records stand ready and a large slice follows: it needs no copy.
+                break;
+            }
+            gathered.extend_from_slice(&slice[..take]);
+            taken += take;
+            if taken == MOST {
+                break;
+            }
+        }
+        if taken > 0 {
+            self.send_records(cx, gathered, out)?;
+        }
+        Ok(taken)
+    }
+}
+
+/// The one slice that is not empty, if there is only one.
+fn single<'a>(slices: &'a [IoSlice<'_>]) -> Option<&'a [u8]> {
+    let mut filled = slices.iter().filter(|slice| !slice.is_empty());
+    match (filled.next(), filled.next()) {
+        (None, _) => Some(&[]),
+        (Some(only), None) => Some(only),
+        _ => None,
+    }
+}

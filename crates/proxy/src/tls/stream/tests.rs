@@ -1,0 +1,179 @@
+use std::time::Duration;
+
+use rcgen::{CertifiedKey, generate_simple_self_signed};
+use rustls::pki_types::{PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use super::*;
+
+type Pair = (ServerStream<DuplexStream>, TlsStream<DuplexStream>);
+
+const MOST: usize = 64 << 10;
+
+fn configs(version: &'static rustls::SupportedProtocolVersion) -> (Arc<ServerConfig>, Arc<ClientConfig>) {
+    let CertifiedKey { cert, signing_key } = generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let key = PrivateKeyDer::Pkcs8(signing_key.serialize_der().into());
+    let server = ServerConfig::builder_with_provider(provider.clone())
+        .with_protocol_versions(&[version])
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![cert.der().clone()], key)
+        .unwrap();
+    let mut roots = RootCertStore::empty();
+    roots.add(cert.der().clone()).unwrap();
+    let client = ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[version])
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    (Arc::new(server), Arc::new(client))
+}
+
+async fn pair(version: &'static rustls::SupportedProtocolVersion, pipe: usize) -> Pair {
+    let (server, client) = configs(version);
+    let (near, far) = duplex(pipe);
+    let connect = TlsConnector::from(client).connect(ServerName::try_from("localhost").unwrap(), far);
+    let (server, client) = tokio::join!(ServerStream::accept(near, Vec::new(), server, MOST), connect);
+    (server.ok().unwrap(), client.unwrap())
+}
+
+fn pattern(length: usize) -> Vec<u8> {
+    (0..length).map(|n| (n * 31 % 251) as u8).collect()
+}
+
+#[tokio::test]
+async fn bytes_arrive_whole_in_both_directions_through_narrow_and_wide_pipes() {
+    for version in [&rustls::version::TLS13, &rustls::version::TLS12] {
+        for pipe in [37, 16 << 10, 1 << 20] {
+            let (mut server, mut client) = pair(version, pipe).await;
+            let sent = pattern(if pipe == 37 { 20_000 } else { 1_500_000 });
+            let expected = sent.clone();
+            let echo = tokio::spawn(async move {
+                let mut part = vec![0; 70_000];
+                loop {
+                    match server.read(&mut part).await.unwrap() {
+                        0 => break server.shutdown().await.unwrap(),
+                        n => server.write_all(&part[..n]).await.unwrap(),
+                    }
+                    server.flush().await.unwrap();
+                }
+            });
+            let (mut read, mut write) = tokio::io::split(&mut client);
+            let writing = async {
+                write.write_all(&sent).await.unwrap();
+                write.shutdown().await.unwrap();
+            };
+            let mut received = Vec::new();
+            let reading = async { read.read_to_end(&mut received).await.unwrap() };
+            tokio::join!(writing, reading);
+            echo.await.unwrap();
+            assert!(received == expected, "{version:?} {pipe}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn slices_are_sent_in_order_whatever_their_sizes() {
+    let (mut server, mut client) = pair(&rustls::version::TLS13, 1 << 20).await;
+    let whole = pattern(200_000);
+    let cuts = [0, 3, 3, 1_000, 9_000, 9_001, 60_000, 190_000, 200_000];
+    let expected = whole.clone();
+    let writing = async {
+        let mut at = 0;
+        while at < whole.len() {
+            let slices: Vec<_> = cuts
+                .windows(2)
+                .filter(|cut| cut[1] >= at)
+                .map(|cut| IoSlice::new(&whole[cut[0].max(at)..cut[1]]))
+                .collect();
+            at += server.write_vectored(&slices).await.unwrap();
+        }
+        server.shutdown().await.unwrap();
+    };
+    let mut received = Vec::new();
+    let reading = async { client.read_to_end(&mut received).await.unwrap() };
+    tokio::join!(writing, reading);
+    assert!(received == expected);
+}
+
+#[tokio::test]
+async fn a_waiting_connection_holds_no_buffer() {
+    let (mut server, mut client) = pair(&rustls::version::TLS13, 1 << 20).await;
+    client.write_all(&pattern(100_000)).await.unwrap();
+    let mut part = vec![0; 100_000];
+    server.read_exact(&mut part).await.unwrap();
+    server.write_all(&part).await.unwrap();
+    server.flush().await.unwrap();
+    client.read_exact(&mut part).await.unwrap();
+    let waited = tokio::time::timeout(Duration::from_millis(20), server.read(&mut part)).await;
+    assert!(waited.is_err());
+    assert_eq!(
+        (server.ciphertext.capacity(), server.plaintext.capacity(), server.unsent.capacity()),
+        (0, 0, 0)
+    );
+}
+
+#[tokio::test]
+async fn key_updates_are_followed_and_answered() {
+    let (mut server, mut client) = pair(&rustls::version::TLS13, 1 << 20).await;
+    let mut part = [0; 5];
+    for _ in 0..3 {
+        client.get_mut().1.refresh_traffic_keys().unwrap();
+        client.write_all(b"hello").await.unwrap();
+        client.flush().await.unwrap();
+        server.read_exact(&mut part).await.unwrap();
+        assert_eq!(&part, b"hello");
+        server.write_all(b"world").await.unwrap();
+        server.flush().await.unwrap();
+        client.read_exact(&mut part).await.unwrap();
+        assert_eq!(&part, b"world");
+    }
+}
+
+#[tokio::test]
+async fn a_cut_connection_is_an_error_and_a_closed_one_is_an_end() {
+    let (mut server, client) = pair(&rustls::version::TLS13, 1 << 20).await;
+    drop(client);
+    let error = server.read(&mut [0; 10]).await.unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
+
+    let (mut server, mut client) = pair(&rustls::version::TLS13, 1 << 20).await;
+    client.shutdown().await.unwrap();
+    assert_eq!(server.read(&mut [0; 10]).await.unwrap(), 0);
+    // The other direction still works (half-close).
+    server.write_all(b"rest").await.unwrap();
+    server.shutdown().await.unwrap();
+    let mut rest = Vec::new();
+    client.read_to_end(&mut rest).await.unwrap();
+    assert_eq!(rest, b"rest");
+}
+
+#[tokio::test]
+async fn altered_records_end_the_connection_with_an_alert() {
+    let (server, _) = configs(&rustls::version::TLS13);
+    let (near, mut far) = duplex(4096);
+    let accept = tokio::spawn(ServerStream::accept(near, Vec::new(), server, MOST));
+    far.write_all(b"\x16\x03\x01\x00\x05\x01\x00\x00\x01\xff").await.unwrap();
+    let mut answer = Vec::new();
+    far.read_to_end(&mut answer).await.unwrap();
+    assert!(matches!(accept.await.unwrap(), Err(AcceptError::Tls(_))));
+    assert_eq!((answer[0], answer[5]), (21, 2), "a fatal alert record: {answer:?}");
+}
+
+#[tokio::test]
+async fn a_handshake_that_does_not_end_is_cut_at_its_limit() {
+    let (server, _) = configs(&rustls::version::TLS13);
+    let (near, mut far) = duplex(1 << 20);
+    // One handshake message that claims 0xfff0 bytes, in many records.
+    let mut flood = vec![0x16, 3, 1, 0x40, 0, 1, 0, 0xff, 0xf0];
+    flood.resize(5 + 0x4000, 0);
+    for _ in 0..8 {
+        far.write_all(&flood).await.unwrap();
+    }
+    let refused = ServerStream::accept(near, Vec::new(), server, 40_000).await;
+    assert!(refused.is_err());
+}
