@@ -9,7 +9,7 @@ use std::str::FromStr;
 mod tests;
 
 /// A parsed text with variables. `$name` and `${name}` are variables, `$1` to `$9` captures; a `$` that no
-/// name follows is itself.
+/// name follows is itself, and so is `${}`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Template {
     parts: Vec<Part>,
@@ -125,7 +125,18 @@ impl fmt::Display for Template {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for part in &self.parts {
             match part {
-                Part::Text(text) => f.write_str(text)?,
+                Part::Text(text) => {
+                    let mut rest = text.as_str();
+                    // A dollar that a name could follow would be read as a variable: it is written `${}`.
+                    while let Some(at) = rest.find('$') {
+                        f.write_str(&rest[..at])?;
+                        rest = &rest[at + 1..];
+                        let named =
+                            rest.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_' || c == '{');
+                        f.write_str(if named { "${}" } else { "$" })?;
+                    }
+                    f.write_str(rest)?;
+                }
                 Part::Variable(name) => write!(f, "${{{name}}}")?,
             }
         }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use crate::pki::Credential;
 
-pub use go::{GoClient, Round};
+pub use go::{GoClient, Round, rounds};
 
 /// A protocol version that a client is held to.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]

@@ -56,7 +56,7 @@ func (s *oneSession) Put(_ string, state *tls.ClientSessionState) {
 }
 
 func main() {
-	addr := flag.String("addr", "", "host:port")
+	addr := flag.String("addr", "", "host:port, or one per round by comma")
 	names := flag.String("servername", "", "server name, or one per round by comma; empty sends none")
 	certFile := flag.String("cert", "", "PEM chain, sent as it is, well formed or not")
 	keyFile := flag.String("key", "", "PKCS#8 key")
@@ -97,7 +97,7 @@ func main() {
 		own = load(*certFile, *keyFile)
 	}
 	stdin := bufio.NewReader(os.Stdin)
-	servers := strings.Split(*names, ",")
+	servers, addrs := strings.Split(*names, ","), strings.Split(*addr, ",")
 	for round := 0; round < *rounds; round++ {
 		if round > 0 && *wait {
 			if _, err := stdin.ReadString('\n'); err != nil {
@@ -106,7 +106,7 @@ func main() {
 		}
 		this := config.Clone()
 		this.ServerName = servers[min(round, len(servers)-1)]
-		connect(this, own, *addr, *send, *want, *halfClose, *timeout)
+		connect(this, own, addrs[min(round, len(addrs)-1)], *send, *want, *halfClose, *timeout)
 	}
 }
 

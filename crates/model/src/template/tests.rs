@@ -35,3 +35,12 @@ fn a_template_is_written_so_that_it_reads_the_same() {
         assert_eq!(template.to_string().parse::<Template>().unwrap(), template);
     }
 }
+
+#[test]
+fn a_dollar_before_a_name_is_written_so_that_it_stays_a_dollar() {
+    for (text, literal) in [("${}host", "$host"), ("a$", "a$"), ("${}{x}", "${x}"), ("$-$", "$-$")] {
+        let template: Template = text.parse().unwrap();
+        assert_eq!(template.literal(), Some(literal), "{text}");
+        assert_eq!(template.to_string().parse::<Template>().unwrap(), template, "{text}");
+    }
+}
