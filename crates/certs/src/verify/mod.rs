@@ -176,11 +176,13 @@ fn with_lists(
     options: &Options<'_>,
     lists: Lists,
 ) -> Result<Verified, Failure> {
+    use webpki::Error::{InvalidCrlSignatureForPublicKey, InvalidSignatureForPublicKey};
     let mut first = None;
     for choice in trust.crl_choices() {
         match attempt(end, leaf, intermediates, trust, options, Some((&choice, lists))) {
-            Err(Failure::Path(webpki::Error::InvalidCrlSignatureForPublicKey)) => {
-                first.get_or_insert(webpki::Error::InvalidCrlSignatureForPublicKey);
+            // The namesake's key or list: webpki tells only one of the errors of the paths that it tried.
+            Err(Failure::Path(error @ (InvalidCrlSignatureForPublicKey | InvalidSignatureForPublicKey))) => {
+                first.get_or_insert(error);
             }
             outcome => return outcome,
         }

@@ -362,7 +362,7 @@ fn subject_key_id<'a>(extensions: &'a [X509Extension<'a>]) -> Option<&'a [u8]> {
     })
 }
 
-pub(super) fn authority_key_id<'a>(extensions: &'a [X509Extension<'a>]) -> Option<&'a [u8]> {
+pub(crate) fn authority_key_id<'a>(extensions: &'a [X509Extension<'a>]) -> Option<&'a [u8]> {
     extensions.iter().find_map(|extension| match extension.parsed_extension() {
         ParsedExtension::AuthorityKeyIdentifier(id) => id.key_identifier.as_ref().map(|id| id.0),
         _ => None,
