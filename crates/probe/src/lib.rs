@@ -9,6 +9,7 @@ pub mod alert;
 pub mod attempt;
 pub mod der;
 pub mod dial;
+pub mod explain;
 pub mod forge;
 pub mod identity;
 pub mod test;

@@ -109,7 +109,7 @@ enum App {
     Tcp,
 }
 
-fn seconds(text: &str) -> Result<Duration, String> {
+pub(super) fn seconds(text: &str) -> Result<Duration, String> {
     let digits = text.strip_suffix('s').unwrap_or(text);
     match digits.parse::<f64>() {
         Ok(number) if (0.1..=600.0).contains(&number) => Ok(Duration::from_secs_f64(number)),

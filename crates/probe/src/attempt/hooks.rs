@@ -1,6 +1,7 @@
 //! Looks over rustls' shoulder: the server's chain, its request for a client certificate, its tickets.
 
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{
@@ -35,6 +36,8 @@ struct Seen {
     chain: Vec<CertificateDer<'static>>,
     asked: Option<Asked>,
     could_sign: Option<bool>,
+    chain_at: Option<Instant>,
+    asked_at: Option<Instant>,
 }
 
 impl std::fmt::Debug for Hooks {
@@ -65,6 +68,7 @@ impl Hooks {
             facts.chain = seen.chain.clone();
             facts.asked = seen.asked.clone();
             facts.could_sign = seen.could_sign;
+            (facts.chain_at, facts.asked_at) = (seen.chain_at, seen.asked_at);
         }
     }
 }
@@ -79,6 +83,7 @@ impl ServerCertVerifier for Hooks {
         _now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         if let Ok(mut seen) = self.seen.lock() {
+            seen.chain_at = Some(Instant::now());
             seen.chain =
                 std::iter::once(leaf).chain(intermediates).map(|der| der.clone().into_owned()).collect();
         }
@@ -112,9 +117,13 @@ impl ResolvesClientCert for Hooks {
     fn resolve(&self, authorities: &[&[u8]], schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
         let client = self.client.lock().ok()?.as_ref().map(|client| client.certified.clone());
         if let Ok(mut seen) = self.seen.lock() {
+            seen.asked_at = Some(Instant::now());
             seen.asked = Some(Asked {
                 authorities: authorities.iter().map(|name| name.to_vec()).collect(),
-                schemes: schemes.iter().map(|scheme| format!("{scheme:?}")).collect(),
+                schemes: schemes
+                    .iter()
+                    .map(|scheme| crate::wire::names::scheme(u16::from(*scheme)))
+                    .collect(),
             });
             seen.could_sign = client.as_ref().map(|c| c.key.choose_scheme(schemes).is_some());
         }

@@ -106,6 +106,10 @@ pub struct Facts {
     pub could_sign: Option<bool>,
     /// Whether an earlier session was resumed.
     pub resumed: bool,
+    /// When the server's chain was seen.
+    pub chain_at: Option<std::time::Instant>,
+    /// When the server's request for a client certificate was answered.
+    pub asked_at: Option<std::time::Instant>,
 }
 
 /// How an attempt went.
@@ -166,6 +170,11 @@ impl Client {
         &self.config
     }
 
+    /// Adds what the last connection's hooks saw.
+    pub(crate) fn observe(&self, facts: &mut Facts) {
+        self.hooks.fill(facts);
+    }
+
     /// Connects once and reads to the end.
     pub async fn run(&self, endpoint: &Endpoint, attempt: &Attempt) -> Outcome {
         let started = std::time::Instant::now();
@@ -197,25 +206,28 @@ impl Client {
         if let Ok(mut known) = known.lock() {
             let connection = tls.get_ref().1;
             known.0 = true;
-            known.1 = Facts {
-                version: connection.protocol_version().and_then(|v| match v {
-                    rustls::ProtocolVersion::TLSv1_2 => Some(Version::Tls12),
-                    rustls::ProtocolVersion::TLSv1_3 => Some(Version::Tls13),
-                    _ => None,
-                }),
-                suite: connection
-                    .negotiated_cipher_suite()
-                    .and_then(|s| s.suite().as_str())
-                    .map(str::to_owned),
-                group: connection.negotiated_key_exchange_group().map(|g| format!("{:?}", g.name())),
-                alpn: connection.alpn_protocol().map(|p| String::from_utf8_lossy(p).into_owned()),
-                resumed: connection.handshake_kind() == Some(HandshakeKind::Resumed),
-                ..Facts::default()
-            };
+            known.1 = facts_of(connection);
         }
         let end = converse(&mut tls, &attempt.application).await;
         let _ = tokio::time::timeout(Duration::from_millis(200), tls.shutdown()).await;
         end
+    }
+}
+
+/// What a finished handshake has agreed on.
+pub(crate) fn facts_of(connection: &rustls::ClientConnection) -> Facts {
+    let suite = connection.negotiated_cipher_suite().and_then(|s| s.suite().as_str());
+    Facts {
+        version: connection.protocol_version().and_then(|version| match version {
+            rustls::ProtocolVersion::TLSv1_2 => Some(Version::Tls12),
+            rustls::ProtocolVersion::TLSv1_3 => Some(Version::Tls13),
+            _ => None,
+        }),
+        suite: suite.map(|name| name.replacen("TLS13_", "TLS_", 1)),
+        group: connection.negotiated_key_exchange_group().map(|group| format!("{:?}", group.name())),
+        alpn: connection.alpn_protocol().map(|name| String::from_utf8_lossy(name).into_owned()),
+        resumed: connection.handshake_kind() == Some(HandshakeKind::Resumed),
+        ..Facts::default()
     }
 }
 

@@ -7,7 +7,6 @@ pub mod certificate;
 pub mod rsa1024;
 pub mod sha1;
 
-
 use std::sync::Arc;
 
 use rcgen::{KeyPair, PublicKeyData};

@@ -9,6 +9,7 @@ mod clients;
 mod protocol;
 mod row;
 mod server;
+pub(crate) use server::weaknesses;
 mod sessions;
 
 use std::sync::Arc;

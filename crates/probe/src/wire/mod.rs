@@ -6,4 +6,3 @@ pub mod handshake;
 pub mod hello;
 pub mod names;
 pub mod record;
-

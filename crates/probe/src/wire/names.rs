@@ -14,7 +14,9 @@ pub fn version(number: u16) -> String {
 
 /// A cipher suite.
 pub fn suite(number: u16) -> String {
-    rustls::CipherSuite::from(number).as_str().map_or_else(|| format!("{number:#06x}"), str::to_owned)
+    // rustls marks its TLS 1.3 suites; IANA does not.
+    let name = rustls::CipherSuite::from(number).as_str();
+    name.map_or_else(|| format!("{number:#06x}"), |name| name.replacen("TLS13_", "TLS_", 1))
 }
 
 /// A key exchange group.
