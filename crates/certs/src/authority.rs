@@ -129,7 +129,10 @@ impl Authority {
             new_intermediate(tx, &layout, &settings, &root, &options.constraints, "active", who, now)?;
             event(tx, now, who, "made the authority")
         })?;
-        Self::load(layout, lock, ledger)
+        let mut authority = Self::load(layout, lock, ledger)?;
+        // While the root's key is at hand: chains need the root's list too.
+        authority.publish_lists(now, false)?;
+        Ok(authority)
     }
 
     /// Opens the authority of a folder; waits a few seconds for another process that has it open.
@@ -200,6 +203,13 @@ impl Authority {
     ) -> Result<Issued> {
         let crl_url = self.settings.crl_url.as_deref().map(|base| list_url(base, &self.issuer.name));
         let (issuer, key) = (&self.issuer, &self.key);
+        let own = self.ledger.by_serial(&issuer.certificate.serial)?;
+        if let Some((at, _)) = own.and_then(|record| record.revoked) {
+            return Err(Error::Unusable {
+                subject: issuer.certificate.subject.clone(),
+                reason: format!("it was revoked at {}; rotate it", crate::text::rfc3339(at)),
+            });
+        }
         let (record, shortened) = self.ledger.change(|tx| {
             let serial = unused_serial(tx)?;
             let signed = issue::leaf(request, public_key, &serial, key, crl_url.as_deref(), now)?;
@@ -467,7 +477,7 @@ fn common_name(settings: &Settings, kind: &str, number: u32, serial: &Serial) ->
     format!("{} {kind} {number} ({tail})", settings.name)
 }
 
-fn save_settings(tx: &Transaction<'_>, options: &InitOptions) -> Result<()> {
+pub(crate) fn save_settings(tx: &Transaction<'_>, options: &InitOptions) -> Result<()> {
     let days = |lifetime: Duration| lifetime.whole_seconds().to_string();
     if options.name.is_empty()
         || options.name.chars().count() > 32
@@ -491,7 +501,7 @@ fn save_settings(tx: &Transaction<'_>, options: &InitOptions) -> Result<()> {
     Ok(())
 }
 
-fn settings_of(connection: &rusqlite::Connection) -> Result<Settings> {
+pub(crate) fn settings_of(connection: &rusqlite::Connection) -> Result<Settings> {
     let read = |name: &str| -> Result<Option<String>> {
         Ok(connection
             .query_row("SELECT value FROM setting WHERE name = ?1", [name], |row| row.get(0))

@@ -1,0 +1,136 @@
+//! Certificate signing requests (PKCS #10, RFC 2986) of others: read, their own signature verified, and
+//! shown. Nothing in one is granted by being asked for (invariant 8): the operator's names are.
+
+use rcgen::{PublicKeyData, SubjectPublicKeyInfo};
+use x509_parser::certification_request::X509CertificationRequest;
+use x509_parser::extensions::{GeneralName, ParsedExtension};
+use x509_parser::prelude::FromDer as _;
+use x509_parser::public_key::PublicKey;
+
+use crate::error::{Error, Result};
+use crate::request::AltName;
+
+#[cfg(test)]
+mod tests;
+
+/// More than this is no signing request, but an attempt to use up memory.
+const LARGEST: usize = 64 * 1024;
+
+/// A signing request whose own signature is right.
+#[derive(Debug)]
+pub struct Csr {
+    /// The subject that it asks for.
+    pub subject: String,
+    /// The names that it asks for and that could be granted.
+    pub names: Vec<AltName>,
+    /// What it asks for besides, in words: odd names, usages, being an authority.
+    pub other: Vec<String>,
+    /// Its key, as in `EC 256 bits`.
+    pub key: String,
+    public_key: SubjectPublicKeyInfo,
+}
+
+impl Csr {
+    /// Reads PEM or DER, and verifies that the asker has the key.
+    pub fn parse(bytes: &[u8]) -> Result<Self> {
+        let refuse = |why: &str| Error::Csr(why.to_owned());
+        if bytes.len() > LARGEST {
+            return Err(refuse("it is larger than 64 KiB"));
+        }
+        match std::str::from_utf8(bytes) {
+            Ok(text) if text.contains("-----BEGIN") => {
+                let sections =
+                    pem::parse_many(text).map_err(|e| Error::Csr(format!("its PEM is damaged: {e}")))?;
+                let section = sections
+                    .into_iter()
+                    .find(|s| matches!(s.tag(), "CERTIFICATE REQUEST" | "NEW CERTIFICATE REQUEST"))
+                    .ok_or_else(|| refuse("the file holds no CERTIFICATE REQUEST"))?;
+                Self::from_der(section.contents())
+            }
+            _ => Self::from_der(bytes),
+        }
+    }
+
+    fn from_der(der: &[u8]) -> Result<Self> {
+        let refuse = |why: &str| Error::Csr(why.to_owned());
+        let (rest, csr) = X509CertificationRequest::from_der(der)
+            .map_err(|_| refuse("it is damaged, or is something else"))?;
+        if !rest.is_empty() {
+            return Err(refuse("bytes follow it"));
+        }
+        let info = &csr.certification_request_info;
+        let (key, weak) = describe(&info.subject_pki);
+        if weak {
+            return Err(Error::WeakKey(format!("the request's key has {key}")));
+        }
+        csr.verify_signature()
+            .map_err(|_| refuse("its own signature is wrong, so the asker did not prove to have the key"))?;
+        let public_key = SubjectPublicKeyInfo::from_der(info.subject_pki.raw)
+            .map_err(|_| refuse("its key is of a kind that is not supported"))?;
+        let (mut names, mut other) = (Vec::new(), Vec::new());
+        for extension in csr.requested_extensions().into_iter().flatten() {
+            match extension {
+                ParsedExtension::SubjectAlternativeName(san) => {
+                    for name in &san.general_names {
+                        match alt_name(name) {
+                            Ok(name) => names.push(name),
+                            Err(text) => other.push(format!("name {text}")),
+                        }
+                    }
+                }
+                ParsedExtension::BasicConstraints(b) if b.ca => {
+                    other.push("to be an authority (CA:TRUE)".into())
+                }
+                ParsedExtension::BasicConstraints(_) => {}
+                ParsedExtension::KeyUsage(usage) => other.push(format!("key usage {usage}")),
+                ParsedExtension::ExtendedKeyUsage(usage) => {
+                    for (set, word) in [
+                        (usage.server_auth, "serverAuth"),
+                        (usage.client_auth, "clientAuth"),
+                        (usage.any, "any"),
+                    ] {
+                        if set {
+                            other.push(format!("extended key usage {word}"));
+                        }
+                    }
+                }
+                _ => other.push("a further extension".into()),
+            }
+        }
+        Ok(Self { subject: printable(&info.subject.to_string()), names, other, key, public_key })
+    }
+
+    /// The key to certify.
+    pub fn public_key(&self) -> &impl PublicKeyData {
+        &self.public_key
+    }
+}
+
+/// Text from outside, on its way to a terminal: no control characters.
+fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
+
+fn alt_name(name: &GeneralName<'_>) -> std::result::Result<AltName, String> {
+    let checked = match name {
+        GeneralName::DNSName(text) => AltName::dns(text),
+        GeneralName::URI(text) => AltName::uri(text),
+        GeneralName::RFC822Name(text) => AltName::email(text),
+        GeneralName::IPAddress(bytes) => match (<[u8; 4]>::try_from(*bytes), <[u8; 16]>::try_from(*bytes)) {
+            (Ok(four), _) => Ok(AltName::Ip(four.into())),
+            (_, Ok(sixteen)) => Ok(AltName::Ip(sixteen.into())),
+            _ => return Err("an IP address of an odd length".into()),
+        },
+        other => return Err(printable(&format!("{other}"))),
+    };
+    checked.map_err(|_| printable(&format!("{name}")))
+}
+
+fn describe(key: &x509_parser::x509::SubjectPublicKeyInfo<'_>) -> (String, bool) {
+    match key.parsed() {
+        Ok(PublicKey::RSA(rsa)) => (format!("RSA {} bits", rsa.key_size()), rsa.key_size() < 2048),
+        Ok(PublicKey::EC(point)) => (format!("EC {} bits", point.key_size()), false),
+        _ if key.algorithm.algorithm.to_id_string() == "1.3.101.112" => ("Ed25519".to_owned(), false),
+        _ => ("an unknown kind".to_owned(), false),
+    }
+}

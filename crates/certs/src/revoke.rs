@@ -1,0 +1,325 @@
+//! Revocation: a mark in the ledger, and the signed lists that tell everybody (RFC 5280, section 5).
+//! There is one list per issuer, the roots too, for rustls asks for one at every step of a chain.
+//! The number of a list only ever grows: it is taken in the transaction that stores the list.
+
+use std::fmt;
+use std::str::FromStr;
+
+use rcgen::{CertificateRevocationListParams, RevocationReason, RevokedCertParams, SerialNumber};
+use time::{Duration, OffsetDateTime};
+
+use crate::authority::{Authority, Member, read_issuer};
+use crate::error::{Error, Result};
+use crate::exact::crl_with_issuer_name;
+use crate::issue::{SKEW, whole_second};
+use crate::issuer::Issuer;
+use crate::ledger::{Record, RecordKind, event};
+use crate::serial::Serial;
+use crate::store::write_public;
+use crate::text::{pem, rfc3339};
+
+#[cfg(test)]
+mod tests;
+
+/// How long a list of an intermediate is valid; it is renewed at half of it.
+pub const LIST_LIFETIME: Duration = Duration::days(7);
+/// How long a root's list is valid: long, because the root's key is offline.
+pub const ROOT_LIST_LIFETIME: Duration = Duration::days(180);
+
+/// Why a certificate is revoked (RFC 5280, section 5.3.1).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Reason {
+    /// No reason.
+    #[default]
+    Unspecified,
+    /// Somebody else has the key, or may have it.
+    KeyCompromise,
+    /// Somebody else has the authority's key.
+    CaCompromise,
+    /// The owner's name or organisation changed.
+    AffiliationChanged,
+    /// Another certificate took its place.
+    Superseded,
+    /// What it was for is no more.
+    CessationOfOperation,
+    /// Its owner lost a right.
+    PrivilegeWithdrawn,
+}
+
+impl Reason {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::Unspecified,
+        Self::KeyCompromise,
+        Self::CaCompromise,
+        Self::AffiliationChanged,
+        Self::Superseded,
+        Self::CessationOfOperation,
+        Self::PrivilegeWithdrawn,
+    ];
+
+    /// The number of the standard.
+    pub fn number(self) -> u8 {
+        match self {
+            Self::Unspecified => 0,
+            Self::KeyCompromise => 1,
+            Self::CaCompromise => 2,
+            Self::AffiliationChanged => 3,
+            Self::Superseded => 4,
+            Self::CessationOfOperation => 5,
+            Self::PrivilegeWithdrawn => 9,
+        }
+    }
+
+    /// The reason with this number; an unknown number is no reason.
+    pub fn of_number(number: u8) -> Self {
+        Self::ALL.into_iter().find(|reason| reason.number() == number).unwrap_or_default()
+    }
+
+    fn for_rcgen(self) -> RevocationReason {
+        match self {
+            Self::Unspecified => RevocationReason::Unspecified,
+            Self::KeyCompromise => RevocationReason::KeyCompromise,
+            Self::CaCompromise => RevocationReason::CaCompromise,
+            Self::AffiliationChanged => RevocationReason::AffiliationChanged,
+            Self::Superseded => RevocationReason::Superseded,
+            Self::CessationOfOperation => RevocationReason::CessationOfOperation,
+            Self::PrivilegeWithdrawn => RevocationReason::PrivilegeWithdrawn,
+        }
+    }
+}
+
+/// The standard's word: `keyCompromise`.
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Unspecified => "unspecified",
+            Self::KeyCompromise => "keyCompromise",
+            Self::CaCompromise => "cACompromise",
+            Self::AffiliationChanged => "affiliationChanged",
+            Self::Superseded => "superseded",
+            Self::CessationOfOperation => "cessationOfOperation",
+            Self::PrivilegeWithdrawn => "privilegeWithdrawn",
+        })
+    }
+}
+
+/// Any case, with or without hyphens and underscores.
+impl FromStr for Reason {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let plain = |text: &str| text.replace(['-', '_'], "").to_ascii_lowercase();
+        Self::ALL.into_iter().find(|reason| plain(&reason.to_string()) == plain(text)).ok_or_else(|| {
+            let all = Self::ALL.map(|reason| reason.to_string()).join(", ");
+            Error::Request(format!("{text:?} is no reason; there are {all}"))
+        })
+    }
+}
+
+/// The revocation list of one authority.
+#[derive(Clone, Debug)]
+pub struct List {
+    /// The authority, as in `intermediate-1`.
+    pub authority: String,
+    /// Its number.
+    pub number: u64,
+    /// When it was signed.
+    pub this_update: OffsetDateTime,
+    /// When the next one comes at the latest; verifiers refuse it from then on.
+    pub next_update: OffsetDateTime,
+    /// The list.
+    pub der: Vec<u8>,
+    /// Set when a new one is due but cannot be signed: the root's key is offline.
+    pub offline: bool,
+}
+
+impl List {
+    /// PEM.
+    pub fn to_pem(&self) -> String {
+        pem("X509 CRL", &self.der)
+    }
+}
+
+impl Authority {
+    /// Revokes a certificate and publishes a new list. Refuses roots: nobody could sign their list.
+    pub fn revoke(
+        &mut self,
+        serial: &Serial,
+        reason: Reason,
+        who: &str,
+        now: OffsetDateTime,
+    ) -> Result<Record> {
+        let record = self.ledger.by_serial(serial)?.ok_or_else(|| Error::Unknown(serial.to_string()))?;
+        if let Some((at, _)) = record.revoked {
+            return Err(Error::AlreadyRevoked { serial: serial.to_string(), at: rfc3339(at) });
+        }
+        if record.kind == RecordKind::Root {
+            return Err(Error::Request(format!(
+                "{} is a root, which nobody can revoke: take it out of the trust stores and rotate",
+                record.name
+            )));
+        }
+        if record.kind == RecordKind::Intermediate && !self.layout.key(&record.issuer).exists() {
+            return Err(Error::RootOffline(self.layout.key(&record.issuer)));
+        }
+        let at = whole_second(now);
+        self.ledger.change(|tx| {
+            tx.execute(
+                "UPDATE certificate SET revoked_at = ?2, reason = ?3 WHERE serial = ?1",
+                (serial.to_string(), at.unix_timestamp(), reason.number()),
+            )?;
+            // The stored list is out of date from this moment on, even if the process dies before the new one.
+            tx.execute("UPDATE authority SET crl_at = NULL WHERE name = ?1", [&record.issuer])?;
+            event(tx, now, who, &format!("revoked {serial} ({}): {reason}", record.name))
+        })?;
+        self.publish_lists(now, false)?;
+        Ok(Record { revoked: Some((at, reason.number())), ..record })
+    }
+
+    /// The lists of all authorities, PEM: those that are due are signed anew first.
+    pub fn crl_pem(&mut self, now: OffsetDateTime) -> Result<String> {
+        Ok(self.publish_lists(now, false)?.iter().map(List::to_pem).collect())
+    }
+
+    /// Signs the lists that are due (all of them with `force`), and writes them into the folder.
+    pub fn publish_lists(&mut self, now: OffsetDateTime, force: bool) -> Result<Vec<List>> {
+        let mut lists = Vec::new();
+        for member in self.members()? {
+            if member.state == "retired" || !member.certificate.signs_crls {
+                continue;
+            }
+            if let Some(list) = self.list_of(&member, now, force)? {
+                lists.push(list);
+            }
+        }
+        for list in &lists {
+            let path = self.layout.crl_of(&list.authority);
+            if std::fs::read(&path).ok().as_deref() != Some(list.der.as_slice()) {
+                write_public(&path, &list.der)?;
+            }
+        }
+        let all: String = lists.iter().map(List::to_pem).collect();
+        if std::fs::read_to_string(self.layout.crl()).ok().as_deref() != Some(all.as_str()) {
+            write_public(&self.layout.crl(), all.as_bytes())?;
+        }
+        Ok(lists)
+    }
+
+    fn list_of(&mut self, member: &Member, now: OffsetDateTime, force: bool) -> Result<Option<List>> {
+        let stored = stored_list(&self.ledger, &member.name)?;
+        let due = force || stored.as_ref().is_none_or(|(list, dirty)| *dirty || is_due(list, now));
+        if !due {
+            return Ok(stored.map(|(list, _)| list));
+        }
+        let issuer = match self.issuer.name == member.name {
+            true => None,
+            false => match read_issuer(&self.layout, member) {
+                Ok(issuer) => Some(issuer),
+                // An offline root is as it should be; its last list goes on being served.
+                Err(Error::RootOffline(_)) => {
+                    return Ok(stored.map(|(list, _)| List { offline: true, ..list }));
+                }
+                Err(error) => return Err(error),
+            },
+        };
+        let issuer = issuer.as_ref().unwrap_or(&self.key);
+        // An authority that has expired signs nothing; what it signed has expired too.
+        if issuer.certificate().check_time(now).is_err() {
+            return Ok(stored.map(|(list, _)| list));
+        }
+        let revoked = self.ledger.revoked_of(&member.name)?;
+        let name = member.name.clone();
+        let list = self.ledger.change(|tx| {
+            let number: u64 = tx.query_row(
+                "UPDATE authority SET crl_number = crl_number + 1 WHERE name = ?1 RETURNING crl_number",
+                [&name],
+                |row| row.get(0),
+            )?;
+            let list = sign(&name, number, issuer, &revoked, now)?;
+            tx.execute(
+                "UPDATE authority SET crl_at = ?2, crl_next = ?3, crl = ?4 WHERE name = ?1",
+                (&name, list.this_update.unix_timestamp(), list.next_update.unix_timestamp(), &list.der),
+            )?;
+            Ok(list)
+        })?;
+        Ok(Some(list))
+    }
+
+    /// The lists as they are stored, without signing any.
+    pub fn lists(ledger: &crate::ledger::Ledger) -> Result<Vec<List>> {
+        let mut lists = Vec::new();
+        for member in crate::authority::members(ledger)? {
+            if member.state != "retired" {
+                lists.extend(stored_list(ledger, &member.name)?.map(|(list, _)| list));
+            }
+        }
+        Ok(lists)
+    }
+}
+
+/// Whether half of a list's time is over, or the clock was turned back behind its beginning.
+fn is_due(list: &List, now: OffsetDateTime) -> bool {
+    now < list.this_update || now >= list.this_update + (list.next_update - list.this_update) / 2
+}
+
+/// Signs a list. Pure: what is revoked, the number and the time are passed in.
+fn sign(name: &str, number: u64, issuer: &Issuer, revoked: &[Record], now: OffsetDateTime) -> Result<List> {
+    let lifetime = if name.starts_with("root") { ROOT_LIST_LIFETIME } else { LIST_LIFETIME };
+    let this_update = whole_second(now) - SKEW;
+    let next_update = (whole_second(now) + lifetime).min(issuer.certificate().not_after);
+    // An expired certificate leaves the list once a whole list has named it after its end (RFC 5280, section 3.3).
+    let named = revoked.iter().filter(|record| record.not_after + lifetime > now);
+    let params = CertificateRevocationListParams {
+        this_update,
+        next_update,
+        crl_number: SerialNumber::from(minimal(number)),
+        issuing_distribution_point: None,
+        revoked_certs: named
+            .filter_map(|record| {
+                let (at, reason) = record.revoked?;
+                Some(RevokedCertParams {
+                    serial_number: SerialNumber::from(record.serial.as_bytes().to_vec()),
+                    revocation_time: at,
+                    reason_code: Some(Reason::of_number(reason).for_rcgen()),
+                    invalidity_date: None,
+                })
+            })
+            .collect(),
+        key_identifier_method: issuer.key_id(),
+    };
+    let der = crl_with_issuer_name(params.signed_by(issuer.signer())?.der(), issuer)?;
+    Ok(List { authority: name.to_owned(), number, this_update, next_update, der, offline: false })
+}
+
+fn minimal(number: u64) -> Vec<u8> {
+    let bytes = number.to_be_bytes();
+    bytes[bytes.iter().position(|b| *b != 0).unwrap_or(7)..].to_vec()
+}
+
+fn stored_list(ledger: &crate::ledger::Ledger, name: &str) -> Result<Option<(List, bool)>> {
+    let row: (u64, Option<i64>, Option<i64>, Option<Vec<u8>>) = ledger.read(|c| {
+        c.query_row(
+            "SELECT crl_number, crl_at, crl_next, crl FROM authority WHERE name = ?1",
+            [name],
+            |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)),
+        )
+    })?;
+    let at = |seconds: i64| {
+        OffsetDateTime::from_unix_timestamp(seconds)
+            .map_err(|_| Error::Broken("a list's date is wrong".into()))
+    };
+    let (number, this_update, next_update, der) = row;
+    Ok(match (next_update, der) {
+        (Some(next), Some(der)) => {
+            let dirty = this_update.is_none();
+            let this_update = at(this_update.unwrap_or(0))?;
+            let next_update = at(next)?;
+            Some((
+                List { authority: name.to_owned(), number, this_update, next_update, der, offline: false },
+                dirty,
+            ))
+        }
+        _ => None,
+    })
+}
