@@ -151,7 +151,8 @@ fn create_temporary(folder: &Path, name: &std::ffi::OsStr, mode: u32) -> std::io
 }
 
 /// Reads a private key file, and refuses it when others than its owner may read it.
-pub fn read_private(path: &Path) -> Result<Zeroizing<String>> {
+pub fn read_private(path: impl AsRef<Path>) -> Result<Zeroizing<String>> {
+    let path = path.as_ref();
     let metadata = fs::metadata(path).map_err(Error::file("read", path))?;
     let mode = metadata.permissions().mode() & 0o7777;
     // Group access is common on purpose (a service's group); access for the world never is.

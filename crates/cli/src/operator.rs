@@ -10,7 +10,11 @@ pub fn who() -> String {
         names.iter().find_map(|name| std::env::var(name).ok()).filter(|text| !text.is_empty())
     };
     // With sudo the person matters, not the account that they borrowed.
-    let user = first(&["SUDO_USER", "USER", "LOGNAME"]).unwrap_or_else(|| "unknown".to_owned());
+    let user = first(&["SUDO_USER", "USER", "LOGNAME"]).or_else(|| {
+        use std::os::unix::fs::MetadataExt as _;
+        std::fs::metadata("/proc/self").ok().map(|own| format!("uid {}", own.uid()))
+    });
+    let user = user.unwrap_or_else(|| "unknown".to_owned());
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     match host.trim() {
         "" => user,

@@ -1,6 +1,6 @@
 //! The files of an issued certificate, and what is said about it afterwards.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use certs::{Issued, Record, Request};
 use serde::Serialize;
@@ -13,8 +13,8 @@ use crate::output;
 pub struct Files {
     /// The leaf, then its intermediates.
     pub certificate: PathBuf,
-    /// The private key.
-    pub key: PathBuf,
+    /// The private key; none for somebody else's key.
+    pub key: Option<PathBuf>,
     folder: PathBuf,
 }
 
@@ -23,14 +23,28 @@ impl Files {
     pub fn new(folder: PathBuf, name: &str) -> Self {
         Self {
             certificate: folder.join(format!("{name}.crt")),
-            key: folder.join(format!("{name}.key")),
+            key: Some(folder.join(format!("{name}.key"))),
             folder,
         }
     }
 
+    /// `NAME.crt` alone, for a key that is somebody else's.
+    pub fn certificate_only(folder: PathBuf, name: &str) -> Self {
+        Self { key: None, ..Self::new(folder, name) }
+    }
+
+    /// An existing certificate file, and the key of the same name beside it.
+    pub fn beside(certificate: &Path) -> Self {
+        let folder = match certificate.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
+            _ => PathBuf::from("."),
+        };
+        Self { certificate: certificate.to_owned(), key: Some(certificate.with_extension("key")), folder }
+    }
+
     /// Refuses to replace files, unless that is wanted.
     pub fn check_free(&self, force: bool) -> Result<(), Failure> {
-        for path in [&self.certificate, &self.key] {
+        for path in std::iter::once(&self.certificate).chain(&self.key) {
             if !force && path.exists() {
                 return Err(Failure::new(
                     &model::codes::usage::FILE_NOT_WRITTEN,
@@ -54,8 +68,8 @@ impl Files {
     /// Writes the key first: a server that reloads in between finds a pair that does not match and keeps
     /// the old one, rather than a certificate without its key.
     pub fn write(&self, issued: &Issued) -> Result<(), Failure> {
-        if let Some(key) = &issued.key_pem {
-            certs::write_private(&self.key, key.as_bytes())?;
+        if let (Some(key), Some(path)) = (&issued.key_pem, &self.key) {
+            certs::write_private(path, key.as_bytes())?;
         }
         certs::write_public(&self.certificate, issued.chain_pem.as_bytes())?;
         Ok(())
@@ -120,7 +134,7 @@ pub fn issued(globals: &Globals, issued: &Issued, files: &Files) -> Outcome {
         dry_run: false,
         certificate: Some(Certificate::from(&issued.record)),
         certificate_file: files.certificate.display().to_string(),
-        key_file: issued.key_pem.as_ref().map(|_| files.key.display().to_string()),
+        key_file: files.key.as_ref().map(|path| path.display().to_string()),
         shortened: issued.shortened,
     };
     if issued.shortened {
