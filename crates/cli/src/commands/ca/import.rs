@@ -53,7 +53,9 @@ struct Document {
 
 /// Runs `handfast ca import`.
 pub fn run(args: Args, globals: &Globals) -> Outcome {
-    let read = |path: &PathBuf| std::fs::read_to_string(path).map_err(|e| Failure::reading(path, &e).exit(EXIT_USAGE));
+    let read = |path: &PathBuf| {
+        std::fs::read_to_string(path).map_err(|e| Failure::reading(path, &e).exit(EXIT_USAGE))
+    };
     let mut chain_pem = read(&args.cert)?;
     if let Some(path) = &args.chain {
         chain_pem.push('\n');

@@ -115,7 +115,9 @@ fn report(
         }
         Some((_, Step::Confirmed)) => "let the new authority issue: handfast ca rotate switch".to_owned(),
         Some((_, Step::Switched)) if live > 0 => {
-            format!("renew the {live} live certificates of the old authority; then: handfast ca rotate retire")
+            format!(
+                "renew the {live} live certificates of the old authority; then: handfast ca rotate retire"
+            )
         }
         Some((_, Step::Switched)) => "end the old authority: handfast ca rotate retire".to_owned(),
     };

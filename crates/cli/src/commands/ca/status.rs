@@ -99,7 +99,10 @@ pub fn run(_args: Args, globals: &Globals) -> Outcome {
     let mut revocation_lists = Vec::new();
     for list in Authority::lists(&ledger)? {
         if now >= list.next_update {
-            warnings.push(format!("the revocation list of {} is stale; renew it: handfast ca crl", list.authority));
+            warnings.push(format!(
+                "the revocation list of {} is stale; renew it: handfast ca crl",
+                list.authority
+            ));
         } else if now >= list.next_update - Duration::days(1) {
             warnings.push(format!("the revocation list of {} ends within a day", list.authority));
         }
@@ -141,7 +144,9 @@ fn table(document: &Document) -> String {
     let rows: Vec<Vec<String>> = document
         .authorities
         .iter()
-        .map(|m| vec![m.name.clone(), m.state.clone(), m.not_after.clone(), m.key.to_owned(), m.subject.clone()])
+        .map(|m| {
+            vec![m.name.clone(), m.state.clone(), m.not_after.clone(), m.key.to_owned(), m.subject.clone()]
+        })
         .collect();
     let mut text = format!("{} (trust domain {})\n\n", document.dir, document.trust_domain);
     text.push_str(&output::columns(&["AUTHORITY", "STATE", "VALID UNTIL", "KEY", "SUBJECT"], &rows));

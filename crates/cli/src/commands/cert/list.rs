@@ -68,8 +68,9 @@ pub fn run(args: Args, globals: &Globals) -> Outcome {
         .filter(|record| wanted.is_none_or(|wanted| record.status(now) == wanted))
         .filter(|record| args.name.as_ref().is_none_or(|name| *name == record.name))
         .filter(|record| {
-            args.expiring
-                .is_none_or(|within| record.status(now) == Status::Valid && record.not_after <= now + within.0)
+            args.expiring.is_none_or(|within| {
+                record.status(now) == Status::Valid && record.not_after <= now + within.0
+            })
         })
         .map(|record| Row {
             certificate: Certificate::from(record),
@@ -87,8 +88,16 @@ pub fn run(args: Args, globals: &Globals) -> Outcome {
             .iter()
             .map(|row| {
                 let c = &row.certificate;
-                let status = row.reason.as_ref().map_or(row.status.to_owned(), |why| format!("revoked ({why})"));
-                vec![c.name.clone(), status, c.not_after.clone(), c.usage.clone(), c.serial.clone(), c.names.join(" ")]
+                let status =
+                    row.reason.as_ref().map_or(row.status.to_owned(), |why| format!("revoked ({why})"));
+                vec![
+                    c.name.clone(),
+                    status,
+                    c.not_after.clone(),
+                    c.usage.clone(),
+                    c.serial.clone(),
+                    c.names.join(" "),
+                ]
             })
             .collect();
         output::columns(&["NAME", "STATUS", "VALID UNTIL", "USAGE", "SERIAL", "NAMES"], &rows)

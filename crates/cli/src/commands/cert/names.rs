@@ -26,15 +26,6 @@ pub struct Names {
 }
 
 impl Names {
-    /// Whether none was given.
-    pub fn is_empty(&self) -> bool {
-        self.dns.is_empty()
-            && self.ip.is_empty()
-            && self.uri.is_empty()
-            && self.spiffe.is_none()
-            && self.email.is_empty()
-    }
-
     /// Checks them all.
     pub fn parse(&self, trust_domain: &TrustDomain) -> Result<Vec<AltName>, Failure> {
         let mut names = Vec::new();

@@ -37,7 +37,13 @@ pub struct Args {
     #[arg(long)]
     both: bool,
     /// Lifetime, as in 90d or 12h.
-    #[arg(long, visible_alias = "days", env = "HANDFAST_LIFETIME", default_value = "90d", value_name = "TIME")]
+    #[arg(
+        long,
+        visible_alias = "days",
+        env = "HANDFAST_LIFETIME",
+        default_value = "90d",
+        value_name = "TIME"
+    )]
     lifetime: Lifetime,
     /// Folder for NAME.crt. Default: certs/ in the authority's folder.
     #[arg(long, env = "HANDFAST_OUT", value_name = "DIR")]
@@ -59,7 +65,8 @@ pub fn run(args: Args, globals: &Globals) -> Outcome {
     let csr = Csr::parse(&read(&args.csr)?).map_err(usage)?;
     show(&csr);
     let stem = args.csr.file_stem().and_then(|stem| stem.to_str()).filter(|stem| *stem != "-");
-    let name = args.name.as_deref().or(stem).ok_or_else(|| Failure::usage("give the certificate a --name"))?;
+    let name =
+        args.name.as_deref().or(stem).ok_or_else(|| Failure::usage("give the certificate a --name"))?;
     let trust_domain = trust_domain(globals)?;
     let mut names = args.names.parse(&trust_domain)?;
     if args.grant_requested {
@@ -93,7 +100,8 @@ pub fn run(args: Args, globals: &Globals) -> Outcome {
     operator::confirm("Sign it?", args.yes)?;
     let mut authority = Authority::open(&globals.dir)?;
     files.check_writable()?;
-    let issued = authority.certify(&request, csr.public_key(), &operator::who(), OffsetDateTime::now_utc())?;
+    let issued =
+        authority.certify(&request, csr.public_key(), &operator::who(), OffsetDateTime::now_utc())?;
     files.write(&issued)?;
     written::issued(globals, &issued, &files)
 }
@@ -102,7 +110,9 @@ pub fn run(args: Args, globals: &Globals) -> Outcome {
 fn trust_domain(globals: &Globals) -> Result<model::identity::TrustDomain, Failure> {
     let ledger = Authority::open_ledger(&globals.dir)?;
     let text = ledger.setting("trust_domain")?.unwrap_or_default();
-    text.parse().map_err(|e| Failure::new(&model::codes::certificates::CA_BROKEN, format!("trust domain {text}: {e}")))
+    text.parse().map_err(|e| {
+        Failure::new(&model::codes::certificates::CA_BROKEN, format!("trust domain {text}: {e}"))
+    })
 }
 
 fn read(path: &PathBuf) -> Result<Vec<u8>, Failure> {

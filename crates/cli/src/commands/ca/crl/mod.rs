@@ -91,7 +91,9 @@ pub fn run(args: Args, globals: &Globals) -> Outcome {
         let rows: Vec<Vec<String>> = document
             .lists
             .iter()
-            .map(|l| vec![l.authority.clone(), l.number.to_string(), l.this_update.clone(), l.next_update.clone()])
+            .map(|l| {
+                vec![l.authority.clone(), l.number.to_string(), l.this_update.clone(), l.next_update.clone()]
+            })
             .collect();
         output::columns(&["AUTHORITY", "NUMBER", "THIS UPDATE", "NEXT UPDATE"], &rows)
             + &format!("written to {}\n", document.file)

@@ -49,7 +49,8 @@ async fn serve(address: SocketAddr, dir: PathBuf) -> Outcome {
     eprintln!("serving revocation lists at http://{bound}/crl.pem");
     tokio::spawn(accept(listener, shared.clone()));
     let mut again = tokio::time::interval(PERIOD);
-    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()).map_err(failed)?;
+    let mut terminate =
+        tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()).map_err(failed)?;
     loop {
         tokio::select! {
             _ = tokio::signal::ctrl_c() => return Ok(EXIT_OK),

@@ -114,4 +114,3 @@ fn wait_until(due: OffsetDateTime) {
         }
     }
 }
-

@@ -57,7 +57,9 @@ fn split(text: &str) -> Result<(&str, &str), Failure> {
     let name = signal.strip_prefix("SIG").unwrap_or(signal);
     match name {
         "HUP" | "USR1" | "USR2" | "TERM" | "INT" if !target.is_empty() => Ok((target, name)),
-        _ => Err(Failure::usage(format!("--reload-signal {text}: it is PID:SIGNAL with HUP, USR1, USR2, INT or TERM"))),
+        _ => Err(Failure::usage(format!(
+            "--reload-signal {text}: it is PID:SIGNAL with HUP, USR1, USR2, INT or TERM"
+        ))),
     }
 }
 
@@ -94,14 +96,17 @@ fn command(text: &str) -> Result<(), Failure> {
 
 fn address(url: &str) -> Result<(String, hyper::Uri), Failure> {
     let wrong = || {
-        Failure::usage(format!("--reload-url {url}: it is an http:// URL on this machine or a trusted network"))
+        Failure::usage(format!(
+            "--reload-url {url}: it is an http:// URL on this machine or a trusted network"
+        ))
     };
     let uri: hyper::Uri = url.parse().map_err(|_| wrong())?;
     match (uri.scheme_str(), uri.host()) {
         (Some("http"), Some(host)) => {
             let host = host.trim_matches(['[', ']']).to_owned();
             let port = uri.port_u16().unwrap_or(80);
-            let authority = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
+            let authority =
+                if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
             Ok((authority, uri))
         }
         _ => Err(wrong()),
