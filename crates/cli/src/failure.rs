@@ -1,5 +1,6 @@
 //! How a command fails: one form for every error, and the documented exit codes.
 
+use std::borrow::Cow;
 use std::fmt::{self, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
@@ -77,18 +78,30 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(drawn) = &self.drawn {
-            return writeln!(f, "{}", drawn.trim_end());
+            return writeln!(f, "{}", without_keys(drawn.trim_end()));
         }
         let (bold, red, reset) = crate::output::colours_for_stderr();
-        writeln!(f, "{red}error[{}]{reset}{bold}: {}{reset}", self.code.id, self.what)?;
+        writeln!(f, "{red}error[{}]{reset}{bold}: {}{reset}", self.code.id, without_keys(&self.what))?;
         let mut facts = String::new();
         for (name, value) in &self.evidence {
-            writeln!(facts, "  {name}: {value}")?;
+            writeln!(facts, "  {name}: {}", without_keys(value))?;
         }
         f.write_str(&facts)?;
         writeln!(f, "  cause: {}", self.code.cause)?;
         writeln!(f, "  fix:   {}", self.fix.as_deref().unwrap_or(self.code.fix))
     }
+}
+
+/// The text without any private key in PEM that was pasted into a file or an argument: errors quote what
+/// they are about, and a terminal's output ends up in tickets (invariant 9).
+fn without_keys(text: &str) -> Cow<'_, str> {
+    const KEY: &str = "PRIVATE KEY-----";
+    let Some(label) = text.find(KEY) else { return Cow::Borrowed(text) };
+    let start = text[..label].rfind("-----BEGIN").unwrap_or(label);
+    // The end line has the same words; a text that was cut before it is cut here.
+    let after = &text[label + KEY.len()..];
+    let rest = after.find(KEY).map_or("", |end| &after[end + KEY.len()..]);
+    Cow::Owned(format!("{}(a private key, not shown){}", &text[..start], without_keys(rest)))
 }
 
 impl<E: Coded> From<E> for Failure {

@@ -85,6 +85,9 @@ pub fn kind(path: &Path, text: &str) -> Result<Kind, Error> {
     }
 }
 
+/// Where a private key in PEM begins, of whatever kind.
+const KEY: &[u8] = b"PRIVATE KEY-----";
+
 /// Reads a text file within the bound of [`MAX_BYTES`].
 fn read(path: &Path) -> Result<String, Error> {
     use std::io::Read;
@@ -94,6 +97,11 @@ fn read(path: &Path) -> Result<String, Error> {
     if bytes.len() > MAX_BYTES {
         let message = format!("{} is larger than {MAX_BYTES} bytes", path.display());
         return Err(Finding::new(&codes::TOO_LARGE, message).into());
+    }
+    // A configuration names keys, it never holds them; and errors draw the lines that they are about.
+    if bytes.windows(KEY.len()).any(|window| window == KEY) {
+        let message = format!("{} holds a private key, so it is not read or shown", path.display());
+        return Err(Finding::new(&codes::UNKNOWN_KIND, message).into());
     }
     String::from_utf8(bytes).map_err(|error| {
         let at = error.utf8_error().valid_up_to();
