@@ -39,7 +39,12 @@ impl Handfast {
 
     /// As [`Handfast::serve`], from a file of this name (`.conf` is an nginx configuration).
     pub fn serve_file(binary: &Path, name: &str, text: &str) -> Self {
-        let mut handfast = Self::launch(binary, name, text);
+        Self::serve_with(binary, name, text, &[])
+    }
+
+    /// As [`Handfast::serve_file`], with these environment variables.
+    pub fn serve_with(binary: &Path, name: &str, text: &str, environment: &[(&str, &str)]) -> Self {
+        let mut handfast = Self::launch_with(binary, name, text, environment);
         let admin = handfast.admin;
         handfast.program.wait_for("readiness", Duration::from_secs(20), |_| {
             ask(admin, "/readyz").is_some_and(|answer| answer.starts_with("HTTP/1.1 200"))
@@ -49,12 +54,17 @@ impl Handfast {
 
     /// Starts it without waiting.
     pub fn launch(binary: &Path, name: &str, text: &str) -> Self {
+        Self::launch_with(binary, name, text, &[])
+    }
+
+    fn launch_with(binary: &Path, name: &str, text: &str, environment: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let admin = SocketAddr::from(([127, 0, 0, 1], free_port()));
         let config = folder.path().join(name);
         std::fs::write(&config, text.replace("ADMIN", &admin.to_string())).unwrap();
         let mut command = Command::new(binary);
         command.arg("serve").arg(&config).env("HANDFAST_ADMIN", admin.to_string()).current_dir(folder.path());
+        command.envs(environment.iter().copied());
         let program = Program::start(clean(&mut command));
         Self { program, folder, config, admin }
     }

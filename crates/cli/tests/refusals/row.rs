@@ -1,0 +1,120 @@
+//! One row: an attempt, and all that must be seen of its refusal from the outside, upstream and in the records.
+
+use testkit::clients::{Attempt, CLIENTS, Client, Version};
+use testkit::pki::{Credential, Pki};
+
+use crate::server::{At, Server};
+
+/// What the client is to see.
+#[derive(Clone, Copy, Debug)]
+pub enum Sees {
+    /// This TLS alert.
+    Alert(u8),
+    /// The handshake completes; this HTTP status.
+    Status(u16),
+    /// The handshake completes; the connection ends without a byte of an answer.
+    Nothing,
+}
+
+/// One row of the contract.
+pub struct Row {
+    /// The entry of the codes that must be logged.
+    pub code: &'static model::codes::Code,
+    /// The listener.
+    pub at: At,
+    /// Over TLS 1.2, and over 1.3.
+    pub sees: [Sees; 2],
+    /// The certificate.
+    pub credential: fn(&Pki) -> Option<&Credential>,
+    /// Clients that cannot even send this, or that cannot show what they saw. Measured: they must be unable.
+    pub unable: &'static [Client],
+    /// Any other change to the attempt.
+    pub edit: fn(&mut Attempt<'_>),
+    /// Whether the refusal is one of the handshake, and so counts in its metric.
+    pub handshake: bool,
+}
+
+impl Row {
+    /// A row about a client certificate on the strict listener, seen as this alert in both versions.
+    pub fn certificate(
+        code: &'static model::codes::Code,
+        alert: u8,
+        credential: fn(&Pki) -> Option<&Credential>,
+    ) -> Self {
+        Self {
+            code,
+            at: At::Strict,
+            sees: [Sees::Alert(alert); 2],
+            credential,
+            unable: &[],
+            edit: |_| {},
+            handshake: true,
+        }
+    }
+
+    /// These clients cannot send it.
+    pub fn unable(self, unable: &'static [Client]) -> Self {
+        Self { unable, ..self }
+    }
+
+    /// Tries it with every client over both versions.
+    pub fn check(&self) {
+        self.check_on(&Server::start());
+    }
+
+    /// Tries it on a running server.
+    pub fn check_on(&self, server: &Server) {
+        let mut tried = 0;
+        for client in CLIENTS {
+            for (version, sees) in [Version::Tls12, Version::Tls13].into_iter().zip(self.sees) {
+                tried += usize::from(self.try_once(server, client, version, sees));
+            }
+        }
+        assert!(tried >= 2, "no client could send it: this row proves nothing");
+        let (bytes, connections) = server.upstream();
+        assert_eq!((bytes, connections), (0, 0), "bytes and connections upstream");
+        let log = server.handfast.program.output();
+        assert!(!log.contains("-----BEGIN"), "a PEM in the log:\n{log}");
+    }
+
+    /// One connection. Says whether the client could make it.
+    pub fn try_once(&self, server: &Server, client: Client, version: Version, sees: Sees) -> bool {
+        let credential = (self.credential)(&server.pki);
+        let mut attempt = Attempt::new(server.addr(self.at), version).credential(credential);
+        (self.edit)(&mut attempt);
+        let reason = self.code.label;
+        let (failures, lines) = (server.failures(reason), server.lines(self.code.id).len());
+        let Some(seen) = client.connect(&attempt) else {
+            testkit::skipped(&format!("{client:?} is not installed"));
+            return false;
+        };
+        let context = || {
+            format!("{client:?} {version:?} {reason}: {}\n{}", seen.text, server.handfast.program.output())
+        };
+        if self.unable.contains(&client) {
+            assert!(seen.unable.is_some(), "was expected to be unable: {}", context());
+            return false;
+        }
+        assert_eq!(seen.unable, None, "{}", context());
+        match sees {
+            Sees::Alert(alert) => assert_eq!(seen.alert, Some(alert), "{}", context()),
+            Sees::Status(status) => assert_eq!(seen.status(), Some(status), "{}", context()),
+            Sees::Nothing => assert_eq!((seen.read.as_str(), seen.alert), ("", None), "{}", context()),
+        }
+        let new = server.new_lines(self.code.id, lines);
+        assert_eq!(new.len(), 1, "log lines with {}: {new:?} {}", self.code.id, context());
+        let line = &new[0];
+        assert_eq!(line["reason"], reason, "{line}");
+        assert!(line["peer"].as_str().is_some_and(|peer| peer.starts_with("127.0.0.1:")), "{line}");
+        if let Some(name) = attempt.server_name {
+            assert_eq!(line["server_name"], name, "{line}");
+        }
+        if let (Some(credential), true) = (credential, version == Version::Tls13 || self.handshake) {
+            let serial = line["serial"].as_str().unwrap_or("").replace(':', "").to_ascii_lowercase();
+            assert_eq!(serial.trim_start_matches('0'), credential.serial, "{line}");
+        }
+        let counted = if self.handshake { 1.0 } else { 0.0 };
+        assert_eq!(server.failures(reason) - failures, counted, "the metric: {}", context());
+        true
+    }
+}
