@@ -12,9 +12,6 @@ mod server;
 pub(crate) use server::weaknesses;
 mod sessions;
 
-#[cfg(test)]
-mod tests;
-
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 

@@ -6,6 +6,3 @@ pub mod handshake;
 pub mod hello;
 pub mod names;
 pub mod record;
-
-#[cfg(test)]
-mod tests;
