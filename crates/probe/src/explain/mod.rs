@@ -5,6 +5,9 @@ pub mod ladder;
 pub mod recording;
 pub mod texts;
 
+#[cfg(test)]
+mod tests;
+
 use crate::alert::Alert;
 use texts::{CAUSES, Cause};
 

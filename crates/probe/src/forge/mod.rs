@@ -7,6 +7,9 @@ pub mod certificate;
 pub mod rsa1024;
 pub mod sha1;
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 
 use rcgen::{KeyPair, PublicKeyData};

@@ -12,6 +12,9 @@ mod server;
 pub(crate) use server::weaknesses;
 mod sessions;
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 

@@ -6,3 +6,6 @@ pub mod handshake;
 pub mod hello;
 pub mod names;
 pub mod record;
+
+#[cfg(test)]
+mod tests;
