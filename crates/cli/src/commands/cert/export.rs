@@ -84,9 +84,12 @@ pub fn run(args: Args, globals: &Globals) -> Outcome {
             (None, first) => first.cloned(),
         };
         let der = found.ok_or_else(|| {
-            Failure::new(&codes::certificates::EXPORT_KEY_MISSING, "this format holds a private key, and there is none")
-                .with("source", path.display())
-                .exit(EXIT_USAGE)
+            Failure::new(
+                &codes::certificates::EXPORT_KEY_MISSING,
+                "this format holds a private key, and there is none",
+            )
+            .with("source", path.display())
+            .exit(EXIT_USAGE)
         })?;
         let key = PrivateKey::from_der(&der.0)?;
         let first = certs::inspect::certificate(&chain[0])?;
@@ -105,7 +108,9 @@ pub fn run(args: Args, globals: &Globals) -> Outcome {
     let password = match (&args.password_file, args.format) {
         (Some(file), _) => input::password(file)?,
         (None, Target::P12 | Target::Jks) => {
-            return Err(Failure::usage("this format needs --password-file, a file with the store's password"));
+            return Err(Failure::usage(
+                "this format needs --password-file, a file with the store's password",
+            ));
         }
         (None, _) => Zeroizing::new(String::new()),
     };
@@ -119,17 +124,24 @@ pub fn run(args: Args, globals: &Globals) -> Outcome {
         (Target::P12, false) => pkcs12::write(&alias, &chain, pkcs8, &password)?,
         (Target::P12, true) => pkcs12::write_truststore(&trusted().collect::<Vec<_>>(), &password)?,
         (Target::Jks, false) => jks::write(&alias, &chain, pkcs8, &password, input::now())?,
-        (Target::Jks, true) => jks::write_truststore(&trusted().collect::<Vec<_>>(), &password, input::now())?,
+        (Target::Jks, true) => {
+            jks::write_truststore(&trusted().collect::<Vec<_>>(), &password, input::now())?
+        }
     };
     if args.out.exists() && !args.force {
         return Err(Failure::usage(format!("{} exists; replace it with --force", args.out.display())));
     }
-    let what = format!("{} certificates{}", chain.len(), if key.is_some() { " and the private key" } else { "" });
+    let what =
+        format!("{} certificates{}", chain.len(), if key.is_some() { " and the private key" } else { "" });
     if args.dry_run {
         eprintln!("would write {} ({what}, {} bytes)", args.out.display(), bytes.len());
         return Ok(EXIT_OK);
     }
-    if key.is_some() { write_private(&args.out, &bytes)? } else { write_public(&args.out, &bytes)? }
+    if key.is_some() {
+        write_private(&args.out, &bytes)?
+    } else {
+        write_public(&args.out, &bytes)?
+    }
     eprintln!("wrote {} ({what})", args.out.display());
     Ok(EXIT_OK)
 }

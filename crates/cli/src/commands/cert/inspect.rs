@@ -236,7 +236,8 @@ fn certificate(out: &mut String, cert: &Certificate, life: &str) {
     let forged = cert.signature_weak.then_some("it can be forged");
     row(out, "signature", &weak(&cert.signature, forged));
     if cert.is_ca {
-        let below = cert.path_length.map(|below| format!(", {below} authorities below it")).unwrap_or_default();
+        let below =
+            cert.path_length.map(|below| format!(", {below} authorities below it")).unwrap_or_default();
         row(out, "authority", &format!("yes{below}"));
     }
     row(out, "usage", &join(&cert.key_usage));

@@ -1,11 +1,17 @@
 //! `handfast cert`: one file per subcommand, each with `Args` and `run`.
 
+mod export;
+pub mod input;
+mod inspect;
 mod issue;
+mod lint;
 mod list;
 mod names;
 mod renew;
 mod revoke;
+mod served;
 mod sign;
+mod verify;
 mod which;
 mod written;
 
@@ -31,6 +37,14 @@ enum Command {
     Revoke(revoke::Args),
     /// List what was issued.
     List(list::Args),
+    /// Show what a file or a server holds: certificates, lists, requests, keys.
+    Inspect(inspect::Args),
+    /// Say whether a chain is good, and if not, precisely why not.
+    Verify(verify::Args),
+    /// Find what is wrong with a certificate file before a client does.
+    Lint(lint::Args),
+    /// Write a certificate and its key in another format.
+    Export(export::Args),
 }
 
 /// Runs `handfast cert`.
@@ -41,5 +55,9 @@ pub fn run(args: Args, globals: &Globals) -> Outcome {
         Command::Renew(args) => renew::run(args, globals),
         Command::Revoke(args) => revoke::run(args, globals),
         Command::List(args) => list::run(args, globals),
+        Command::Inspect(args) => inspect::run(args, globals),
+        Command::Verify(args) => verify::run(args, globals),
+        Command::Lint(args) => lint::run(args, globals),
+        Command::Export(args) => export::run(args, globals),
     }
 }

@@ -57,8 +57,10 @@ pub fn take(address: &str, name: Option<&str>, starttls: Option<StartTls>) -> Re
     let host = address.rsplit_once(':').map_or(address, |(host, _)| host).trim_matches(['[', ']']);
     let name = name.unwrap_or(host);
     let server = ServerName::try_from(name.to_owned()).map_err(|_| format!("{name:?} is no server name"))?;
-    let targets: Vec<_> =
-        address.to_socket_addrs().map_err(|error| format!("{address} cannot be resolved: {error}"))?.collect();
+    let targets: Vec<_> = address
+        .to_socket_addrs()
+        .map_err(|error| format!("{address} cannot be resolved: {error}"))?
+        .collect();
     let mut stream = Err("the name has no address".to_owned());
     for target in targets {
         stream = TcpStream::connect_timeout(&target, PATIENCE).map_err(|error| format!("{target}: {error}"));
@@ -97,9 +99,10 @@ fn handshake(mut stream: TcpStream, server: ServerName<'static>) -> Result<Serve
     let _ = tls.complete_io(&mut stream);
     let chain = recorder.chain.lock().map(|chain| chain.clone()).unwrap_or_default();
     match (chain.is_empty(), unfinished) {
-        (true, why) => {
-            Err(format!("the server sent no certificate: {}", why.as_deref().unwrap_or("it closed the connection")))
-        }
+        (true, why) => Err(format!(
+            "the server sent no certificate: {}",
+            why.as_deref().unwrap_or("it closed the connection")
+        )),
         (false, unfinished) => Ok(Served {
             chain,
             version: tls.protocol_version().map(|version| format!("{version:?}").replace('_', ".")),
@@ -221,7 +224,10 @@ fn talk(stream: &mut TcpStream, line: &str, good: &str, coded: bool) -> std::io:
         return if answer.starts_with(good) {
             Ok(())
         } else {
-            Err(std::io::Error::other(format!("the server answers {:?}", answer.chars().take(80).collect::<String>())))
+            Err(std::io::Error::other(format!(
+                "the server answers {:?}",
+                answer.chars().take(80).collect::<String>()
+            )))
         };
     }
     Err(std::io::Error::other("the server does not stop talking"))

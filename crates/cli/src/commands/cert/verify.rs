@@ -77,7 +77,9 @@ pub fn run(args: Args, globals: &Globals) -> Outcome {
     let name = args
         .name
         .as_deref()
-        .map(|name| ServerName::try_from(name).map_err(|_| Failure::usage(format!("{name:?} is no host name"))))
+        .map(|name| {
+            ServerName::try_from(name).map_err(|_| Failure::usage(format!("{name:?} is no host name")))
+        })
         .transpose()?;
     let options = Options {
         purpose: match args.purpose {
@@ -105,8 +107,11 @@ pub fn run(args: Args, globals: &Globals) -> Outcome {
         Err(rejection) => match globals.output {
             output::Format::Table => Err(Failure::from(rejection).exit(EXIT_FINDINGS)),
             format => {
-                let evidence: serde_json::Map<_, _> =
-                    rejection.evidence().into_iter().map(|(name, value)| (name.to_owned(), value.into())).collect();
+                let evidence: serde_json::Map<_, _> = rejection
+                    .evidence()
+                    .into_iter()
+                    .map(|(name, value)| (name.to_owned(), value.into()))
+                    .collect();
                 let document = json!({
                     "version": 1, "good": false, "code": rejection.code.id, "reason": rejection.code.label,
                     "what": rejection.what, "alert": format!("{:?}", rejection.alert()), "evidence": evidence,
