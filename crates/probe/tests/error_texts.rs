@@ -1,5 +1,7 @@
 //! The error texts of real programs, produced here and now, must be recognised as the right cause.
 
+#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;

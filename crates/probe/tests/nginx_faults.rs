@@ -1,5 +1,7 @@
 //! Wrongly set up nginx, one fault at a time: the proof must show it in its row, and in no good set-up.
 
+#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+
 use std::path::Path;
 use std::time::Duration;
 

@@ -13,12 +13,14 @@ fn refused(issuer: &Issuer, client: &ClientIdentity) -> Option<&'static str> {
     verify(client.chain(), &trust, &Options::client(UnixTime::now())).err().map(|r| r.code.id)
 }
 
+type Change<'a> = &'a dyn Fn(&mut Draft);
+
 #[test]
 fn each_bad_certificate_is_bad_in_its_own_way_only() {
     let root = Issuer::unknown("forge test root").unwrap();
     let day = time::Duration::days(1);
     assert_eq!(refused(&root, &root.issue(|_| {}).unwrap()), None);
-    let cases: [(&str, &str, &dyn Fn(&mut Draft)); 6] = [
+    let cases: [(&str, &str, Change<'_>); 6] = [
         ("expired", refusals::CERTIFICATE_EXPIRED.id, &|d| {
             d.not_before -= day * 30;
             d.not_after -= day;
