@@ -54,7 +54,9 @@ impl Finding {
         theme.characters.underline = '^';
         theme.characters.underbar = '^';
         let help = if self.help.is_empty() { self.code.fix } else { &self.help };
-        let mut diagnostic = MietteDiagnostic::new(&self.message).with_code(self.code.id).with_help(help);
+        let mut diagnostic = MietteDiagnostic::new(&self.message)
+            .with_code(format!("error[{}]", self.code.id))
+            .with_help(help);
         let source = self.place.as_ref().map(|place| {
             let label = (!self.label.is_empty()).then(|| self.label.clone());
             diagnostic.labels = Some(vec![LabeledSpan::new_primary_with_span(label, drawable(place))]);

@@ -4,6 +4,7 @@
 //! [`Error`] with everything that is wrong, drawn with the file's lines and carets.
 
 mod error;
+pub mod nginx;
 pub mod source;
 mod suggest;
 pub mod validate;
@@ -60,7 +61,12 @@ pub fn load_with(path: &Path, files: bool) -> Result<Loaded, Error> {
             snapshot.base = base;
             Ok(Loaded { snapshot, notes: Vec::new(), files_read: vec![path.to_owned()] })
         }
-        Kind::Nginx => Err(Finding::new(&codes::UNKNOWN_KIND, "nginx.conf is not read yet").into()),
+        Kind::Nginx => {
+            let files = if files { Files::Under(&base) } else { Files::Unchecked };
+            let mut read = nginx::read(path, text, base.clone(), &files)?;
+            read.snapshot.base = base.clone();
+            Ok(Loaded { snapshot: read.snapshot, notes: read.notes, files_read: read.files_read })
+        }
     }
 }
 

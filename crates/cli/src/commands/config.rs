@@ -1,7 +1,7 @@
 //! `handfast config`: validate, convert and describe configuration.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 use serde_json::json;
@@ -27,6 +27,14 @@ enum Command {
         #[arg(long, env = "HANDFAST_NO_FILES")]
         no_files: bool,
     },
+    /// Print the handfast.yaml that does what an nginx.conf does.
+    Convert {
+        /// The nginx.conf.
+        file: PathBuf,
+        /// Do not look whether the files that it names are there.
+        #[arg(long, env = "HANDFAST_NO_FILES")]
+        no_files: bool,
+    },
     /// Print the JSON schema of handfast.yaml, for editors.
     Schema,
 }
@@ -35,6 +43,11 @@ enum Command {
 pub fn run(args: Args, globals: &Globals) -> Outcome {
     match args.command {
         Command::Validate { file, no_files } => validate(&file, !no_files, globals.output),
+        Command::Convert { file, no_files } => {
+            let loaded = config::load_with(&file, !no_files)?;
+            print(&convert(&file, &loaded)?)?;
+            Ok(crate::failure::EXIT_OK)
+        }
         Command::Schema => {
             print(&config::schema())?;
             Ok(crate::failure::EXIT_OK)
@@ -42,7 +55,7 @@ pub fn run(args: Args, globals: &Globals) -> Outcome {
     }
 }
 
-fn validate(file: &std::path::Path, files: bool, format: Format) -> Outcome {
+fn validate(file: &Path, files: bool, format: Format) -> Outcome {
     let loaded = config::load_with(file, files)?;
     for note in &loaded.notes {
         eprintln!("{}: {note}", if note.warning { "warning" } else { "note" });
@@ -78,9 +91,27 @@ fn validate(file: &std::path::Path, files: bool, format: Format) -> Outcome {
     Ok(crate::failure::EXIT_OK)
 }
 
+/// The configuration as handfast.yaml, with what a person should know in comments.
+fn convert(file: &Path, loaded: &config::Loaded) -> Result<String, Failure> {
+    let mut text = format!(
+        "# yaml-language-server: $schema=https://handfast.dev/handfast.schema.json\n# Converted from {}. Paths are \
+         relative to this file's folder; keep it beside the original.\n",
+        file.display()
+    );
+    for note in &loaded.notes {
+        let kind = if note.warning { "WARNING" } else { "note" };
+        text.push_str(&format!("# {kind}: {note}\n"));
+    }
+    let yaml = config::yaml::write(&loaded.snapshot).map_err(|error| {
+        Failure::new(&model::codes::usage::INTERNAL, format!("cannot print the snapshot: {error}"))
+    })?;
+    text.push_str(&yaml);
+    Ok(text)
+}
+
 /// Writes data to stdout; a reader that went away is an error like any other.
 fn print(text: &str) -> Result<(), Failure> {
     std::io::stdout()
         .write_all(text.as_bytes())
-        .map_err(|error| Failure::writing(std::path::Path::new("<stdout>"), &error))
+        .map_err(|error| Failure::writing(Path::new("<stdout>"), &error))
 }

@@ -6,6 +6,8 @@ mod listeners;
 mod routes;
 mod services;
 
+pub(crate) use services::is_address;
+
 use std::collections::BTreeSet;
 use std::fmt;
 use std::path::Path as FilePath;
