@@ -298,7 +298,8 @@ impl Authority {
 
 /// Every root and intermediate of a ledger, in the order in which they were made.
 pub fn members(ledger: &Ledger) -> Result<Vec<Member>> {
-    let rows: Vec<(String, Option<String>, String, String, Vec<u8>)> = ledger.read(|c| {
+    type Columns = (String, Option<String>, String, String, Vec<u8>);
+    let rows: Vec<Columns> = ledger.read(|c| {
         let mut statement = c.prepare_cached(
             "SELECT a.name, a.parent, a.state, a.above, c.der FROM authority a \
              JOIN certificate c ON c.serial = a.serial ORDER BY a.rowid",

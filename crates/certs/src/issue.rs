@@ -15,9 +15,6 @@ use crate::key::PrivateKey;
 use crate::request::{AltName, Request, Usage};
 use crate::serial::Serial;
 
-#[cfg(test)]
-mod tests;
-
 /// How far the start of validity lies back, for verifiers whose clock is behind ours.
 pub const SKEW: Duration = Duration::minutes(5);
 

@@ -85,10 +85,10 @@ impl AltName {
         if !good || rest.is_empty() || !rest.bytes().all(|b| b.is_ascii_graphic()) {
             return refuse("it is a scheme, a colon, and printable ASCII".into());
         }
-        if scheme.eq_ignore_ascii_case("spiffe") {
-            if let Err(reason) = text.parse::<SpiffeId>() {
-                return refuse(reason.to_string());
-            }
+        if scheme.eq_ignore_ascii_case("spiffe")
+            && let Err(reason) = text.parse::<SpiffeId>()
+        {
+            return refuse(reason.to_string());
         }
         Ok(Self::Uri(text.to_owned()))
     }

@@ -33,6 +33,9 @@ pub struct Args {
     /// Stay, and renew at two thirds of each lifetime (with jitter).
     #[arg(long, env = "HANDFAST_RENEW_DAEMON")]
     daemon: bool,
+    /// Revoke the old certificate (superseded): when every copy of it is replaced at once.
+    #[arg(long, env = "HANDFAST_REVOKE_OLD")]
+    revoke_old: bool,
     #[command(flatten)]
     reload: Reload,
     /// Say when it is due, and renew nothing.
@@ -61,6 +64,7 @@ pub fn run(args: Args, globals: &Globals) -> Outcome {
     if !args.daemon {
         let issued = renew(globals, &record, &files)?;
         args.reload.run()?;
+        revoke_old(globals, &record, args.revoke_old)?;
         return written::issued(globals, &issued, &files);
     }
     let mut pause = FIRST_PAUSE;
@@ -71,10 +75,12 @@ pub fn run(args: Args, globals: &Globals) -> Outcome {
         match renew(globals, &record, &files) {
             Ok(issued) => {
                 pause = FIRST_PAUSE;
-                record = issued.record.clone();
+                let old = std::mem::replace(&mut record, issued.record.clone());
                 written::issued(globals, &issued, &files)?;
                 // The certificate is in place; what does not reload now may read it later.
-                if let Err(failure) = args.reload.run() {
+                // The old one is revoked only once its user has the new one.
+                let told = args.reload.run().and_then(|()| revoke_old(globals, &old, args.revoke_old));
+                if let Err(failure) = told {
                     eprint!("{failure}");
                 }
             }
@@ -103,6 +109,19 @@ fn renew(globals: &Globals, record: &Record, files: &Files) -> Result<certs::Iss
     let issued = authority.renew(record, &operator::who(), now)?;
     files.write(&issued)?;
     Ok(issued)
+}
+
+fn revoke_old(globals: &Globals, old: &Record, wanted: bool) -> Result<(), Failure> {
+    if wanted {
+        let mut authority = Authority::open(&globals.dir)?;
+        authority.revoke(
+            &old.serial,
+            certs::Reason::Superseded,
+            &operator::who(),
+            OffsetDateTime::now_utc(),
+        )?;
+    }
+    Ok(())
 }
 
 fn wait_until(due: OffsetDateTime) {
