@@ -1,7 +1,6 @@
 //! The certificate authority in a folder: made, opened, and asked to issue. What it does is spread over
 //! its neighbours: `revoke` (lists), `rotate` (new authorities), `import` (existing ones).
 
-use rusqlite::{OptionalExtension as _, Transaction};
 use std::path::Path;
 use time::{Duration, OffsetDateTime};
 use zeroize::Zeroizing;
@@ -10,15 +9,17 @@ use model::identity::TrustDomain;
 use rcgen::PublicKeyData;
 
 use crate::constraints::Constraints;
+use crate::create::{new_intermediate, new_root};
 use crate::error::{Error, Result};
-use crate::issue::{self, AuthoritySpec};
+use crate::issue;
 use crate::issuer::{CaCertificate, Issuer};
 use crate::key::{KeyKind, PrivateKey};
 use crate::ledger::{Ledger, Record, RecordKind, event, insert, unused_serial};
 use crate::lock::{Lock, PATIENCE};
 use crate::request::Request;
 use crate::serial::Serial;
-use crate::store::{Layout, read_private, read_public, set_aside, write_private, write_public};
+use crate::settings::{Settings, save_settings, settings_of};
+use crate::store::{Layout, read_private, read_public, write_public};
 use crate::text::pem;
 
 #[cfg(test)]
@@ -86,18 +87,6 @@ pub struct Authority {
     pub(crate) issuer: Member,
     pub(crate) key: Issuer,
     _lock: Lock,
-}
-
-/// What was chosen when the authority was made.
-#[derive(Clone, Debug)]
-pub(crate) struct Settings {
-    pub(crate) name: String,
-    pub(crate) organization: Option<String>,
-    pub(crate) key: KeyKind,
-    pub(crate) root_lifetime: Duration,
-    pub(crate) intermediate_lifetime: Duration,
-    pub(crate) trust_domain: TrustDomain,
-    pub(crate) crl_url: Option<String>,
 }
 
 /// One root or intermediate, as the ledger knows it.
@@ -358,174 +347,5 @@ fn update_public(path: &Path, text: &str) -> Result<()> {
     match read_public(path) {
         Ok(found) if found == text => Ok(()),
         _ => write_public(path, text.as_bytes()),
-    }
-}
-
-/// Makes a root: its key in the folder, its certificate in the ledger.
-pub(crate) fn new_root(
-    tx: &Transaction<'_>,
-    layout: &Layout,
-    settings: &Settings,
-    state: &str,
-    who: &str,
-    now: OffsetDateTime,
-) -> Result<(String, Issuer)> {
-    let (name, number) = next_name(tx, "root")?;
-    let serial = unused_serial(tx)?;
-    let spec = AuthoritySpec {
-        common_name: common_name(settings, "Root CA", number, &serial),
-        organization: settings.organization.clone(),
-        lifetime: settings.root_lifetime,
-        path_length: Some(1),
-        constraints: Constraints::default(),
-        crl_url: None,
-    };
-    let key = PrivateKey::generate(settings.key)?;
-    let signed = issue::root(&spec, &key, &serial, now)?;
-    save_key(layout, &name, &key)?;
-    let certificate = CaCertificate::parse(&signed.der)?;
-    save_member(tx, &name, &name, None, state, &certificate, "", who, now)?;
-    Ok((name, Issuer::new(certificate, key)?))
-}
-
-/// Makes an intermediate below a root.
-#[allow(clippy::too_many_arguments, reason = "each is one fact of the new authority")]
-pub(crate) fn new_intermediate(
-    tx: &Transaction<'_>,
-    layout: &Layout,
-    settings: &Settings,
-    root: &(String, Issuer),
-    constraints: &Constraints,
-    state: &str,
-    who: &str,
-    now: OffsetDateTime,
-) -> Result<String> {
-    let (name, number) = next_name(tx, "intermediate")?;
-    let serial = unused_serial(tx)?;
-    let spec = AuthoritySpec {
-        common_name: common_name(settings, "Intermediate CA", number, &serial),
-        organization: settings.organization.clone(),
-        lifetime: settings.intermediate_lifetime,
-        path_length: Some(0),
-        constraints: constraints.clone(),
-        crl_url: settings.crl_url.as_deref().map(|base| list_url(base, &root.0)),
-    };
-    let key = PrivateKey::generate(settings.key)?;
-    let signed = issue::intermediate(&spec, &key, &serial, &root.1, now)?;
-    save_key(layout, &name, &key)?;
-    let certificate = CaCertificate::parse(&signed.der)?;
-    save_member(tx, &name, &root.0, Some(&root.0), state, &certificate, "", who, now)?;
-    Ok(name)
-}
-
-/// A file of that name belongs to a try that was killed before its commit, or to a lost ledger. It is kept.
-pub(crate) fn save_key(layout: &Layout, name: &str, key: &PrivateKey) -> Result<()> {
-    let path = layout.key(name);
-    if let Some(folder) = path.parent() {
-        crate::store::create_private_folder(folder)?;
-    }
-    set_aside(&path)?;
-    write_private(&path, key.to_pem().as_bytes())
-}
-
-#[allow(clippy::too_many_arguments, reason = "each is one column")]
-pub(crate) fn save_member(
-    tx: &Transaction<'_>,
-    name: &str,
-    issuer: &str,
-    parent: Option<&str>,
-    state: &str,
-    certificate: &CaCertificate,
-    above: &str,
-    who: &str,
-    now: OffsetDateTime,
-) -> Result<()> {
-    let record = Record {
-        serial: certificate.serial.clone(),
-        issuer: issuer.to_owned(),
-        kind: if name.starts_with("root") { RecordKind::Root } else { RecordKind::Intermediate },
-        name: name.to_owned(),
-        subject: certificate.subject.clone(),
-        names: Vec::new(),
-        usage: "authority".to_owned(),
-        not_before: certificate.not_before,
-        not_after: certificate.not_after,
-        issued_at: issue::whole_second(now),
-        who: who.to_owned(),
-        der: certificate.der.clone(),
-        revoked: None,
-    };
-    insert(tx, &record)?;
-    tx.execute(
-        "INSERT INTO authority (name, parent, state, serial, above) VALUES (?1, ?2, ?3, ?4, ?5)",
-        (name, parent, state, certificate.serial.to_string(), above),
-    )?;
-    Ok(())
-}
-
-/// The next free name of a kind: `root-1`, `root-2`, ...
-pub(crate) fn next_name(tx: &Transaction<'_>, kind: &str) -> Result<(String, u32)> {
-    let pattern = format!("{kind}-%");
-    let used: u32 =
-        tx.query_row("SELECT count(*) FROM authority WHERE name LIKE ?1", [pattern], |row| row.get(0))?;
-    Ok((format!("{kind}-{}", used + 1), used + 1))
-}
-
-/// The part of the serial number keeps authorities of different machines apart in one trust store.
-fn common_name(settings: &Settings, kind: &str, number: u32, serial: &Serial) -> String {
-    let text = serial.to_string();
-    let tail = text.get(..6).unwrap_or(&text);
-    format!("{} {kind} {number} ({tail})", settings.name)
-}
-
-pub(crate) fn save_settings(tx: &Transaction<'_>, options: &InitOptions) -> Result<()> {
-    let days = |lifetime: Duration| lifetime.whole_seconds().to_string();
-    if options.name.is_empty()
-        || options.name.chars().count() > 32
-        || options.name.chars().any(char::is_control)
-    {
-        return Err(Error::Request("the authority's name has 1 to 32 characters".into()));
-    }
-    for (name, value) in [
-        ("name", Some(options.name.clone())),
-        ("organization", options.organization.clone()),
-        ("key", Some(options.key.to_string())),
-        ("root_lifetime", Some(days(options.root_lifetime))),
-        ("intermediate_lifetime", Some(days(options.intermediate_lifetime))),
-        ("trust_domain", Some(options.trust_domain.to_string())),
-        ("crl_url", options.crl_url.clone()),
-    ] {
-        if let Some(value) = value {
-            tx.execute("INSERT INTO setting (name, value) VALUES (?1, ?2)", (name, value))?;
-        }
-    }
-    Ok(())
-}
-
-pub(crate) fn settings_of(connection: &rusqlite::Connection) -> Result<Settings> {
-    let read = |name: &str| -> Result<Option<String>> {
-        Ok(connection
-            .query_row("SELECT value FROM setting WHERE name = ?1", [name], |row| row.get(0))
-            .optional()?)
-    };
-    let broken = |name: &str| Error::Broken(format!("the ledger's setting {name:?} is missing or wrong"));
-    let need = |name: &str| read(name)?.ok_or_else(|| broken(name));
-    let seconds = |name: &str| -> Result<Duration> {
-        Ok(Duration::seconds(need(name)?.parse().map_err(|_| broken(name))?))
-    };
-    Ok(Settings {
-        name: need("name")?,
-        organization: read("organization")?,
-        key: need("key")?.parse()?,
-        root_lifetime: seconds("root_lifetime")?,
-        intermediate_lifetime: seconds("intermediate_lifetime")?,
-        trust_domain: need("trust_domain")?.parse().map_err(|_| broken("trust_domain"))?,
-        crl_url: read("crl_url")?,
-    })
-}
-
-impl Ledger {
-    pub(crate) fn read_settings(&self) -> Result<Settings> {
-        settings_of(self.connection())
     }
 }

@@ -5,13 +5,13 @@ use std::path::Path;
 
 use time::OffsetDateTime;
 
-use crate::authority::{
-    Authority, InitOptions, new_intermediate, prepare, save_key, save_member, save_settings,
-};
+use crate::authority::{Authority, InitOptions, prepare};
+use crate::create::{new_intermediate, save_key, save_member};
 use crate::error::{Error, Result};
 use crate::issuer::{CaCertificate, Issuer};
 use crate::key::PrivateKey;
 use crate::ledger::event;
+use crate::settings::{save_settings, settings_of};
 use crate::text::certificates_of_pem;
 
 #[cfg(test)]
@@ -58,7 +58,7 @@ impl Authority {
         let (layout, lock, mut ledger) = prepare(dir)?;
         ledger.change(|tx| {
             save_settings(tx, options)?;
-            let settings = crate::authority::settings_of(tx)?;
+            let settings = settings_of(tx)?;
             // Numbers of earlier lists are not known here; seconds since 1970 are above any plausible count.
             let numbers = |tx: &rusqlite::Transaction<'_>| {
                 tx.execute("UPDATE authority SET crl_number = ?1", [now.unix_timestamp()])

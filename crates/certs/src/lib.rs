@@ -6,6 +6,7 @@
 
 mod authority;
 mod constraints;
+mod create;
 mod csr;
 mod error;
 mod exact;
@@ -23,6 +24,7 @@ mod request;
 mod revoke;
 pub mod rotate;
 mod serial;
+mod settings;
 mod store;
 mod text;
 pub mod verify;

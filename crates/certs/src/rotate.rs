@@ -16,8 +16,9 @@ use std::path::Path;
 use rusqlite::OptionalExtension as _;
 use time::OffsetDateTime;
 
-use crate::authority::{Authority, Member, members, new_intermediate, new_root, read_issuer};
+use crate::authority::{Authority, Member, members, read_issuer};
 use crate::constraints::Constraints;
+use crate::create::{new_intermediate, new_root};
 use crate::error::{Error, Result};
 use crate::ledger::{Ledger, event};
 use crate::store::read_public;
