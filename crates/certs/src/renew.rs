@@ -5,6 +5,7 @@ use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use crate::authority::{Authority, Issued};
 use crate::error::{Error, Result};
+use crate::issue::whole_second;
 use crate::key::KeyKind;
 use crate::ledger::Record;
 use crate::request::Request;
@@ -24,7 +25,8 @@ impl Record {
     /// When this certificate should be renewed. The jitter comes from the serial number, so that the answer
     /// is the same after a restart.
     pub fn renew_at(&self) -> OffsetDateTime {
-        renew_at(self.issued_at, self.not_after, self.serial.as_bytes().last().copied().unwrap_or(0))
+        let jitter = self.serial.as_bytes().last().copied().unwrap_or(0);
+        whole_second(renew_at(self.issued_at, self.not_after, jitter))
     }
 }
 

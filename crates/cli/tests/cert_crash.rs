@@ -1,5 +1,7 @@
 //! Invariant 11: an acknowledged record survives kill -9 and a full disk; no serial is ever issued twice.
 
+#![allow(clippy::unwrap_used, reason = "a test stops where something is not as expected")]
+
 use std::collections::HashSet;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
@@ -68,6 +70,43 @@ fn invariant_11_kill_9_at_any_moment_loses_no_record_and_repeats_no_serial() {
     }
     let status = run(dir, &["ca", "status"]);
     assert!(status.status.success(), "{}", String::from_utf8_lossy(&status.stdout));
+}
+
+#[test]
+fn kill_9_in_any_step_of_a_rotation_leaves_the_step_before_or_after() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    assert!(run(dir, &["ca", "init"]).status.success());
+    let standing = || {
+        let output = run(dir, &["ca", "rotate", "status", "-o", "json"]);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let document: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        document["step"].as_str().map_or("none".to_owned(), str::to_owned)
+    };
+    let roots = || {
+        std::fs::read_to_string(dir.join(".handfast/ca.crt")).unwrap().matches("BEGIN CERTIFICATE").count()
+    };
+    let (mut killed, mut delay) = (0, 0u64);
+    for (before, arguments, after, trusted) in [
+        ("none", &["ca", "rotate", "start"][..], "distributing", 2),
+        ("distributing", &["ca", "rotate", "confirm", "--all-have-it"], "confirmed", 2),
+        ("confirmed", &["ca", "rotate", "switch"], "switched", 2),
+        ("switched", &["ca", "rotate", "retire"], "none", 1),
+    ] {
+        // Killed later and later, until the step is done.
+        while standing() == before {
+            let mut child = command(dir, arguments).spawn().unwrap();
+            std::thread::sleep(Duration::from_millis(delay % 60));
+            let _ = child.kill();
+            killed += u32::from(!child.wait().unwrap().success());
+            delay += 3;
+            assert!(delay < 2000, "{arguments:?} never came to its end");
+        }
+        assert_eq!((standing().as_str(), roots()), (after, trusted), "{arguments:?}");
+        assert!(run(dir, &["cert", "issue", "web.test", "--force"]).status.success(), "{after}");
+        assert!(run(dir, &["cert", "revoke", "web.test"]).status.success(), "{after}");
+    }
+    assert!(killed > 3, "only {killed} were killed in time: the test proves nothing");
 }
 
 #[test]

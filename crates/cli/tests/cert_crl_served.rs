@@ -1,5 +1,7 @@
 //! `handfast ca crl --serve`: the lists over HTTP, renewed when something is revoked elsewhere.
 
+#![allow(clippy::unwrap_used, reason = "a test stops where something is not as expected")]
+
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::Path;

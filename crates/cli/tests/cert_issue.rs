@@ -1,5 +1,7 @@
 //! `handfast ca` and `cert`, from outside: what they write is judged by OpenSSL, not by our own code.
 
+#![allow(clippy::unwrap_used, reason = "a test stops where something is not as expected")]
+
 use std::path::Path;
 use std::process::{Command, Output};
 

@@ -82,10 +82,10 @@ pub fn run(_args: Args, globals: &Globals) -> Outcome {
         if place == "missing" && member.state == "active" {
             warnings.push(format!("{} is missing, so nothing can be issued", key.display()));
         }
-        if place == "here" {
-            if let Err(error) = certs::read_private(&key) {
-                warnings.push(error.to_string());
-            }
+        if place == "here"
+            && let Err(error) = certs::read_private(&key)
+        {
+            warnings.push(error.to_string());
         }
         authorities.push(Member {
             name: member.name,
