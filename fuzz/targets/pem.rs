@@ -7,7 +7,7 @@ use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &str| {
     let without = PrivateKey::from_pem(text, None);
-    let with = PrivateKey::from_pem(text, Some(b"seed"));
+    let with = PrivateKey::from_pem(text, Some(b"seedseed"));
     for key in [&without, &with] {
         match key {
             // What was read must be written so that it reads the same, and never show itself.

@@ -39,7 +39,7 @@ fn main() {
         "-in",
         path(&pki.good.key),
         "-passout",
-        "pass:seed",
+        "pass:seedseed",
         "-v2",
         "aes-256-cbc",
         "-iter",
@@ -57,8 +57,8 @@ fn main() {
         "subjectAltName=DNS:seed.test",
     ];
     let csr = openssl(&request);
-    write("csr", "pem", &csr);
-    write("csr", "der", &openssl(&[&request[..], &["-outform", "DER"]].concat()));
+    write("store", "csr.pem", &csr);
+    write("store", "csr.der", &openssl(&[&request[..], &["-outform", "DER"]].concat()));
     let store = [
         "pkcs12",
         "-export",
@@ -67,14 +67,14 @@ fn main() {
         "-inkey",
         path(&pki.good.key),
         "-passout",
-        "pass:seed",
+        "pass:seedseed",
         "-iter",
         "2",
     ];
-    write("pkcs12", "modern", &openssl(&store));
+    write("store", "modern.p12", &openssl(&store));
     write(
-        "pkcs12",
-        "no-mac",
+        "store",
+        "no-mac.p12",
         &openssl(&[&store[..], &["-nomac", "-keypbe", "NONE", "-certpbe", "NONE"]].concat()),
     );
 }
