@@ -15,7 +15,9 @@ fuzz_target!(|data: &[u8]| {
         let contents = match formats::read(data, password) {
             Ok(contents) => contents,
             Err(error) => {
-                assert!(!error.to_string().contains("-----BEGIN"), "{error}");
+                // What is said about it stays on a line, and is no copy of the file.
+                let said = error.to_string();
+                assert!(!said.contains('\n') && said.len() < 400, "{said}");
                 continue;
             }
         };
