@@ -415,9 +415,19 @@ fn detail(rejection: Rejection, error: &Error, leaf: &X509Certificate<'_>) -> Re
         Error::CrlExpired { next_update, .. } => {
             rejection.with("next update", date(i64::try_from(next_update.as_secs()).unwrap_or(i64::MAX)))
         }
-        Error::CertNotValidForName(context) => rejection.with("valid for", context.presented.join(", ")),
+        Error::CertNotValidForName(_) => rejection.with("valid for", names_of(leaf)),
         _ => rejection,
     }
+}
+
+/// The names that a certificate is valid for.
+fn names_of(cert: &X509Certificate<'_>) -> String {
+    let names = match cert.subject_alternative_name() {
+        Ok(Some(san)) => &san.value.general_names,
+        _ => return "no name (it has no SAN)".to_owned(),
+    };
+    let names: Vec<String> = names.iter().map(|name| crate::inspect::Name::from(name).to_string()).collect();
+    names.join(", ")
 }
 
 /// Seconds since 1970 as `2026-11-24T03:15:00Z`.

@@ -22,10 +22,10 @@ pub struct Args {
     #[arg(long, env = "HANDFAST_FORMAT", value_enum)]
     format: Target,
     /// The file to write, with mode 0600 when it holds a key.
-    #[arg(long, env = "HANDFAST_OUT", value_name = "FILE")]
+    #[arg(long, env = "HANDFAST_OUT_FILE", value_name = "FILE")]
     out: PathBuf,
     /// The private key, when it is not in the source.
-    #[arg(long, env = "HANDFAST_KEY", value_name = "FILE")]
+    #[arg(long, env = "HANDFAST_KEY_FILE", value_name = "FILE")]
     key: Option<PathBuf>,
     /// File with the password of the store that is written.
     #[arg(long, env = "HANDFAST_PASSWORD_FILE", value_name = "FILE")]
@@ -37,10 +37,10 @@ pub struct Args {
     #[arg(long, env = "HANDFAST_ALIAS", value_name = "NAME")]
     alias: Option<String>,
     /// Write a store of trusted authorities: certificates only, no key.
-    #[arg(long)]
+    #[arg(long, env = "HANDFAST_TRUSTSTORE")]
     truststore: bool,
     /// Replace the file when it exists.
-    #[arg(long)]
+    #[arg(long, env = "HANDFAST_FORCE")]
     force: bool,
     /// Say what would be written, and write nothing.
     #[arg(long, env = "HANDFAST_DRY_RUN")]

@@ -19,7 +19,7 @@ pub struct Args {
     #[arg(value_name = "FILE|-|HOST:PORT")]
     target: String,
     /// The private key that belongs to the leaf; one within FILE is used by itself.
-    #[arg(long, env = "HANDFAST_KEY", value_name = "FILE")]
+    #[arg(long, env = "HANDFAST_KEY_FILE", value_name = "FILE")]
     key: Option<PathBuf>,
     /// Roots that peers trust; with them a missing intermediate is certain, without them suspected.
     #[arg(long, env = "HANDFAST_CA", value_delimiter = ',', value_name = "FILE")]

@@ -31,6 +31,8 @@ pub enum Answer {
     Refuses(String),
     /// There is no such program.
     NotPresent,
+    /// It cannot be tried, and why.
+    Untried(&'static str),
 }
 
 /// A server that answers every request with one page, until it is dropped.
@@ -106,8 +108,9 @@ pub fn try_store(server: &Server, store: &Store) -> (String, Answer) {
     match store {
         Store::Debian { .. } | Store::Keychain | Store::Windows => ("curl".to_owned(), curl(server, &url)),
         Store::Nss { dir } if dir.ends_with(".pki/nssdb") => ("chromium".to_owned(), chromium(server, &url)),
-        // Firefox shows no page without a display protocol of its own; its database is certutil's word.
-        Store::Nss { .. } => ("firefox".to_owned(), Answer::NotPresent),
+        Store::Nss { .. } => {
+            ("firefox".to_owned(), Answer::Untried("Firefox prints no page without a display"))
+        }
         Store::Java { home } => ("java".to_owned(), java(server, &url, home)),
     }
 }
@@ -230,7 +233,10 @@ fn fetch(server: &Server, mut command: Command) -> Answer {
     if out.contains(&server.page) {
         return Answer::Accepts;
     }
-    let words = err.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default().trim();
+    // curl says why first and advises afterwards; others end with the reason.
+    let mut lines = err.lines().map(str::trim).filter(|line| !line.is_empty());
+    let words = lines.clone().find(|line| line.starts_with("curl:")).or_else(|| lines.next_back());
+    let words = words.unwrap_or_default();
     Answer::Refuses(words.chars().take(200).collect())
 }
 

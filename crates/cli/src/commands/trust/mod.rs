@@ -155,6 +155,7 @@ impl Row {
             Answer::NotPresent if server.is_none() => {
                 ("not tried: no key to make a certificate with".to_owned(), true)
             }
+            Answer::Untried(why) => (format!("not tried: {why}"), true),
             Answer::NotPresent => (format!("not tried: {client} is not present"), true),
         };
         let good = agrees && (wanted == Wanted::Consistent || installed == expected);

@@ -169,7 +169,7 @@ impl Store {
             Self::Nss { dir } => {
                 dir.join("cert9.db").exists() && succeeds(&self.certutil(&["-L", "-n", &root.alias]))
             }
-            Self::Java { home } => succeeds(&keytool(home, &["-list", "-alias", &root.alias])),
+            Self::Java { home } => root.java_aliases().iter().any(|alias| java_holds(home, alias)),
         }
     }
 
@@ -210,14 +210,21 @@ impl Store {
     pub fn uninstall(&self, root: &Root) -> Vec<Action> {
         match self {
             Self::Debian { file } => {
-                vec![Action::Remove(file.clone()), run(&["update-ca-certificates", "--fresh"])]
+                // Without --fresh the links to the removed file stay, and it is still trusted.
+                let mut actions =
+                    vec![Action::Remove(file.clone()), run(&["update-ca-certificates", "--fresh"])];
+                // Debian's hook for Java copies what was added, but forgets to take it out again.
+                if let Some(home) = debian_java() {
+                    actions.extend(java_removals(&home, root));
+                }
+                actions
             }
             Self::Keychain => {
                 vec![run(&["security", "remove-trusted-cert", "-d", &root.file.display().to_string()])]
             }
             Self::Windows => vec![run(&["certutil", "-delstore", "ROOT", &root.alias])],
             Self::Nss { .. } => vec![Action::Run(self.certutil(&["-D", "-n", &root.alias]))],
-            Self::Java { home } => vec![Action::Run(keytool(home, &["-delete", "-alias", &root.alias]))],
+            Self::Java { home } => java_removals(home, root),
         }
     }
 
@@ -229,6 +236,34 @@ impl Store {
         }
         words
     }
+}
+
+impl Root {
+    /// The names that Java may know it by: ours, and the one that Debian's hook gives to its copy.
+    fn java_aliases(&self) -> [String; 2] {
+        [self.alias.clone(), format!("debian:{}.pem", self.alias)]
+    }
+}
+
+fn java_holds(home: &Path, alias: &str) -> bool {
+    succeeds(&keytool(home, &["-list", "-alias", alias]))
+}
+
+fn java_removals(home: &Path, root: &Root) -> Vec<Action> {
+    let held = root.java_aliases().into_iter().filter(|alias| java_holds(home, alias));
+    held.map(|alias| Action::Run(keytool(home, &["-delete", "-alias", &alias]))).collect()
+}
+
+/// A Java whose store is the one that Debian keeps in step with the system's.
+fn debian_java() -> Option<PathBuf> {
+    java_homes().into_iter().find_map(|store| match store {
+        Store::Java { home } => home
+            .join("lib/security/cacerts")
+            .canonicalize()
+            .is_ok_and(|real| real.starts_with("/etc/ssl/certs/java"))
+            .then_some(home),
+        _ => None,
+    })
 }
 
 fn keytool(home: &Path, more: &[&str]) -> Vec<OsString> {
