@@ -33,7 +33,8 @@ fn every_configuration_answers_as_it_does_under_nginx() {
         for _ in 0..3 {
             scope.spawn(|| {
                 while let Some(case) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let found = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| compare(case, &backends)));
+                    let found =
+                        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| compare(case, &backends)));
                     let found = found.unwrap_or_else(|panic| {
                         let text = panic.downcast_ref::<String>().map(String::as_str);
                         vec![text.unwrap_or("it panicked, see above").to_owned()]
@@ -65,7 +66,9 @@ fn compare(case: &Case, backends: &Backends) -> Vec<String> {
         let ours = answers(case, server, backends);
         for ((request, theirs), ours) in case.requests.iter().zip(&nginx).zip(&ours) {
             faults.extend(
-                difference(case, request, theirs, ours).into_iter().map(|text| format!("{server:?}: {request}: {text}")),
+                difference(case, request, theirs, ours)
+                    .into_iter()
+                    .map(|text| format!("{server:?}: {request}: {text}")),
             );
         }
     }

@@ -133,7 +133,11 @@ fn parse(whole: &[u8], ports: &[u16], bare: bool) -> Answer {
     let body = if chunked { unchunk(rest) } else { rest.to_vec() };
     answer.body = match String::from_utf8(body) {
         Ok(text) => plain(&without_ports(&text, ports)),
-        Err(error) => format!("{} bytes {:?}", error.as_bytes().len(), &error.as_bytes()[..16.min(error.as_bytes().len())]),
+        Err(error) => format!(
+            "{} bytes {:?}",
+            error.as_bytes().len(),
+            &error.as_bytes()[..16.min(error.as_bytes().len())]
+        ),
     };
     // Pages and echoes that were brought to one form have a length of their own.
     if answer.body.contains("SERVER") || answer.body.starts_with("echo") {
@@ -166,7 +170,9 @@ fn plain(text: &str) -> String {
         .as_array()
         .into_iter()
         .flatten()
-        .map(|pair| format!("{}: {}", pair[0].as_str().unwrap_or_default(), pair[1].as_str().unwrap_or_default()))
+        .map(|pair| {
+            format!("{}: {}", pair[0].as_str().unwrap_or_default(), pair[1].as_str().unwrap_or_default())
+        })
         .collect();
     headers.sort();
     format!(

@@ -103,7 +103,8 @@ pub fn all() -> Vec<Case> {
 
 fn read(folder: PathBuf) -> Case {
     let name = folder.file_name().unwrap().to_string_lossy().into_owned();
-    let text = std::fs::read_to_string(folder.join("requests.yaml")).unwrap_or_else(|e| panic!("{name}: {e}"));
+    let text =
+        std::fs::read_to_string(folder.join("requests.yaml")).unwrap_or_else(|e| panic!("{name}: {e}"));
     let file: File = serde_saphyr::from_str(&text).unwrap_or_else(|error| panic!("{name}: {error}"));
     assert!(!file.about.is_empty() && !file.requests.is_empty(), "{name} asks nothing");
     Case { name, folder, requests: file.requests, differs: file.differs }

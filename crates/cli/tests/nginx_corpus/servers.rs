@@ -58,13 +58,15 @@ impl Backends {
 
 fn server_config(pki: &Pki, mutual: bool) -> rustls::ServerConfig {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let builder =
-        rustls::ServerConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions().unwrap();
+    let builder = rustls::ServerConfig::builder_with_provider(provider.clone())
+        .with_safe_default_protocol_versions()
+        .unwrap();
     let builder = if mutual {
         let mut roots = rustls::RootCertStore::empty();
         roots.add(CertificateDer::from_pem_file(pki.file("clients.pem")).unwrap()).unwrap();
-        let verifier =
-            rustls::server::WebPkiClientVerifier::builder_with_provider(roots.into(), provider).build().unwrap();
+        let verifier = rustls::server::WebPkiClientVerifier::builder_with_provider(roots.into(), provider)
+            .build()
+            .unwrap();
         builder.with_client_cert_verifier(verifier)
     } else {
         builder.with_no_client_auth()
@@ -120,7 +122,8 @@ impl<'b> Stand<'b> {
                 command
             }
             Server::Converted => {
-                let convert = testkit::handfast::run(testkit::binary!(), root, &["config", "convert", "nginx.conf"]);
+                let convert =
+                    testkit::handfast::run(testkit::binary!(), root, &["config", "convert", "nginx.conf"]);
                 assert_eq!(convert.code, Some(0), "{}: config convert:\n{}", case.name, convert.all());
                 std::fs::write(root.join("handfast.yaml"), convert.stdout).unwrap();
                 let mut command = Command::new(testkit::binary!());
@@ -171,7 +174,11 @@ fn nginx(root: &Path) -> Command {
     };
     let text = if text.contains("events {") { text } else { format!("events {{ }}\n{text}") };
     std::fs::write(&file, text).unwrap();
-    let module = if Path::new(STREAM_MODULE).exists() { format!("load_module {STREAM_MODULE};") } else { String::new() };
+    let module = if Path::new(STREAM_MODULE).exists() {
+        format!("load_module {STREAM_MODULE};")
+    } else {
+        String::new()
+    };
     // One process in the foreground: the child that is killed is all there is.
     let main = format!("{module} daemon off; master_process off; pid nginx.pid;");
     let mut command = Command::new(testkit::find_program("nginx").unwrap());

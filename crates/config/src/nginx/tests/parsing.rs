@@ -226,3 +226,40 @@ fn odd_text_never_panics() {
     let many: String = (0..20_000).map(|n| format!("location /{n} {{ return 200 x; }}")).collect();
     let _ = parse(&format!("server {{ listen 1; {many} }}"));
 }
+
+/// A small fuzzer that always runs: real configurations with bytes cut out, doubled and swapped.
+#[test]
+fn mutilated_configurations_never_panic() {
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/nginx-corpus");
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut random = move |below: usize| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        usize::try_from(state % (below.max(1) as u64)).unwrap()
+    };
+    for folder in std::fs::read_dir(corpus).unwrap() {
+        let text = std::fs::read_to_string(folder.unwrap().path().join("nginx.conf")).unwrap();
+        let bytes = text.replace("{{", "1").replace("}}", "").into_bytes();
+        for _ in 0..60 {
+            let mut bytes = bytes.clone();
+            for _ in 0..=random(3) {
+                let (at, length) = (random(bytes.len()), random(12));
+                let end = (at + length).min(bytes.len());
+                match random(4) {
+                    0 => drop(bytes.drain(at..end)),
+                    1 => {
+                        let part = bytes[at..end].to_vec();
+                        let to = random(bytes.len());
+                        bytes.splice(to..to, part);
+                    }
+                    2 => bytes[at] = b"{};\"'\\$()~*@= \n#"[random(16)],
+                    _ => bytes.truncate(end.max(1)),
+                }
+            }
+            if let Ok(text) = String::from_utf8(bytes) {
+                let _ = parse(&text);
+            }
+        }
+    }
+}
