@@ -6,6 +6,7 @@
 mod commands;
 mod duration;
 mod failure;
+mod logging;
 mod operator;
 mod output;
 

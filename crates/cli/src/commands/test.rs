@@ -117,6 +117,11 @@ pub(super) fn seconds(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// Prints a report as a table for people.
+pub(super) fn show(report: &probe::test::Report) -> Result<(), Failure> {
+    output::report(report, crate::output::Format::Table, false)
+}
+
 /// Runs `handfast test`.
 pub fn run(args: Args, globals: &Globals) -> Outcome {
     if args.rows {
@@ -206,7 +211,7 @@ pub(super) fn pair(
     made.map(Some).map_err(|error| bad(certificate, error).with("key", key.display()))
 }
 
-fn read_issuer(certificate: &Path, key: &Path) -> Result<Issuer, Failure> {
+pub(super) fn read_issuer(certificate: &Path, key: &Path) -> Result<Issuer, Failure> {
     Issuer::from_pem(&read(certificate)?, &read(key)?).map_err(|error| bad(certificate, error))
 }
 

@@ -9,7 +9,6 @@
 
 mod certificates;
 mod identity;
-mod java;
 mod names;
 mod negotiation;
 mod plain;

@@ -65,4 +65,40 @@ super::table! {
         "A client was let in although its revocation state is not known",
         "the listener says revocation: fail-open and the CRL is missing or stale",
         "publish a current list: handfast ca crl";
+    KEY_MISMATCH = "HF4026", "key_mismatch",
+        "The private key does not belong to the certificate",
+        "one of the two files was replaced and the other was not, or the paths are mixed up",
+        "compare them: handfast cert lint --key KEY CHAIN";
+    KEY_UNREADABLE = "HF4027", "key_unreadable",
+        "The private key cannot be used",
+        "the file holds something else, or a key that is encrypted or of a kind that is not supported",
+        "look at it with: openssl pkey -in KEY -noout -text_pub";
+    CERTIFICATE_NOT_VALID_YET = "HF4028", "certificate_not_valid_yet",
+        "A certificate that should be served is not valid yet",
+        "a clock is wrong: the issuer's is ahead or this one is behind",
+        "compare the clocks with: date -u";
+    ADMIN_NOT_LOOPBACK = "HF4029", "admin_not_loopback",
+        "The admin port is only for this machine",
+        "its address is not a loopback address; metrics would be open to everybody",
+        "write admin: 127.0.0.1:9901";
+    TLS_SETTINGS = "HF4030", "tls_settings",
+        "The TLS settings make no sense",
+        "a cipher, group or version that is not known, or nothing that is left to offer",
+        "leave ciphers, groups and versions out for the safe default";
+    TRUNCATED = "HF4031", "connection_truncated",
+        "A TLS connection ended without close_notify",
+        "the peer crashed, or somebody cut the connection to shorten what was sent",
+        "look at the peer; where the protocol cannot tell the difference the other end was reset";
+    FILES_EXHAUSTED = "HF4032", "file_descriptors_exhausted",
+        "No more file descriptors: new connections wait",
+        "more connections than the operating system allows this process",
+        "raise the limit: ulimit -n 65536, or LimitNOFILE= of the systemd unit";
+    SERVICE_UNKNOWN = "HF4033", "service_unknown",
+        "A service that is named here is not defined",
+        "its name is misspelt, or its definition was removed",
+        "define it under services";
+    CLIENTS_WITHOUT_AUTHORITY = "HF4034", "clients_without_authority",
+        "Client certificates are required, but no authority or pin says which",
+        "clients.ca, clients.trusted and clients.pinned are all empty",
+        "name the authority: clients.ca: [ca.crt]";
 }

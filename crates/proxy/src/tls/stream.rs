@@ -82,16 +82,21 @@ pub struct ServerStream<IO> {
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> ServerStream<IO> {
     /// Makes the handshake. `received` is what was already read from `io`, the ClientHello usually;
-    /// `most_bytes` bounds what the client may send before the handshake is complete.
+    /// `most_bytes` bounds what the client may send before the handshake is complete. A failure gives the byte
+    /// stream back, so that the alert can be waited for.
     pub async fn accept(
         io: IO,
         received: Vec<u8>,
         config: Arc<ServerConfig>,
         most_bytes: usize,
-    ) -> Result<Self, AcceptError> {
+    ) -> Result<Self, (AcceptError, IO)> {
+        let tls = match UnbufferedServerConnection::new(config) {
+            Ok(tls) => tls,
+            Err(error) => return Err((error.into(), io)),
+        };
         let mut stream = Self {
             io,
-            tls: UnbufferedServerConnection::new(config)?,
+            tls,
             ciphertext: received,
             plaintext: Vec::new(),
             read_at: 0,
@@ -100,6 +105,14 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> ServerStream<IO> {
             incoming: Incoming::Open,
             close_notify_sent: false,
         };
+        match stream.handshake(most_bytes).await {
+            Ok(()) => Ok(stream),
+            Err(error) => Err((error, stream.io)),
+        }
+    }
+
+    async fn handshake(&mut self, most_bytes: usize) -> Result<(), AcceptError> {
+        let stream = self;
         let mut taken = stream.ciphertext.len();
         loop {
             let mut held = std::mem::take(&mut stream.ciphertext);
@@ -124,7 +137,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> ServerStream<IO> {
                 }
                 // Capacity for a chain of certificates is of no use from here on.
                 stream.ciphertext.shrink_to_fit();
-                return Ok(stream);
+                return Ok(());
             }
             stream.flush().await?;
             let mut part = [0u8; 4096];
@@ -149,6 +162,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> ServerStream<IO> {
     /// The byte stream below.
     pub fn io(&self) -> &IO {
         &self.io
+    }
+
+    /// The byte stream below, to change its settings.
+    pub fn io_mut(&mut self) -> &mut IO {
+        &mut self.io
     }
 
     async fn flush(&mut self) -> io::Result<()> {
@@ -200,7 +218,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> ServerStream<IO> {
                 Ok(ConnectionState::PeerClosed) => self.incoming = Incoming::Closed,
                 Ok(_) => more = false,
                 Err(error) => {
-                    self.queue_alert();
+                    self.queue_alert(&mut data[done + discard..]);
                     return Err(error);
                 }
             }
@@ -211,12 +229,14 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> ServerStream<IO> {
         }
     }
 
-    /// Takes the alert that follows an error.
-    fn queue_alert(&mut self) {
-        while let UnbufferedStatus { state: Ok(ConnectionState::EncodeTlsData(mut message)), .. } =
-            self.tls.process_tls_records(&mut [])
+    /// Takes the alert that follows an error. `rest` is what was not processed: the deframer knows places in it.
+    fn queue_alert(&mut self, rest: &mut [u8]) {
+        let mut done = 0;
+        while let UnbufferedStatus { discard, state: Ok(ConnectionState::EncodeTlsData(mut message)) } =
+            self.tls.process_tls_records(&mut rest[done..])
         {
             encode(&mut self.unsent, &mut message);
+            done += discard;
         }
     }
 
@@ -470,7 +490,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> ServerStream<IO> {
         let mut taken = 0;
         for slice in slices {
             let take = slice.len().min(MOST - taken);
-            if take > GATHER_BYTES && gathered.len() % RECORD_BYTES == 0 && !gathered.is_empty() {
+            if take > GATHER_BYTES && gathered.len().is_multiple_of(RECORD_BYTES) && !gathered.is_empty() {
                 // Full records stand ready and a large slice follows: it needs no copy.
                 break;
             }

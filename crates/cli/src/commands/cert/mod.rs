@@ -13,7 +13,7 @@ mod served;
 mod sign;
 mod verify;
 mod which;
-mod written;
+pub(super) mod written;
 
 use super::Globals;
 use crate::failure::Outcome;

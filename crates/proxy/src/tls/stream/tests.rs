@@ -158,9 +158,9 @@ async fn altered_records_end_the_connection_with_an_alert() {
     let (near, mut far) = duplex(4096);
     let accept = tokio::spawn(ServerStream::accept(near, Vec::new(), server, MOST));
     far.write_all(b"\x16\x03\x01\x00\x05\x01\x00\x00\x01\xff").await.unwrap();
-    let mut answer = Vec::new();
-    far.read_to_end(&mut answer).await.unwrap();
-    assert!(matches!(accept.await.unwrap(), Err(AcceptError::Tls(_))));
+    let mut answer = [0; 7];
+    far.read_exact(&mut answer).await.unwrap();
+    assert!(matches!(accept.await.unwrap(), Err((AcceptError::Tls(_), _))));
     assert_eq!((answer[0], answer[5]), (21, 2), "a fatal alert record: {answer:?}");
 }
 
@@ -176,4 +176,30 @@ async fn a_handshake_that_does_not_end_is_cut_at_its_limit() {
     }
     let refused = ServerStream::accept(near, Vec::new(), server, 40_000).await;
     assert!(refused.is_err());
+}
+
+#[tokio::test]
+async fn a_client_that_is_refused_in_the_middle_of_its_flight_is_sent_the_alert() {
+    let (plain, client) = configs(&rustls::version::TLS13);
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut roots = RootCertStore::empty();
+    let CertifiedKey { cert, .. } = generate_simple_self_signed(["nobody".to_owned()]).unwrap();
+    roots.add(cert.der().clone()).unwrap();
+    let verifier =
+        rustls::server::WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone())
+            .build()
+            .unwrap();
+    let server = ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .unwrap()
+        .with_client_cert_verifier(verifier)
+        .with_cert_resolver(plain.cert_resolver.clone());
+    // The client's empty certificate and its Finished come in one write: the first is refused, the second waits.
+    let (near, far) = duplex(1 << 16);
+    let connect = TlsConnector::from(client).connect(ServerName::try_from("localhost").unwrap(), far);
+    let (refused, client) =
+        tokio::join!(ServerStream::accept(near, Vec::new(), Arc::new(server), MOST), connect);
+    assert!(matches!(refused, Err((AcceptError::Tls(_), _))));
+    let error = client.unwrap().read(&mut [0; 1]).await.unwrap_err().to_string();
+    assert!(error.contains("CertificateRequired"), "{error}");
 }

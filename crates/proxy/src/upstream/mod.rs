@@ -1,0 +1,12 @@
+//! The way to a service: its endpoints ([`service`]), a connection to one of them ([`connect()`]), TLS to it.
+
+mod address;
+mod connect;
+pub mod service;
+mod stream;
+mod tls;
+
+pub use address::Target;
+pub use connect::{Application, Connector, UpstreamError, connect};
+pub use service::{EndpointState, ServiceState};
+pub use stream::UpstreamStream;
