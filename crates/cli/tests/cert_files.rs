@@ -277,7 +277,9 @@ fn starttls_is_spoken_as_each_protocol_wants_it() {
     let dir = authority();
     let tls =
         Server::start(dir.path(), &["-cert", ".handfast/certs/web.crt", "-key", ".handfast/certs/web.key"]);
-    let protocols: [(&str, &[(&[u8], &[u8])]); 6] = [
+    /// What is awaited from the client, and what the server says then.
+    type Exchange<'a> = &'a [(&'a [u8], &'a [u8])];
+    let protocols: [(&str, Exchange<'_>); 6] = [
         (
             "smtp",
             &[

@@ -1,3 +1,4 @@
+use std::io::IoSlice;
 use std::time::Duration;
 
 use rcgen::{CertifiedKey, generate_simple_self_signed};
