@@ -9,6 +9,7 @@
 pub mod access_log;
 mod admin;
 pub mod authorize;
+pub mod balance;
 pub mod connection;
 mod control;
 mod copy;

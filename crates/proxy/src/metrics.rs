@@ -14,6 +14,8 @@ use prometheus_client::registry::Registry;
 /// The registry, and the families of connections, TLS and files. HTTP registers its own.
 pub struct Metrics {
     registry: Mutex<Registry>,
+    /// What HTTP counts.
+    pub(crate) http: crate::http::metrics::HttpMetrics,
     connections: Family<OfListener, Counter>,
     active: Family<OfListener, Gauge>,
     handshakes: Family<OfHandshake, Counter>,
@@ -83,6 +85,7 @@ impl Default for Metrics {
     fn default() -> Self {
         let metrics = Self {
             registry: Mutex::new(Registry::default()),
+            http: crate::http::metrics::HttpMetrics::default(),
             connections: Family::default(),
             active: Family::default(),
             handshakes: Family::default(),
@@ -106,6 +109,7 @@ impl Default for Metrics {
 impl Metrics {
     fn fill(&self, registry: &mut Registry) {
         let r = registry;
+        self.http.fill(r);
         r.register("handfast_connections", "Connections accepted", self.connections.clone());
         r.register("handfast_connections_active", "Connections open now", self.active.clone());
         r.register("handfast_tls_handshakes", "TLS handshakes that were finished", self.handshakes.clone());

@@ -101,4 +101,12 @@ super::table! {
         "Client certificates are required, but no authority or pin says which",
         "clients.ca, clients.trusted and clients.pinned are all empty",
         "name the authority: clients.ca: [ca.crt]";
+    REDIRECT_CYCLE = "HF4035", "redirect_cycle",
+        "Rewrites or internal redirects of a request go in a circle",
+        "a rewrite, index or error page leads to a route that leads back",
+        "let one of them end with break, or name a file that exists";
+    FILE_FAILED = "HF4036", "file_failed",
+        "A file could not be read to the end that was announced",
+        "it was shortened or became unreadable while it was sent",
+        "replace files by renaming a new one over the old";
 }

@@ -1,39 +1,51 @@
-//! Everything HTTP.
+//! Everything HTTP. [`serve`] speaks HTTP/1 or HTTP/2 with a client; [`pipeline`] is the way of a request;
+//! [`forward`] asks a service; [`files`] reads files. What is configured is compiled into a [`Site`] once.
 
+pub mod answer;
+pub mod auth;
+pub mod body;
+pub mod compress;
+pub mod error_pages;
+pub mod exchange;
+pub mod files;
+pub mod forward;
+pub mod framing;
+pub mod headers;
 pub mod hosts;
+pub mod identity;
+pub mod limits;
+pub mod locations;
+pub mod log;
+pub mod maps;
+pub mod metrics;
+pub mod path;
+pub mod pipeline;
+pub mod pulse;
+pub mod request;
+pub mod respond;
+pub mod serve;
+pub mod site;
+pub mod steps;
+pub mod text;
+pub mod upgrade;
+pub mod variables;
 
-use std::sync::Arc;
-
-use model::snapshot::Listener;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
+#[cfg(test)]
+mod tests;
 
 pub use hosts::HostIndex;
+pub use serve::serve;
+pub use site::Site;
 
 use crate::connection::Connection;
-use crate::error::Error;
-use crate::state::Assembly;
+use crate::state::Traffic;
 
-/// The hosts and routes of one listener, compiled.
-pub struct Site {}
-
-impl Site {
-    /// Compiles the hosts and routes of a listener.
-    ///
-    /// # Errors
-    ///
-    /// An [`Error`] when a file is missing or a value makes no sense.
-    pub fn compile(_listener: &Listener, _assembly: &mut Assembly<'_>) -> Result<Self, Error> {
-        Ok(Self {})
+/// The site of a connection's listener. HTTP is spoken on listeners that have one only; any other has one
+/// without hosts, on which every request is refused.
+pub(crate) fn site_of(connection: &Connection) -> &Site {
+    static NOTHING: std::sync::OnceLock<Site> = std::sync::OnceLock::new();
+    match &connection.listener.traffic {
+        Traffic::Http(site) => site,
+        Traffic::Tcp(_) => NOTHING.get_or_init(Site::default),
     }
-}
-
-/// Serves HTTP on a connection until it ends.
-pub async fn serve<IO>(mut io: IO, _connection: Arc<Connection>)
-where
-    IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let _ = io
-        .write_all(b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
-        .await;
-    let _ = io.shutdown().await;
 }

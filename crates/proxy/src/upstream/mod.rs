@@ -2,6 +2,9 @@
 
 mod address;
 mod connect;
+pub mod health;
+pub mod pool;
+pub mod retry;
 pub mod service;
 mod stream;
 mod tls;

@@ -1,0 +1,121 @@
+//! Slow, silent and greedy clients.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use testkit::http_upstream::HttpUpstream;
+
+use super::{Served, read_all, snapshot, to_app};
+
+fn with_times(times: serde_json::Value) -> (Served, HttpUpstream) {
+    let app = HttpUpstream::start();
+    let mut value = snapshot(to_app(), &[app.addr()]);
+    value["listeners"][0]["timeouts"] = times;
+    (Served::plain(value), app)
+}
+
+/// How long until the connection is closed.
+fn closed_after(mut socket: TcpStream) -> Duration {
+    let started = Instant::now();
+    socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    let mut buffer = [0; 65536];
+    while let Ok(1..) = socket.read(&mut buffer) {}
+    started.elapsed()
+}
+
+#[test]
+fn headers_in_drips_end_the_connection() {
+    let (served, _app) = with_times(json!({"header": "500ms"}));
+    let mut socket = TcpStream::connect(served.addr).unwrap();
+    let mut sender = socket.try_clone().unwrap();
+    std::thread::spawn(move || {
+        for byte in b"GET / HTTP/1.1\r\nHost: localhost\r\nX-Slow: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+        {
+            if sender.write_all(&[*byte]).is_err() {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    });
+    let after = closed_after(socket.try_clone().unwrap());
+    assert!((Duration::from_millis(400)..Duration::from_secs(2)).contains(&after), "{after:?}");
+    let _ = socket.write_all(b"x");
+    // A client that says nothing at all.
+    let after = closed_after(TcpStream::connect(served.addr).unwrap());
+    assert!(after < Duration::from_secs(2), "{after:?}");
+    assert!(served.metrics.text().contains("reason=\"request_timeout\""));
+}
+
+#[test]
+fn an_idle_connection_is_closed_and_one_in_use_is_not() {
+    let (served, _app) = with_times(json!({"idle": "1500ms"}));
+    let mut socket = TcpStream::connect(served.addr).unwrap();
+    let mut buffer = [0; 4096];
+    // Longer pauses than it takes to give buffers back.
+    for pause in [0, 1200, 1200, 100] {
+        std::thread::sleep(Duration::from_millis(pause));
+        socket.write_all(b"GET /bytes/3 HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+        let n = socket.read(&mut buffer).unwrap();
+        assert!(buffer[..n].starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&buffer[..n]));
+    }
+    let after = closed_after(socket);
+    assert!((Duration::from_millis(1300)..Duration::from_secs(4)).contains(&after), "{after:?}");
+}
+
+#[test]
+fn a_body_that_stalls_is_408() {
+    let (served, app) = with_times(json!({"body": "400ms"}));
+    let mut socket = TcpStream::connect(served.addr).unwrap();
+    socket.write_all(b"POST /body HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\nhalf").unwrap();
+    let text = read_all(&mut socket);
+    assert!(text.starts_with("HTTP/1.1 408"), "{text}");
+    assert!(app.asked().iter().all(|asked| asked.body_bytes < 10), "never complete for the application");
+}
+
+#[test]
+fn a_client_that_does_not_read_is_cut_off_and_holds_little() {
+    let (served, _app) = with_times(json!({"send": "700ms"}));
+    let mut socket = TcpStream::connect(served.addr).unwrap();
+    socket.write_all(b"GET /bytes/100000000 HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+    std::thread::sleep(Duration::from_millis(2500));
+    let mut total = 0;
+    let mut buffer = vec![0; 1 << 20];
+    socket.set_read_timeout(Some(Duration::from_secs(3))).unwrap();
+    while let Ok(n @ 1..) = socket.read(&mut buffer) {
+        total += n;
+    }
+    assert!(total < 50_000_000, "{total} bytes went through");
+}
+
+#[test]
+fn a_connection_has_a_number_of_requests() {
+    let app = HttpUpstream::start();
+    let mut value = snapshot(to_app(), &[app.addr()]);
+    value["listeners"][0]["limits"] = json!({"requests": 3});
+    let served = Served::plain(value);
+    let answers = served.raw(&"GET /bytes/1 HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(5));
+    assert_eq!(answers.matches("HTTP/1.1 200").count(), 3, "{answers}");
+    assert!(answers.contains("connection: close"));
+}
+
+#[test]
+fn a_drain_lets_the_request_under_way_finish() {
+    let app = HttpUpstream::start();
+    let served = Served::plain(snapshot(to_app(), &[app.addr()]));
+    let mut busy = TcpStream::connect(served.addr).unwrap();
+    busy.write_all(b"GET /slow/600 HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+    let mut idle = TcpStream::connect(served.addr).unwrap();
+    idle.write_all(b"GET /bytes/1 HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+    let mut buffer = [0; 1024];
+    idle.read(&mut buffer).unwrap();
+    std::thread::sleep(Duration::from_millis(200));
+    served.state.listeners[0].drain.begin();
+    assert!(closed_after(idle) < Duration::from_millis(1500));
+    let text = read_all(&mut busy);
+    assert!(
+        text.starts_with("HTTP/1.1 200") && text.ends_with("ok\n") && text.contains("connection: close"),
+        "{text}"
+    );
+}
