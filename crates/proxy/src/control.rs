@@ -106,6 +106,7 @@ impl Control {
         mut orders: mpsc::UnboundedReceiver<Order>,
     ) {
         let mut changes = self.surroundings.source.changes();
+        crate::upstream::check::start(self.state.services.values(), &self.surroundings.metrics.http);
         if let Some(admin) = &mut self.admin {
             admin.serve();
         }
@@ -156,6 +157,7 @@ impl Control {
                     tracing::info!("reloaded");
                 }
                 self.after_change();
+                crate::upstream::check::start(self.state.services.values(), &self.surroundings.metrics.http);
             }
             Err(error) => {
                 refused(&error, "the change is refused, what was in force stays so");

@@ -156,7 +156,7 @@ impl std::fmt::Debug for Compressor {
 }
 
 enum Encoder {
-    Gzip(flate2::write::GzEncoder<Vec<u8>>),
+    Gzip(Box<flate2::write::GzEncoder<Vec<u8>>>),
     Brotli(Box<brotli::CompressorWriter<Vec<u8>>>),
 }
 
@@ -207,9 +207,10 @@ impl Compressor {
     /// Compresses a body.
     pub fn new(from: Kind, coding: Coding) -> Self {
         let encoder = match coding {
-            Coding::Gzip => {
-                Encoder::Gzip(flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::new(4)))
-            }
+            Coding::Gzip => Encoder::Gzip(Box::new(flate2::write::GzEncoder::new(
+                Vec::new(),
+                flate2::Compression::new(4),
+            ))),
             // Quality 4 and a window of 512 KiB: about gzip's time, and bounded memory.
             Coding::Brotli => {
                 Encoder::Brotli(Box::new(brotli::CompressorWriter::new(Vec::new(), 8192, 4, 19)))

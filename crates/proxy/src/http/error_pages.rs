@@ -71,10 +71,8 @@ impl ErrorPages {
         } else if to.starts_with('/') {
             Shown::Path { path: to, status: answered }
         } else {
-            let status = match page.status {
-                Some(status @ (301 | 302 | 303 | 307 | 308)) => status,
-                _ => 302,
-            };
+            let redirects = |status: &u16| matches!(status, 301 | 302 | 303 | 307 | 308);
+            let status = page.status.filter(redirects).unwrap_or(302);
             Shown::Redirect { status, to }
         })
     }

@@ -81,10 +81,7 @@ impl<T> Zone<T> {
 }
 
 /// Zones by kind and name, as long as some configuration uses them.
-fn zone<T: Send + 'static>(
-    table: &'static OnceLock<Mutex<HashMap<String, Weak<Zone<T>>>>>,
-    name: &str,
-) -> Arc<Zone<T>> {
+fn zone<T: Send + 'static>(table: &'static Zones<T>, name: &str) -> Arc<Zone<T>> {
     let mut table = table.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(known) = table.get(name).and_then(Weak::upgrade) {
         return known;
@@ -94,8 +91,10 @@ fn zone<T: Send + 'static>(
     made
 }
 
-static RATES: OnceLock<Mutex<HashMap<String, Weak<Zone<Bucket>>>>> = OnceLock::new();
-static CONNECTIONS: OnceLock<Mutex<HashMap<String, Weak<Zone<u32>>>>> = OnceLock::new();
+type Zones<T> = OnceLock<Mutex<HashMap<String, Weak<Zone<T>>>>>;
+
+static RATES: Zones<Bucket> = OnceLock::new();
+static CONNECTIONS: Zones<u32> = OnceLock::new();
 
 impl RateLimit {
     /// Compiles a limit.
@@ -156,8 +155,8 @@ impl ConnectionLimit {
         }
     }
 
-    /// Takes a place until it is dropped; `Err` when none is left.
-    pub fn take(&self, x: &Exchange) -> Result<Option<Place>, ()> {
+    /// Takes a place until it is dropped; [`Full`] when none is left.
+    pub fn take(&self, x: &Exchange) -> Result<Option<Place>, Full> {
         let key = self.key.expand(x);
         if key.is_empty() {
             return Ok(None);
@@ -173,10 +172,14 @@ impl ConnectionLimit {
         if taken {
             Ok(Some(Place { zone: Arc::clone(&self.zone), key: key.as_ref().into() }))
         } else {
-            Err(())
+            Err(Full)
         }
     }
 }
+
+/// No place is left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Full;
 
 /// A place in a zone of `limit_conn`.
 #[derive(Debug)]

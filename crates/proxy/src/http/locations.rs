@@ -90,7 +90,7 @@ impl Locations {
                 }
             }
         }
-        level.prefixes.sort_by(|a, b| b.text.len().cmp(&a.text.len()));
+        level.prefixes.sort_by_key(|prefix| std::cmp::Reverse(prefix.text.len()));
         level
     }
 

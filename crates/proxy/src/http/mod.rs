@@ -31,7 +31,7 @@ pub mod upgrade;
 pub mod variables;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use hosts::HostIndex;
 pub use serve::serve;

@@ -12,7 +12,7 @@ use super::body::{Kind, Source};
 use super::error_pages::Shown;
 use super::exchange::{Exchange, with_query};
 use super::files::{self, Found};
-use super::limits::Rate;
+use super::limits::{Full, Rate};
 use super::locations::Location;
 use super::site::{HostSite, RespondSite, RouteSite};
 use super::steps::{self, Outcome};
@@ -347,7 +347,7 @@ async fn limits(x: &mut Exchange, route: &RouteSite) -> Option<Wrong> {
     for limit in &route.connection_limits {
         match limit.take(x) {
             Ok(place) => x.places.extend(place),
-            Err(()) => {
+            Err(Full) => {
                 refuse(x, &refusals::TOO_MANY_CONNECTIONS, "too many requests at one time");
                 return Some(Wrong::new(limit.status));
             }

@@ -88,10 +88,8 @@ impl Pulse {
 
     /// A request has ended; whether its answer was complete.
     pub fn end(&self, complete: bool) {
-        if !complete {
-            if self.cancelled.fetch_add(1, Relaxed) == PATIENCE_WITH_CANCELS {
-                self.alarm.notify_one();
-            }
+        if !complete && self.cancelled.fetch_add(1, Relaxed) == PATIENCE_WITH_CANCELS {
+            self.alarm.notify_one();
         }
         self.idle_since.store(now_ms(), Relaxed);
         self.busy.fetch_sub(1, Relaxed);

@@ -97,16 +97,14 @@ where
             let overdue = {
                 let mut overdue = pin!(pulse.overdue(timeouts, !draining));
                 let mut drained = pin!(drain.begun());
-                loop {
-                    tokio::select! {
-                        biased;
-                        result = served.as_mut() => break Err(result),
-                        overdue = overdue.as_mut() => break Ok(overdue),
-                        () = drained.as_mut(), if !draining => {
-                            draining = true;
-                            served.as_mut().graceful_shutdown();
-                            break Ok(Overdue::Quiet);
-                        }
+                tokio::select! {
+                    biased;
+                    result = served.as_mut() => Err(result),
+                    overdue = overdue.as_mut() => Ok(overdue),
+                    () = drained.as_mut(), if !draining => {
+                        draining = true;
+                        served.as_mut().graceful_shutdown();
+                        Ok(Overdue::Quiet)
                     }
                 }
             };

@@ -88,8 +88,7 @@ async fn one_way(
 ) {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     let mut buffer = vec![0; 16 << 10];
-    loop {
-        let Ok(n) = from.read(&mut buffer).await else { break };
+    while let Ok(n) = from.read(&mut buffer).await {
         if n == 0 || to.write_all(&buffer[..n]).await.is_err() || to.flush().await.is_err() {
             break;
         }

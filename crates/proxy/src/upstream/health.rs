@@ -93,7 +93,7 @@ impl Health {
 
     /// Takes a request's latency into the moving average, which forgets over about ten seconds.
     pub fn observe(&self, latency: Duration, now: u64) {
-        let sample = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX >> 16).min(u64::MAX >> 16).max(1);
+        let sample = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX).clamp(1, u64::MAX >> 16);
         let before = self.latency_us.load(Relaxed);
         let age = now.saturating_sub(self.last_sample.swap(now, Relaxed));
         // A worse sample counts at once (peak EWMA), a better one by its share.

@@ -1,6 +1,7 @@
 //! The way to a service: its endpoints ([`service`]), a connection to one of them ([`connect()`]), TLS to it.
 
 mod address;
+pub mod check;
 mod connect;
 pub mod health;
 pub mod pool;

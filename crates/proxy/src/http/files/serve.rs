@@ -21,7 +21,7 @@ pub struct Changed(pub SystemTime);
 /// The answer for a file (or folder: a redirect), or the status of an error.
 pub fn serve(site: &FilesSite, name: &Path, x: &Exchange) -> Result<Response<Body>, u16> {
     let boundary = site.boundary(x);
-    let opened = open::open(name, boundary.as_deref()).map_err(|kind| status_of(kind))?;
+    let opened = open::open(name, boundary.as_deref()).map_err(status_of)?;
     match open::of(&opened.metadata) {
         Kind::File => {}
         Kind::Folder => {

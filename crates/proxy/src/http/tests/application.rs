@@ -7,7 +7,6 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
 pub(crate) struct Application {
     pub(crate) addr: SocketAddr,
-    pub(crate) connections: Arc<AtomicUsize>,
     pub(crate) requests: Arc<AtomicUsize>,
 }
 
@@ -15,16 +14,15 @@ pub(crate) struct Application {
 pub(crate) fn with(behave: impl Fn(TcpStream, &AtomicUsize) + Send + Sync + 'static) -> Application {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = listener.local_addr().unwrap();
-    let (connections, requests) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
-    let (counted, asked, behave) = (Arc::clone(&connections), Arc::clone(&requests), Arc::new(behave));
+    let requests = Arc::new(AtomicUsize::new(0));
+    let (asked, behave) = (Arc::clone(&requests), Arc::new(behave));
     std::thread::spawn(move || {
         for socket in listener.incoming() {
-            counted.fetch_add(1, SeqCst);
             let (asked, behave) = (Arc::clone(&asked), Arc::clone(&behave));
             std::thread::spawn(move || behave(socket.unwrap(), &asked));
         }
     });
-    Application { addr, connections, requests }
+    Application { addr, requests }
 }
 
 /// Reads one request's headers; false at the end.

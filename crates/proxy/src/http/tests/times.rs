@@ -78,15 +78,15 @@ fn a_body_that_stalls_is_408() {
 fn a_client_that_does_not_read_is_cut_off_and_holds_little() {
     let (served, _app) = with_times(json!({"send": "700ms"}));
     let mut socket = TcpStream::connect(served.addr).unwrap();
-    socket.write_all(b"GET /bytes/100000000 HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+    socket.write_all(b"GET /bytes/40000000 HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+    let mut total = socket.read(&mut [0; 1024]).unwrap();
     std::thread::sleep(Duration::from_millis(2500));
-    let mut total = 0;
     let mut buffer = vec![0; 1 << 20];
     socket.set_read_timeout(Some(Duration::from_secs(3))).unwrap();
     while let Ok(n @ 1..) = socket.read(&mut buffer) {
         total += n;
     }
-    assert!(total < 50_000_000, "{total} bytes went through");
+    assert!(total < 25_000_000, "{total} bytes went through");
 }
 
 #[test]
@@ -109,7 +109,7 @@ fn a_drain_lets_the_request_under_way_finish() {
     let mut idle = TcpStream::connect(served.addr).unwrap();
     idle.write_all(b"GET /bytes/1 HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
     let mut buffer = [0; 1024];
-    idle.read(&mut buffer).unwrap();
+    assert!(idle.read(&mut buffer).unwrap() > 0);
     std::thread::sleep(Duration::from_millis(200));
     served.state.listeners[0].drain.begin();
     assert!(closed_after(idle) < Duration::from_millis(1500));
