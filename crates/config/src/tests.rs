@@ -55,3 +55,33 @@ fn files_that_are_named_must_be_there_unless_told_otherwise() {
     let loaded = load(&path).unwrap();
     assert_eq!(loaded.snapshot.base, folder.path().canonicalize().unwrap());
 }
+
+/// The examples of the documentation are configurations that work.
+#[test]
+fn the_examples_of_the_documentation_are_valid() {
+    let text = include_str!("../../../docs/configuration.md");
+    let mut count = 0;
+    for block in text.split("```yaml\n").skip(1) {
+        let example = block.split("```").next().unwrap_or_default();
+        if let Err(error) = yaml::parse(example) {
+            panic!("{error}\n{example}");
+        }
+        count += 1;
+    }
+    assert!(count >= 4, "{count}");
+}
+
+/// docs/variables.md names exactly the variables that exist.
+#[test]
+fn every_variable_is_documented() {
+    let text = include_str!("../../../docs/variables.md");
+    for name in variables::KNOWN.iter().filter(|name| !["pipe", "nginx_version"].contains(name)) {
+        let stream =
+            ["protocol", "bytes_received", "session_time", "upstream_bytes_sent", "upstream_bytes_received"];
+        let other = ["realip_remote_addr", "realip_remote_port"];
+        if stream.contains(name) || other.contains(name) {
+            continue;
+        }
+        assert!(text.contains(&format!("`${name}`")), "${name} is not in docs/variables.md");
+    }
+}

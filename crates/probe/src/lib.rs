@@ -1,6 +1,6 @@
 //! A client that tries any TLS server, shows the handshake step by step and explains what went wrong.
 //!
-//! [`test`] proves, row by row, whom a server accepts and refuses; [`explain`] shows one handshake as a
+//! [`test`](mod@test) proves, row by row, whom a server accepts and refuses; [`explain`] shows one handshake as a
 //! ladder, and knows the error texts of other programs. Both stand on [`attempt`] (one TLS connection,
 //! read to its end), [`forge`] (certificates that no authority may issue) and [`wire`] (bytes that rustls
 //! would neither send nor show). Nothing here knows configuration or serves anything.

@@ -9,6 +9,7 @@
 
 mod certificates;
 mod identity;
+mod java;
 mod names;
 mod negotiation;
 mod plain;

@@ -91,3 +91,16 @@ pub(crate) const AS_CONFIGURATION: &str = "types {
     video/x-msvideo avi;
 }
 ";
+
+/// The table by suffix.
+pub(crate) static TABLE: std::sync::LazyLock<std::collections::BTreeMap<&str, &str>> =
+    std::sync::LazyLock::new(|| {
+        let lines = AS_CONFIGURATION.lines().filter_map(|line| line.trim().strip_suffix(';'));
+        lines
+            .flat_map(|line| {
+                let mut words = line.split_whitespace();
+                let kind = words.next().unwrap_or_default();
+                words.map(move |suffix| (suffix, kind))
+            })
+            .collect()
+    });

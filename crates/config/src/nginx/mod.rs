@@ -1,7 +1,7 @@
 //! nginx.conf: an own lexer and parser with exact places, a table of directives, and a translation into the
 //! model by nginx's rules. What cannot be carried out is refused by name; what needs no counterpart is noted.
 //!
-//! [`parser`] reads the text (and [`include`] its includes), [`check`] holds it against [`directives`],
+//! [`parser`] reads the text (and [`include`](mod@include) its includes), [`check`] holds it against [`directives`],
 //! [`translate`] makes the snapshot; [`ciphers`] and [`pcre`] know OpenSSL's and PCRE's notations.
 
 mod check;

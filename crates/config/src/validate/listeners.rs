@@ -30,7 +30,8 @@ impl Check<'_> {
         let snapshot = self.snapshot;
         let all = Path::default().key("listeners");
         let mut names = BTreeMap::new();
-        let mut binds: Vec<(&Bind, &str)> = Vec::new();
+        // By port (0 for UNIX sockets), so that many listeners are not compared with each other.
+        let mut binds: BTreeMap<u16, Vec<(&Bind, &str)>> = BTreeMap::new();
         for (index, listener) in snapshot.listeners.iter().enumerate() {
             let path = all.index(index);
             if listener.name.is_empty() {
@@ -49,11 +50,16 @@ impl Check<'_> {
                 self.wrong(&path.key("bind"), &codes::MISSING_KEY, "the listener has no address", help);
             }
             for (position, bind) in listener.bind.iter().enumerate() {
-                if let Some((other, owner)) = binds.iter().find(|(other, _)| conflict(other, bind)) {
+                let port = match bind {
+                    Bind::Socket(address) => address.port(),
+                    Bind::Unix(_) => 0,
+                };
+                let same_port = binds.entry(port).or_default();
+                if let Some((other, owner)) = same_port.iter().find(|(other, _)| conflict(other, bind)) {
                     let message = format!("{bind} collides with {other} of the listener {owner:?}");
                     self.wrong(&path.key("bind").index(position), &codes::DUPLICATE, message, "");
                 }
-                binds.push((bind, &listener.name));
+                same_port.push((bind, &listener.name));
             }
             self.listener(&path, listener);
         }

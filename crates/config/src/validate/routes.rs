@@ -58,7 +58,7 @@ impl Check<'_> {
         }
         for (index, rule) in route.addresses.iter().enumerate() {
             let (AddressRule::Allow(network) | AddressRule::Deny(network)) = rule;
-            if network != "all" {
+            if !matches!(network.as_str(), "all" | "unix:") {
                 self.network(&path.key("addresses").index(index), network);
             }
         }

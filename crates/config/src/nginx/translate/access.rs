@@ -29,15 +29,7 @@ impl<'a> Translation<'a> {
         let mut rules = Vec::new();
         for directive in level.list(&["allow", "deny"]) {
             let word = directive.first();
-            if word.text == "unix:" {
-                self.unsupported(
-                    word,
-                    "UNIX sockets are not told apart by allow and deny",
-                    "take the rule out",
-                );
-                continue;
-            }
-            if word.text != "all" && !is_network(&word.text) {
+            if !matches!(word.text.as_str(), "all" | "unix:") && !is_network(&word.text) {
                 let message = format!("{:?} is neither an address nor a network", word.text);
                 self.wrong(
                     word,

@@ -80,9 +80,16 @@ impl<'a> Translation<'a> {
         alias: Option<&Alias<'a>>,
         types: Types,
     ) -> Files {
+        // A file that includes nginx's own table is read as asking for the built-in one, which is the same.
+        let table = &*crate::nginx::mime::TABLE;
+        let builtin_types = table.iter().all(|(suffix, _)| types.by_suffix.contains_key(*suffix));
+        let mut by_suffix = types.by_suffix;
+        if builtin_types {
+            by_suffix.retain(|suffix, kind| table.get(suffix.as_str()) != Some(&kind.as_str()));
+        }
         let mut files = Files {
-            types: types.by_suffix,
-            builtin_types: false,
+            types: by_suffix,
+            builtin_types,
             default_type: Some(types.default_type),
             ..Files::default()
         };

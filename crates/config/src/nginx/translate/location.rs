@@ -1,16 +1,15 @@
-//! `location` blocks: routes. Locations within a location become routes within a route, and are moved up
-//! where that changes nothing.
+//! `location` blocks: routes. Locations within a location become routes within a route. The redirect from
+//! `/app` to a proxied `/app/` is the data plane's.
 
-use std::collections::BTreeSet;
+use std::collections::HashSet;
 
 use model::codes::configuration as codes;
 use model::pattern::PathPattern;
-use model::snapshot::{Respond, Route, Step};
+use model::snapshot::{Route, Step};
 
 use super::Translation;
 use super::content::Alias;
 use super::scope::Level;
-use super::values::fixed;
 use crate::nginx::parser::Directive;
 
 impl<'a> Translation<'a> {
@@ -29,9 +28,10 @@ impl<'a> Translation<'a> {
     /// The locations of a level.
     fn locations(&mut self, level: &Level<'a>, alias: Option<&Alias<'a>>) -> Vec<Route> {
         let mut routes: Vec<Route> = Vec::new();
+        let mut seen = HashSet::new();
         for location in level.own("location") {
             let Some(path) = self.path(location) else { continue };
-            if routes.iter().any(|route| same(&route.path, &path)) {
+            if !seen.insert(key(&path)) {
                 let message = format!("another location {path} stands in this block");
                 self.wrong(location.first(), &codes::DUPLICATE, message, "");
                 continue;
@@ -47,10 +47,9 @@ impl<'a> Translation<'a> {
                 None if inner.own("root").next().is_some() => None,
                 None => alias,
             };
-            if let (Some(own), Some(root)) = (&own, inner.own("root").last()) {
+            if let (Some(_), Some(root)) = (&own, inner.own("root").last()) {
                 let message = "`alias` and `root` exclude each other";
                 self.wrong(&root.name, &codes::CONTRADICTION, message, "keep the one that is meant");
-                let _ = own;
             }
             let types = self.types(&inner);
             let steps = self.steps(location.inner(), &types);
@@ -58,9 +57,6 @@ impl<'a> Translation<'a> {
             route.internal = inner.own("internal").next().is_some();
             let nested = self.locations(&inner, alias);
             self.nested_fit(&route.path, location, &nested);
-            if let Some(redirect) = slash_redirect(&route) {
-                routes.push(redirect);
-            }
             route.routes = nested;
             routes.push(route);
         }
@@ -69,7 +65,7 @@ impl<'a> Translation<'a> {
         {
             self.error_log(directive);
         }
-        settle(routes)
+        routes
     }
 
     /// `location [= | ^~ | ~ | ~*] PATH` or `location @NAME`. The sign may touch the path.
@@ -189,74 +185,6 @@ impl<'a> Translation<'a> {
     }
 }
 
-/// `location /app/ { proxy_pass … }` also answers `/app`, with a redirect.
-fn slash_redirect(route: &Route) -> Option<Route> {
-    let path = match (&route.path, &route.proxy) {
-        (PathPattern::Prefix(path) | PathPattern::PrefixStop(path), Some(_)) => path.strip_suffix('/')?,
-        _ => return None,
-    };
-    if path.is_empty() {
-        return None;
-    }
-    let respond = Respond { status: 301, body: fixed(&format!("{path}/$is_args$args")), content_type: None };
-    let path = PathPattern::Exact(path.to_owned());
-    Some(Route { path, respond: Some(respond), ..Route::default() })
-}
-
-/// Puts the routes of a level in order: redirects that a location replaces go, and inner routes without
-/// regular expressions move up.
-fn settle(routes: Vec<Route>) -> Vec<Route> {
-    // A location of its own for the path without slash, exact or prefix, comes before the redirect.
-    let prefixes: BTreeSet<String> = routes
-        .iter()
-        .filter(|route| !is_redirect(route))
-        .filter_map(|route| prefix(&route.path).map(str::to_owned))
-        .collect();
-    let mut settled: Vec<Route> = Vec::new();
-    let tops = prefixes.clone();
-    for mut route in routes {
-        if is_redirect(&route) && prefix(&route.path).is_some_and(|path| prefixes.contains(path)) {
-            continue;
-        }
-        let outer = match &route.path {
-            PathPattern::Prefix(path) | PathPattern::PrefixStop(path) => path.clone(),
-            _ => {
-                settled.push(route);
-                continue;
-            }
-        };
-        let stops = matches!(route.path, PathPattern::PrefixStop(_));
-        let plain = route.routes.iter().all(|inner| {
-            inner.routes.is_empty()
-                && !matches!(inner.path, PathPattern::Regex { .. } | PathPattern::Named(_))
-        });
-        let mut moved = Vec::new();
-        if plain {
-            for mut inner in std::mem::take(&mut route.routes) {
-                let Some(path) = prefix(&inner.path).map(str::to_owned) else { continue };
-                // A longer location outside is chosen first, so that this one is never reached.
-                let hidden = tops.iter().any(|top| top.len() > outer.len() && path.starts_with(top.as_str()));
-                if hidden {
-                    continue;
-                }
-                if !matches!(inner.path, PathPattern::Exact(_)) {
-                    inner.path =
-                        if stops { PathPattern::PrefixStop(path) } else { PathPattern::Prefix(path) };
-                }
-                moved.push(inner);
-            }
-        }
-        settled.push(route);
-        settled.extend(moved);
-    }
-    settled
-}
-
-fn is_redirect(route: &Route) -> bool {
-    matches!((&route.path, &route.respond), (PathPattern::Exact(path), Some(respond))
-        if respond.status == 301 && respond.body == fixed(&format!("{path}/$is_args$args")))
-}
-
 fn prefix(path: &PathPattern) -> Option<&str> {
     match path {
         PathPattern::Exact(path) | PathPattern::Prefix(path) | PathPattern::PrefixStop(path) => Some(path),
@@ -268,12 +196,10 @@ fn is_prefix(path: &PathPattern, text: &str) -> bool {
     matches!(path, PathPattern::Prefix(own) | PathPattern::PrefixStop(own) if own == text)
 }
 
-fn same(one: &PathPattern, other: &PathPattern) -> bool {
-    match (one, other) {
-        (
-            PathPattern::PrefixStop(one) | PathPattern::Prefix(one),
-            PathPattern::PrefixStop(other) | PathPattern::Prefix(other),
-        ) => one == other,
-        (one, other) => one == other,
+/// Two prefixes are one location, whether or not one stops the search.
+fn key(path: &PathPattern) -> String {
+    match path {
+        PathPattern::PrefixStop(path) => path.clone(),
+        path => path.to_string(),
     }
 }

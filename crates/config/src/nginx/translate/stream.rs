@@ -3,7 +3,8 @@
 use model::codes::configuration as codes;
 use model::policy::Refusal;
 use model::snapshot::{
-    Listener, Protocol, ProxyProtocol, ProxyProtocolIn, ServerTls, StreamRoute, TcpListener, Timeouts,
+    AccessLog, Listener, LogFormat, LogTarget, Protocol, ProxyProtocol, ProxyProtocolIn, ServerTls,
+    StreamRoute, TcpListener, Timeouts,
 };
 
 use super::Translation;
@@ -60,7 +61,7 @@ impl<'a> Translation<'a> {
         if let Some(span) = self.span_in(level, "ssl_handshake_timeout") {
             timeouts.handshake = span;
         }
-        let access_log = self.access_log(level);
+        let access_log = self.stream_log(level);
         for listen in listens {
             let ends_tls = listen.ssl;
             let server_tls = ends_tls.then(|| self.stream_tls(server, level));
@@ -113,6 +114,24 @@ impl<'a> Translation<'a> {
             }
             self.snapshot.listeners.push(listener);
         }
+    }
+
+    /// Connections are logged as JSON or in columns; an own format would be of nginx's stream variables.
+    fn stream_log(&mut self, level: &Level<'a>) -> Option<AccessLog> {
+        let mut log = self.access_log(level)?;
+        log.format = match log.format {
+            LogFormat::Json | LogFormat::JsonTemplate(_) => LogFormat::Json,
+            LogFormat::Text | LogFormat::Template(_) => LogFormat::Text,
+        };
+        if log.to != LogTarget::Off
+            && let Some(directive) = level.list(&["access_log"]).first()
+        {
+            self.note(
+                directive,
+                "lines about connections have a form of their own: columns, or JSON with escape=json",
+            );
+        }
+        Some(log)
     }
 
     fn stream_tls(&mut self, server: &'a Directive, level: &Level<'a>) -> ServerTls {
