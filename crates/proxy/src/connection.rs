@@ -198,8 +198,14 @@ async fn open(socket: Accepted) -> Option<(Stream, Connection)> {
         }
         let Some(terminator) = &listener.tls else { return Ok((Stream::Plain(transport), None)) };
         let most = usize::try_from(listener.spec.limits.handshake_bytes.0).unwrap_or(usize::MAX);
-        let (stream, session) = accept::accept(transport, terminator, most, &mut asked).await?;
-        Ok((Stream::Tls(stream), Some(session)))
+        match accept::accept(transport, terminator, most, &mut asked).await {
+            Ok((stream, session)) => Ok((Stream::Tls(stream), Some(session))),
+            // nginx's `error_page 497`: every request is refused there, but in the site's own words.
+            Err(refused) if listener.has_page_for_plain_http() => {
+                refused.into_plain_http().map(|transport| (Stream::Plain(transport), None))
+            }
+            Err(refused) => Err(refused),
+        }
     };
     let limit = listener.spec.timeouts.handshake.0;
     let done = tokio::time::timeout(limit, steps).await.unwrap_or_else(|_| {

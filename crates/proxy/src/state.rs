@@ -81,6 +81,11 @@ impl ListenerState {
         self.tls.as_ref()?.host(host)?.policy.as_ref()
     }
 
+    /// Whether plain HTTP on this TLS port is answered with a page of the site.
+    pub(crate) fn has_page_for_plain_http(&self) -> bool {
+        matches!(&self.traffic, Traffic::Http(site) if site.hosts.iter().any(|host| host.error_pages.has(497)))
+    }
+
     /// What the handshake for a host demands of clients, by content. A request for a host whose key differs
     /// from its connection's [`crate::connection::TlsSession::policy_key`] is misdirected (421).
     pub fn policy_key(&self, host: usize) -> PolicyKey {

@@ -56,6 +56,11 @@ impl ErrorPages {
         Ok(Self(pages.iter().map(page).collect()))
     }
 
+    /// Whether there is a page for a status.
+    pub fn has(&self, status: u16) -> bool {
+        self.0.iter().any(|page| page.statuses.contains(&status))
+    }
+
     /// The page for a status. `shown` is the status that the client would see without it.
     pub fn find(&self, status: u16, shown: u16, x: &Exchange) -> Option<Shown> {
         let page = self.0.iter().find(|page| page.statuses.contains(&status))?;

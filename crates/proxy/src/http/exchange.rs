@@ -32,6 +32,8 @@ pub struct Exchange {
     pub query: Option<String>,
     /// The raw target must not go upstream: dots were resolved, or the path was rewritten.
     pub rewritten: bool,
+    /// The path is not the client's choice any more: it was rewritten or redirected to within.
+    pub internal: bool,
     /// `$1` to `$9` of the last regular expression.
     pub captures: Vec<String>,
     /// Variables that were set, by slot.
@@ -159,6 +161,7 @@ impl Exchange {
     pub fn set_path(&mut self, path: String) {
         self.path = Some(path);
         self.rewritten = true;
+        self.internal = true;
     }
 
     /// Sets a variable.

@@ -77,6 +77,9 @@ pub fn for_service(x: &Exchange, proxy: &ProxySite, http2: bool, upgrade: Option
         }
         to.append(name.clone(), value.clone());
     }
+    if !http2 {
+        join_cookies(&mut to);
+    }
     if proxy.forwarded {
         insert_text(&mut to, FORWARDED_FOR, &variables::forwarded_for(x));
         to.insert(FORWARDED_PROTO, HeaderValue::from_static(if x.is_tls() { "https" } else { "http" }));
@@ -118,6 +121,20 @@ pub fn host_for_service(x: &Exchange, proxy: &ProxySite) -> Option<HeaderValue> 
     match configured {
         Some(text) => HeaderValue::try_from(&*text.expand(x)).ok().filter(|value| !value.is_empty()),
         None => own_host(x),
+    }
+}
+
+/// HTTP/2 splits cookies into several lines; HTTP/1 has one (RFC 9113, section 8.2.3).
+fn join_cookies(headers: &mut HeaderMap) {
+    let mut lines = headers.get_all(header::COOKIE).iter();
+    let (Some(first), Some(second)) = (lines.next(), lines.next()) else { return };
+    let mut joined = first.as_bytes().to_vec();
+    for line in std::iter::once(second).chain(lines) {
+        joined.extend_from_slice(b"; ");
+        joined.extend_from_slice(line.as_bytes());
+    }
+    if let Ok(value) = HeaderValue::from_bytes(&joined) {
+        headers.insert(header::COOKIE, value);
     }
 }
 

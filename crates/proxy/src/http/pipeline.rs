@@ -86,7 +86,13 @@ fn enter(x: &mut Exchange, host: &HostSite) -> Next {
     let listener = &connection.listener;
     match &connection.tls {
         None if listener.spec.tls.is_some() => {
-            refuse(x, &refusals::PLAIN_HTTP, "plain HTTP on the TLS port");
+            let (code, detail) = (&refusals::PLAIN_HTTP, "plain HTTP on the TLS port");
+            x.answer.code = Some(code);
+            refusal::handshake(
+                listener,
+                code,
+                &Facts { path: Some(x.path()), ..Facts::of(&connection, detail) },
+            );
             return Next::Error(Wrong::new(497));
         }
         Some(tls) if tls.host != Some(x.host) && tls.policy_key != listener.policy_key(x.host) => {
@@ -149,7 +155,7 @@ fn search(x: &mut Exchange, host: &HostSite, with_steps: bool) -> Next {
                     x.capture(&captures, &host.routes[route].captures);
                 }
             }
-            if host.routes[route].internal && x.redirects == 0 && x.error.is_none() {
+            if host.routes[route].internal && !x.internal {
                 return not_found(x);
             }
             Next::Named(route)
@@ -291,6 +297,7 @@ fn from_files(x: &mut Exchange, host: &HostSite, site: &files::FilesSite) -> Nex
 }
 
 fn named(x: &mut Exchange, host: &HostSite, name: &str) -> Next {
+    x.internal = true;
     x.redirects += 1;
     match host.named.get(name) {
         Some(_) if x.redirects > MOST_REDIRECTS => cycle(x),

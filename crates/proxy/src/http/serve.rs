@@ -38,7 +38,7 @@ where
         Some(Alpn::Http11) => (false, Bytes::new()),
         _ => {
             let patience = connection.listener.timeouts().header.0;
-            match tokio::time::timeout(patience, preface(&mut io)).await {
+            match tokio::time::timeout(patience, Box::pin(preface(&mut io))).await {
                 Ok(Some(found)) => found,
                 _ => return,
             }
@@ -79,7 +79,7 @@ where
     let header_bytes = usize::try_from(limits.header_bytes.0).unwrap_or(usize::MAX).max(8192);
     let mut builder = http1::Builder::new();
     builder
-        .half_close(false)
+        .half_close(true)
         .max_headers(limits.headers.saturating_add(1))
         .max_buf_size(header_bytes.max(64 << 10))
         .max_header_size(header_bytes);
@@ -122,7 +122,7 @@ where
             if let Some(parts) = parts
                 && (refused || pulse.unread.load(Relaxed))
             {
-                parts.io.into_inner().linger().await;
+                Box::pin(parts.io.into_inner().linger()).await;
             }
             return;
         }
@@ -230,7 +230,7 @@ fn note_error(connection: &Connection, error: &hyper::Error) -> bool {
 }
 
 /// One request: checked, answered, finished.
-async fn one(
+pub(super) async fn one(
     connection: Arc<Connection>,
     pulse: Arc<Pulse>,
     request: Request<Incoming>,
@@ -259,6 +259,7 @@ async fn one(
         path,
         query: None,
         rewritten: dotted,
+        internal: false,
         captures: Vec::new(),
         set: Vec::new(),
         user: None,

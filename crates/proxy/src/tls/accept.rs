@@ -65,6 +65,17 @@ impl Refused {
         Self { peer, ..self }
     }
 
+    /// The connection of a client that speaks plain HTTP, for a listener that has a page for that.
+    pub(crate) fn into_plain_http(self) -> Result<Transport, Self> {
+        match self {
+            Self { farewell: Farewell::Http, transport: Some(mut transport), .. } => {
+                transport.bound(usize::MAX);
+                Ok(*transport)
+            }
+            other => Err(other),
+        }
+    }
+
     /// Tells the client as much as it may know, and lets it read that. The connection ends with it.
     pub(crate) async fn farewell(self) {
         let Some(mut transport) = self.transport else { return };
@@ -111,6 +122,7 @@ pub(crate) async fn accept(
         Peeked::Incomplete => return Err(ended(&io::ErrorKind::UnexpectedEof.into(), bytes.len())),
         Peeked::Http => {
             let refused = Refused::new(&refusals::PLAIN_HTTP, refusals::PLAIN_HTTP.title);
+            transport.put_back(bytes);
             return Err(refused.over(transport, Farewell::Http));
         }
         Peeked::Other => {

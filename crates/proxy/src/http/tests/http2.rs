@@ -35,6 +35,12 @@ async fn http2_reaches_an_http1_application() {
     assert_eq!((seen.version.as_str(), seen.path.as_str()), ("HTTP/1.1", "/a?b"));
     assert_eq!(seen.header("host"), ["localhost"]);
     assert_eq!(app.counters().connections(), 1);
+    let mut crumbs = request("GET", "/", full(""));
+    crumbs.headers_mut().append("cookie", "a=1".parse().unwrap());
+    crumbs.headers_mut().append("cookie", "b=2".parse().unwrap());
+    let answer = whole(client.send_request(crumbs).await.unwrap()).await.unwrap();
+    let seen: testkit::http_upstream::Asked = serde_json::from_slice(&answer.body).unwrap();
+    assert_eq!(seen.header("cookie"), ["a=1; b=2"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -138,7 +138,10 @@ fn errors_lead_to_their_pages() {
     let answer = served.get("/missing");
     assert_eq!((answer.status, answer.text().as_str()), (404, "page for /missing"));
     assert_eq!(served.get("/nowhere").text(), "page for /nowhere");
-    assert_eq!(served.get("/404.html").status, 404, "internal");
+    for path in ["/404.html", "/./404.html", "//404.html", "/%34%30%34.html"] {
+        assert_eq!(served.get(path).text(), "page for ".to_owned() + path, "internal");
+        assert_eq!(served.get(path).status, 404, "internal");
+    }
     assert_eq!(served.get("/ok").status, 200);
     let away = served.get("/away");
     assert_eq!((away.status, away.header("location")), (302, Some("https://other.example/")));

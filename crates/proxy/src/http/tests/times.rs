@@ -119,3 +119,34 @@ fn a_drain_lets_the_request_under_way_finish() {
         "{text}"
     );
 }
+
+/// The size of a future that a function with these arguments makes.
+fn size<A, B, F>(_: impl FnOnce(A, B) -> F) -> usize {
+    std::mem::size_of::<F>()
+}
+
+fn size_of_three<A, B, C, F>(_: impl FnOnce(A, B, C) -> F) -> usize {
+    std::mem::size_of::<F>()
+}
+
+#[test]
+fn futures_stay_small() {
+    // One lives as long as its connection; the other is held, boxed, while a request is under way.
+    let connection = size(crate::http::serve::<tokio::net::TcpStream>);
+    let request = size_of_three(crate::http::serve::one);
+    let answer = size::<&'static mut crate::http::exchange::Exchange, _, _>(crate::http::pipeline::answer);
+    eprintln!("connection {connection}, request {request}, answer {answer}");
+    assert!(connection <= 1536, "{connection}");
+    assert!(request <= 1024, "{request}");
+    assert!(answer <= 4096, "{answer}");
+}
+
+#[test]
+fn a_client_that_has_said_all_gets_its_answer() {
+    let app = HttpUpstream::start();
+    let served = Served::plain(snapshot(to_app(), &[app.addr()]));
+    let mut socket = TcpStream::connect(served.addr).unwrap();
+    socket.write_all(b"GET /slow/300 HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+    socket.shutdown(std::net::Shutdown::Write).unwrap();
+    assert!(read_all(&mut socket).ends_with("ok\n"));
+}
