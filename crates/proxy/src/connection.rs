@@ -150,12 +150,14 @@ pub(crate) async fn serve(socket: Accepted) {
     let _active = Active(Arc::clone(&listener.metrics));
     // Boxed: what the handshake needs is given back before the application's first byte.
     let Some((stream, connection)) = Box::pin(open(socket)).await else { return };
+    // Boxed as well: a client that has not finished its handshake does not hold what the application needs,
+    // and each application holds what it needs and no more.
     let connection = Arc::new(connection);
     match (&listener.traffic, stream) {
-        (Traffic::Http(_), Stream::Plain(io)) => crate::http::serve(io, connection).await,
-        (Traffic::Http(_), Stream::Tls(io)) => crate::http::serve(io, connection).await,
-        (Traffic::Tcp(streams), Stream::Plain(io)) => tcp::serve(io, &connection, streams).await,
-        (Traffic::Tcp(streams), Stream::Tls(io)) => tcp::serve(io, &connection, streams).await,
+        (Traffic::Http(_), Stream::Plain(io)) => Box::pin(crate::http::serve(io, connection)).await,
+        (Traffic::Http(_), Stream::Tls(io)) => Box::pin(crate::http::serve(io, connection)).await,
+        (Traffic::Tcp(streams), Stream::Plain(io)) => Box::pin(tcp::serve(io, &connection, streams)).await,
+        (Traffic::Tcp(streams), Stream::Tls(io)) => Box::pin(tcp::serve(io, &connection, streams)).await,
     }
 }
 

@@ -406,7 +406,9 @@ fn error(x: &mut Exchange, host: &HostSite, wrong: Wrong) -> Next {
             if let Some(page) = wrong.page {
                 return Next::Answer(respond::answer(wrong.shown, "text/html; charset=utf-8", page));
             }
-            let mut response = respond::page(wrong.status);
+            // The page of a bad certificate says 400, as nginx does; under another status it would contradict it.
+            let status = if wrong.shown == 400 { wrong.status } else { wrong.shown };
+            let mut response = respond::page(status);
             if let Ok(status) = http::StatusCode::from_u16(wrong.shown) {
                 *response.status_mut() = status;
             }

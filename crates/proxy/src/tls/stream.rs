@@ -141,17 +141,22 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> ServerStream<IO> {
                 return Ok(());
             }
             stream.flush().await?;
-            let mut part = [0u8; 4096];
-            let mut buffer = ReadBuf::new(&mut part);
-            std::future::poll_fn(|cx| Pin::new(&mut stream.io).poll_read(cx, &mut buffer)).await?;
-            if buffer.filled().is_empty() {
+            // The buffer lives for one poll: a client that lets us wait costs none.
+            let received = std::future::poll_fn(|cx| {
+                let mut part = [0u8; 4096];
+                let mut buffer = ReadBuf::new(&mut part);
+                ready!(Pin::new(&mut stream.io).poll_read(cx, &mut buffer))?;
+                stream.ciphertext.extend_from_slice(buffer.filled());
+                Poll::Ready(io::Result::Ok(buffer.filled().len()))
+            })
+            .await?;
+            if received == 0 {
                 return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
             }
-            taken += buffer.filled().len();
+            taken += received;
             if taken > most_bytes {
                 return Err(AcceptError::TooLarge(most_bytes));
             }
-            stream.ciphertext.extend_from_slice(buffer.filled());
         }
     }
 
