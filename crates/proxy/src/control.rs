@@ -21,6 +21,8 @@ use crate::worker::Workers;
 pub(crate) enum Order {
     /// Open log files again, read all files again (SIGHUP).
     Reload,
+    /// Count a change that never became a snapshot.
+    Refused,
     /// Stop accepting, let connections finish for so long, then end.
     Drain(Option<Duration>),
 }
@@ -118,6 +120,10 @@ impl Control {
                     Some(Order::Reload) => {
                         self.surroundings.logs.reopen();
                         self.apply(Arc::clone(&self.state.snapshot));
+                    }
+                    Some(Order::Refused) => {
+                        self.surroundings.metrics.stale.set(1);
+                        self.surroundings.metrics.reloads.get_or_create(&OfReload { result: "refused" }).inc();
                     }
                     Some(Order::Drain(limit)) => return self.drain(limit).await,
                     None => return self.drain(None).await,

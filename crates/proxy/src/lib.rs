@@ -108,6 +108,12 @@ impl Handle {
         let _ = self.orders.send(Order::Reload);
     }
 
+    /// Counts a change that was refused before it became a snapshot: a configuration that cannot be read. What is
+    /// in force stays so, and the metrics say that it is no longer what was written.
+    pub fn refused(&self) {
+        let _ = self.orders.send(Order::Refused);
+    }
+
     /// How changes went.
     pub fn status(&self) -> watch::Receiver<Status> {
         self.status.clone()

@@ -236,13 +236,12 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> ServerStream<IO> {
     }
 
     /// Takes the alert that follows an error. `rest` is what was not processed: the deframer knows places in it.
+    /// Once and no more: whatever was queued before the error has been taken, and a second call would read the
+    /// same bad bytes again, for which the TLS library has a panic.
     fn queue_alert(&mut self, rest: &mut [u8]) {
-        let mut done = 0;
-        while let UnbufferedStatus { discard, state: Ok(ConnectionState::EncodeTlsData(mut message)) } =
-            self.tls.process_tls_records(&mut rest[done..])
-        {
+        let UnbufferedStatus { state, .. } = self.tls.process_tls_records(rest);
+        if let Ok(ConnectionState::EncodeTlsData(mut message)) = state {
             encode(&mut self.unsent, &mut message);
-            done += discard;
         }
     }
 
