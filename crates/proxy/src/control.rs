@@ -153,7 +153,9 @@ impl Control {
                     refused(error, "a file is refused, its last good content stays in force");
                 }
                 self.surroundings.metrics.stale.set(i64::from(problem.is_some()));
-                self.surroundings.metrics.reloads.get_or_create(&OfReload { result: "applied" }).inc();
+                // A change of which a file was refused is not one that went well: it must not look like one.
+                let result = if problem.is_some() { "refused" } else { "applied" };
+                self.surroundings.metrics.reloads.get_or_create(&OfReload { result }).inc();
                 self.status.send_modify(|status| {
                     status.applied += 1;
                     status.code = problem.as_ref().map(Error::code);

@@ -68,6 +68,11 @@ impl Server {
         log.filter(|line| line["code"] == code && line.get("message").is_some()).collect()
     }
 
+    /// The log's lines about refusals.
+    pub fn refusals(&self) -> Vec<serde_json::Value> {
+        self.handfast.log().into_iter().filter(|line| line["target"] == "handfast::refusal").collect()
+    }
+
     /// Waits for more than `before` lines with this code: the log is written after the client was answered.
     pub fn new_lines(&self, code: &str, before: usize) -> Vec<serde_json::Value> {
         testkit::handfast::eventually(Duration::from_secs(3), || self.lines(code).len() > before);

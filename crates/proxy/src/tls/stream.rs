@@ -235,13 +235,23 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> ServerStream<IO> {
         }
     }
 
-    /// Takes the alert that follows an error. `rest` is what was not processed: the deframer knows places in it.
-    /// Once and no more: whatever was queued before the error has been taken, and a second call would read the
-    /// same bad bytes again, for which the TLS library has a panic.
+    /// Takes the alert that follows an error, and what was to be said before it (a ServerHello, when the error is
+    /// in the answer to it). `rest` is what was not processed: the deframer knows places in it. The alert is the
+    /// last word: one call more would read the same bad bytes again, for which the TLS library has a panic.
     fn queue_alert(&mut self, rest: &mut [u8]) {
-        let UnbufferedStatus { state, .. } = self.tls.process_tls_records(rest);
-        if let Ok(ConnectionState::EncodeTlsData(mut message)) = state {
+        const CHANGE_CIPHER_SPEC: u8 = 0x14;
+        const HANDSHAKE: u8 = 0x16;
+        let mut done = 0;
+        loop {
+            let UnbufferedStatus { discard, state } = self.tls.process_tls_records(&mut rest[done..]);
+            let Ok(ConnectionState::EncodeTlsData(mut message)) = state else { return };
+            let start = self.unsent.len();
             encode(&mut self.unsent, &mut message);
+            // An alert is of its own type in the clear and in TLS 1.2, and application data in TLS 1.3.
+            if !matches!(self.unsent.get(start), Some(&(CHANGE_CIPHER_SPEC | HANDSHAKE))) {
+                return;
+            }
+            done += discard;
         }
     }
 
