@@ -4,6 +4,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use model::codes::refusals;
 use model::peer::Peer;
 use model::policy::{ClientMode, Decision, evaluate};
 use rustls_pki_types::{CertificateDer, UnixTime};
@@ -64,7 +65,15 @@ fn judge(connection: &Connection, policy: &CompiledPolicy, now: i64) -> Verdict 
     match (said, &mut decision) {
         (Said::FailOpen(code), _) => note_fail_open(connection, code),
         // The sentence of the verification says more than the code's title.
-        (Said::Why(what), Decision::Refuse(denial)) => denial.what = what,
+        (Said::Why(what), Decision::Refuse(denial)) => {
+            denial.what = what;
+            let host = connection.tls.as_ref().and_then(|tls| tls.host);
+            if denial.code == &refusals::UNKNOWN_ISSUER
+                && connection.listener.is_believed_by_some_path(host, &chain, time)
+            {
+                denial.code = &refusals::CHAIN_UNTRUSTED_FOR_PATH;
+            }
+        }
         _ => {}
     }
     Verdict { decision, peer: Some(peer), until }

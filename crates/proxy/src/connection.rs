@@ -10,6 +10,8 @@ use std::time::Instant;
 use model::codes::{Code, refusals};
 use model::peer::Peer;
 use tokio::io::AsyncReadExt as _;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::authorize::Decisions;
 use crate::drain::Drain;
@@ -42,6 +44,27 @@ pub struct Connection {
     pub drain: Drain,
     /// What was decided for it, by policy.
     pub(crate) decisions: Decisions,
+    /// What it takes of its listener, given back when the last who works for it is done.
+    pub(crate) _held: Option<Held>,
+}
+
+/// What a connection takes: a slot, a place among those that a drain waits for, a count. An upgraded connection
+/// outlives the HTTP that it came from, and holds on to this.
+pub(crate) struct Held {
+    _slot: OwnedSemaphorePermit,
+    _token: TaskTrackerToken,
+    _active: Active,
+}
+
+impl Held {
+    pub(crate) fn new(
+        slot: OwnedSemaphorePermit,
+        token: TaskTrackerToken,
+        metrics: &Arc<ListenerMetrics>,
+    ) -> Self {
+        metrics.active.inc();
+        Self { _slot: slot, _token: token, _active: Active(Arc::clone(metrics)) }
+    }
 }
 
 /// What the handshake found.
@@ -146,16 +169,16 @@ static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 pub(crate) async fn serve(socket: Accepted) {
     let listener = Arc::clone(&socket.listener);
     listener.metrics.connections.inc();
-    listener.metrics.active.inc();
-    let _active = Active(Arc::clone(&listener.metrics));
     // Boxed: what the handshake needs is given back before the application's first byte.
     let Some((stream, connection)) = Box::pin(open(socket)).await else { return };
+    // Boxed as well: a client that has not finished its handshake does not hold what the application needs,
+    // and each application holds what it needs and no more.
     let connection = Arc::new(connection);
     match (&listener.traffic, stream) {
-        (Traffic::Http(_), Stream::Plain(io)) => crate::http::serve(io, connection).await,
-        (Traffic::Http(_), Stream::Tls(io)) => crate::http::serve(io, connection).await,
-        (Traffic::Tcp(streams), Stream::Plain(io)) => tcp::serve(io, &connection, streams).await,
-        (Traffic::Tcp(streams), Stream::Tls(io)) => tcp::serve(io, &connection, streams).await,
+        (Traffic::Http(_), Stream::Plain(io)) => Box::pin(crate::http::serve(io, connection)).await,
+        (Traffic::Http(_), Stream::Tls(io)) => Box::pin(crate::http::serve(io, connection)).await,
+        (Traffic::Tcp(streams), Stream::Plain(io)) => Box::pin(tcp::serve(io, &connection, streams)).await,
+        (Traffic::Tcp(streams), Stream::Tls(io)) => Box::pin(tcp::serve(io, &connection, streams)).await,
     }
 }
 
@@ -166,6 +189,7 @@ pub(crate) struct Accepted {
     pub(crate) local_addr: Address,
     pub(crate) listener: Arc<ListenerState>,
     pub(crate) worker: usize,
+    pub(crate) held: Held,
 }
 
 #[expect(clippy::large_enum_variant, reason = "it lives for a moment, and TLS is the usual one")]
@@ -184,7 +208,7 @@ impl Drop for Active {
 
 /// PROXY protocol, detection, TLS: all within the time for the handshake. None: refused, and logged.
 async fn open(socket: Accepted) -> Option<(Stream, Connection)> {
-    let Accepted { mut transport, mut peer_addr, mut local_addr, listener, worker } = socket;
+    let Accepted { mut transport, mut peer_addr, mut local_addr, listener, worker, held: _held } = socket;
     let accepted = Instant::now();
     let drain = listener.drain.subscribe();
     let mut asked = None;
@@ -219,8 +243,18 @@ async fn open(socket: Accepted) -> Option<(Stream, Connection)> {
             }
             let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
             let decisions = Decisions::default();
-            let connection =
-                Connection { id, listener, peer_addr, local_addr, accepted, tls, worker, drain, decisions };
+            let connection = Connection {
+                id,
+                listener,
+                peer_addr,
+                local_addr,
+                accepted,
+                tls,
+                worker,
+                drain,
+                decisions,
+                _held: Some(_held),
+            };
             Some((stream, connection))
         }
         Err(refused) => {
@@ -247,14 +281,12 @@ async fn proxy_header(
     peer: &Address,
     listener: &ListenerState,
 ) -> Result<Option<(SocketAddr, SocketAddr)>, (&'static Code, String)> {
-    let trusted = match peer.ip() {
-        Some(ip) => {
-            listener.trusted.is_empty() || listener.trusted.iter().any(|network| network.contains(ip))
-        }
+    let believed = match peer.ip() {
+        Some(ip) => listener.trusted.iter().any(|network| network.contains(ip)),
         // Who may open a socket file is for the file system to say.
         None => true,
     };
-    if !trusted {
+    if !believed && !listener.trusted.is_empty() {
         return Err((
             &refusals::PROXY_PROTOCOL_UNTRUSTED,
             format!("{peer} is in none of the trusted networks"),
@@ -273,7 +305,9 @@ async fn proxy_header(
             Ok(Parsed::Incomplete) => {}
             Ok(Parsed::Complete { length, addresses }) => {
                 transport.put_back(bytes.split_off(length));
-                return Ok(addresses);
+                // Where nobody is named as trusted the header is read, and believed from nobody, as with nginx
+                // without set_real_ip_from: whoever reaches the port could write any address into it.
+                return Ok(addresses.filter(|_| believed));
             }
             Err(error) => return Err((&refusals::PROXY_PROTOCOL_INVALID, error.to_string())),
         }

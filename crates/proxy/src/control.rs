@@ -21,6 +21,8 @@ use crate::worker::Workers;
 pub(crate) enum Order {
     /// Open log files again, read all files again (SIGHUP).
     Reload,
+    /// Count a change that never became a snapshot.
+    Refused,
     /// Stop accepting, let connections finish for so long, then end.
     Drain(Option<Duration>),
 }
@@ -119,6 +121,10 @@ impl Control {
                         self.surroundings.logs.reopen();
                         self.apply(Arc::clone(&self.state.snapshot));
                     }
+                    Some(Order::Refused) => {
+                        self.surroundings.metrics.stale.set(1);
+                        self.surroundings.metrics.reloads.get_or_create(&OfReload { result: "refused" }).inc();
+                    }
                     Some(Order::Drain(limit)) => return self.drain(limit).await,
                     None => return self.drain(None).await,
                 },
@@ -147,7 +153,9 @@ impl Control {
                     refused(error, "a file is refused, its last good content stays in force");
                 }
                 self.surroundings.metrics.stale.set(i64::from(problem.is_some()));
-                self.surroundings.metrics.reloads.get_or_create(&OfReload { result: "applied" }).inc();
+                // A change of which a file was refused is not one that went well: it must not look like one.
+                let result = if problem.is_some() { "refused" } else { "applied" };
+                self.surroundings.metrics.reloads.get_or_create(&OfReload { result }).inc();
                 self.status.send_modify(|status| {
                     status.applied += 1;
                     status.code = problem.as_ref().map(Error::code);

@@ -95,6 +95,7 @@ impl Direction {
                 State::Closing => {
                     ready!(writer.as_mut().poll_shutdown(cx)).map_err(Broke::Writing)?;
                     self.state = State::Closed;
+                    return Poll::Ready(Ok(()));
                 }
                 State::Copying => {}
             }

@@ -17,6 +17,8 @@ pub struct ClientHello {
     pub server_name: Option<Box<str>>,
     /// The signature schemes that the client can verify, as they stand on the wire.
     pub signature_schemes: Vec<u16>,
+    /// The cipher suites that the client offers, as they stand on the wire.
+    pub cipher_suites: Vec<u16>,
     /// The highest version offered: 0x0303 is TLS 1.2, 0x0304 is TLS 1.3.
     pub version: u16,
 }
@@ -41,9 +43,7 @@ pub fn peek(bytes: &[u8]) -> Peeked {
     match bytes.first() {
         None => return Peeked::Incomplete,
         Some(0x16) => {}
-        // Every method that there is begins with a capital letter.
-        Some(b'A'..=b'Z') => return Peeked::Http,
-        Some(_) => return Peeked::Other,
+        Some(_) => return peek_http(bytes),
     }
     // A record may hold a part of the message only (RFC 8446, section 5.1): the parts are joined.
     let mut message = Vec::new();
@@ -70,6 +70,19 @@ pub fn peek(bytes: &[u8]) -> Peeked {
             Some(next) => rest = next,
             None => return Peeked::Incomplete,
         }
+    }
+}
+
+/// The longest method that is registered has 17 letters (UPDATEREDIRECTREF).
+const LONGEST_METHOD: usize = 24;
+
+/// Whether these bytes begin an HTTP/1 request or the preface of HTTP/2: a method in capital letters, a space.
+fn peek_http(bytes: &[u8]) -> Peeked {
+    let letters = bytes.iter().take_while(|b| b.is_ascii_uppercase() || **b == b'-').count();
+    match bytes.get(letters) {
+        Some(b' ') if letters > 0 => Peeked::Http,
+        None if letters <= LONGEST_METHOD => Peeked::Incomplete,
+        _ => Peeked::Other,
     }
 }
 
@@ -125,7 +138,10 @@ fn parse(body: &[u8]) -> Option<ClientHello> {
     let mut hello = ClientHello { version: reader.u16()?, ..ClientHello::default() };
     reader.take(32)?; // random
     reader.vec8()?; // session id
-    reader.vec16()?; // cipher suites
+    let mut suites = reader.vec16()?;
+    while !suites.0.is_empty() {
+        hello.cipher_suites.push(suites.u16()?);
+    }
     reader.vec8()?; // compression
     if reader.0.is_empty() {
         return Some(hello);

@@ -71,6 +71,7 @@ pub struct Handle {
 ///
 /// The first thing that is wrong: a file, a setting, an address. Nothing was started then.
 pub fn run(options: Options) -> Result<Handle, Error> {
+    raise_file_limit();
     let Options { mut snapshots, source } = options;
     let snapshot = Arc::clone(&snapshots.borrow_and_update());
     let metrics = Arc::new(Metrics::default());
@@ -91,6 +92,17 @@ pub fn run(options: Options) -> Result<Handle, Error> {
     Ok(Handle { orders, status, addresses, admin, metrics, thread: Some(thread) })
 }
 
+/// Takes all file descriptors that the system allows: each connection needs one or two, and the soft limit is
+/// 1024 in many places, a leftover from the days of select(2).
+fn raise_file_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current != limit.maximum {
+        // It is no worse than before when that is refused.
+        let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
+    }
+}
+
 impl Handle {
     /// Where is listened, with the listener's name; ports that the system chose are filled in.
     pub fn addresses(&self) -> &[(String, Bind)] {
@@ -106,6 +118,12 @@ impl Handle {
     pub fn reload(&self) {
         // The control thread lives as long as this handle.
         let _ = self.orders.send(Order::Reload);
+    }
+
+    /// Counts a change that was refused before it became a snapshot: a configuration that cannot be read. What is
+    /// in force stays so, and the metrics say that it is no longer what was written.
+    pub fn refused(&self) {
+        let _ = self.orders.send(Order::Refused);
     }
 
     /// How changes went.

@@ -16,7 +16,7 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 
-use crate::connection::{self, Accepted, Address};
+use crate::connection::{self, Accepted, Address, Held};
 use crate::error::Error;
 use crate::state::ListenerState;
 use crate::transport::Transport;
@@ -198,11 +198,15 @@ async fn one(bound: &Bound, listener: &Listener, worker: usize, tasks: &TaskTrac
             bound.exhausted.store(false, Ordering::Relaxed);
             // As it is now, not as it was when the wait began.
             let listener = bound.state.load_full();
-            let accepted = Accepted { transport, peer_addr, local_addr, listener, worker };
-            tasks.spawn(async move {
-                connection::serve(accepted).await;
-                drop(slot);
-            });
+            let held = Held::new(slot, tasks.token(), &listener.metrics);
+            tokio::spawn(connection::serve(Accepted {
+                transport,
+                peer_addr,
+                local_addr,
+                listener,
+                worker,
+                held,
+            }));
         }
         Err(error) => back_off(bound, &error).await,
     }

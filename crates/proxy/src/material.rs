@@ -118,9 +118,9 @@ impl Lists {
         lengths_and_bytes(self.0.iter().map(|list| list.der.as_slice()))
     }
 
-    /// When the first one ends.
-    pub(crate) fn until(&self) -> Option<i64> {
-        self.0.iter().filter_map(|list| list.until).min()
+    /// When they end.
+    pub(crate) fn until(&self) -> Vec<i64> {
+        self.0.iter().filter_map(|list| list.until).collect()
     }
 
     pub(crate) fn ders(&self) -> Vec<Vec<u8>> {

@@ -27,8 +27,8 @@ pub struct CompiledPolicy {
     pub(crate) names: Vec<DistinguishedName>,
     trust: Trust,
     pinned: Vec<[u8; 32]>,
-    /// When the first of its revocation lists ends, seconds since 1970.
-    lists_until: Option<i64>,
+    /// When its revocation lists end, seconds since 1970.
+    lists_until: Vec<i64>,
     /// Verification is a function of chain, policy and time: within these bounds of time the same chain is good
     /// again. Connections of one client share one description of it.
     remembered: Mutex<HashMap<[u8; 32], Remembered>>,
@@ -56,8 +56,8 @@ pub(crate) struct Parts {
     pub(crate) trust: Trust,
     /// SHA-256 over the DER of leaves.
     pub(crate) pinned: Vec<[u8; 32]>,
-    /// When the first revocation list ends.
-    pub(crate) lists_until: Option<i64>,
+    /// When the revocation lists end.
+    pub(crate) lists_until: Vec<i64>,
 }
 
 /// A chain that a policy believes.
@@ -115,7 +115,9 @@ impl CompiledPolicy {
             until = until.min(peer::not_after(der).unwrap_or(seconds));
         }
         if revocation != verify::Revocation::Off {
-            until = until.min(self.lists_until.unwrap_or(i64::MAX));
+            // A list that has ended vouches for nobody, and so bounds nothing that was just verified.
+            let next = self.lists_until.iter().copied().filter(|end| *end > seconds).min();
+            until = until.min(next.unwrap_or(i64::MAX));
         }
         let peer = peer::shared(chain, Verification::Verified);
         if verified.revocation_unknown.is_none() {

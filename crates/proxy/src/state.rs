@@ -8,6 +8,7 @@ use std::sync::Arc;
 use model::codes::{Coded as _, serving};
 use model::policy::{ClientMode, ClientPolicy};
 use model::snapshot::{AccessLog, CertificateFiles, Limits, Listener, Snapshot, Timeouts};
+use rustls_pki_types::{CertificateDer, UnixTime};
 use tokio::sync::Semaphore;
 
 use crate::access_log::{Logs, Sink};
@@ -79,6 +80,17 @@ impl ListenerState {
     /// The client policy of a host's paths that have none of their own; none: nothing is asked.
     pub fn host_policy(&self, host: usize) -> Option<&Arc<CompiledPolicy>> {
         self.tls.as_ref()?.host(host)?.policy.as_ref()
+    }
+
+    /// Whether any policy of a host believes a chain: the host's own, or one of its paths'.
+    pub(crate) fn is_believed_by_some_path(
+        &self,
+        host: Option<usize>,
+        chain: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> bool {
+        let verifier = || self.tls.as_ref()?.host(host?)?.verifier.as_ref();
+        verifier().is_some_and(|verifier| verifier.is_believed(chain, now))
     }
 
     /// Whether plain HTTP on this TLS port is answered with a page of the site.

@@ -322,6 +322,10 @@ fn reach(leaf: &X509Certificate<'_>, sent: &[X509Certificate<'_>], trust: &Trust
         frontier.extend(next.filter(|cert| seen.insert(cert.public_key().raw)));
         if let Some(intermediate) = known.iter().find(|cert| may_have_issued(cert, child)) {
             missing.get_or_insert_with(|| intermediate.subject().to_string());
+        } else if trust.lists(child.issuer().as_raw())
+            && !sent.iter().chain(&completing).any(|cert| may_have_issued(cert, child))
+        {
+            missing.get_or_insert_with(|| child.issuer().to_string());
         }
     }
     match missing {

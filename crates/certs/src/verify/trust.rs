@@ -3,7 +3,7 @@
 //! Built once when the configuration is loaded (everything that is wrong with a file is said then) and
 //! shared by every handshake.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use model::codes::{Code, Coded, certificates, refusals};
 use rustls_pki_types::{CertificateDer, TrustAnchor, UnixTime};
@@ -27,6 +27,9 @@ pub struct Trust {
     known: Vec<CertificateDer<'static>>,
     /// The newest list of each issuer key; by the issuer's name.
     crls: BTreeMap<Vec<u8>, Vec<CertRevocationList<'static>>>,
+    /// The names, DER, of the authorities that have a revocation list here: whoever names one of them as its
+    /// issuer is no stranger, only incomplete.
+    listing: BTreeSet<Vec<u8>>,
 }
 
 /// A trusted certificate or a revocation list that cannot be used.
@@ -151,6 +154,7 @@ impl Trust {
                 reason::authority_key_id(list.extensions()).unwrap_or_default().to_vec(),
                 crl.issuing_distribution_point().unwrap_or_default().to_vec(),
             );
+            self.listing.insert(list.issuer().as_raw().to_vec());
             let issued = list.last_update().timestamp();
             match newest.get(&key) {
                 Some((known, _)) if *known > issued => {}
@@ -183,6 +187,11 @@ impl Trust {
     /// The intermediates that are known by name only.
     pub(super) fn known(&self) -> &[CertificateDer<'static>] {
         &self.known
+    }
+
+    /// Whether an authority of this name (DER) has a revocation list here.
+    pub(super) fn lists(&self, issuer: &[u8]) -> bool {
+        self.listing.contains(issuer)
     }
 
     /// Whether a revocation list is there.

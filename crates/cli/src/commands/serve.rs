@@ -216,6 +216,9 @@ async fn stay(running: Running, origin: &Origin, files: Vec<PathBuf>, args: &Arg
             Err(failure) => {
                 let code = &serving::RELOAD_REFUSED;
                 tracing::error!(code = code.id, "{}: {failure}", code.title);
+                running.handle.refused();
+                // What the last good one names is not read again either: all of a change, or nothing.
+                continue;
             }
         }
         if asked {

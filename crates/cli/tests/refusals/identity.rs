@@ -11,7 +11,6 @@ fn stranger(at: At, sees: Sees) -> Row {
     Row {
         at,
         sees: [sees; 2],
-        handshake: false,
         ..Row::certificate(&refusals::IDENTITY_NOT_ALLOWED, 0, |pki| Some(&pki.stranger))
     }
 }
@@ -69,12 +68,8 @@ fn identity_not_on_the_list_gets_grpc_status_7() {
 #[test]
 fn every_alert_of_the_handshake_holds_for_raw_tcp_too() {
     let server = Server::start();
-    Row {
-        at: At::StrictTcp,
-        sees: [Sees::Alert(40), Sees::Alert(116)],
-        ..Row::certificate(&refusals::CLIENT_CERTIFICATE_MISSING, 116, |_| None)
-    }
-    .check_on(&server);
+    Row { at: At::StrictTcp, ..Row::certificate(&refusals::CLIENT_CERTIFICATE_MISSING, 116, |_| None) }
+        .check_on(&server);
     Row { at: At::StrictTcp, ..Row::certificate(&refusals::UNKNOWN_ISSUER, 48, |pki| Some(&pki.other_ca)) }
         .check_on(&server);
 }

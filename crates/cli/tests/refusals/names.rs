@@ -14,8 +14,8 @@ fn unknown_name_where_names_are_enforced() {
         sees: [Sees::Alert(112); 2],
         credential: |_| None,
         unable: &[],
+        unreadable: false,
         edit: |attempt| attempt.server_name = Some("unknown.test"),
-        handshake: true,
     }
     .check();
 }
@@ -28,8 +28,8 @@ fn no_name_where_names_are_enforced() {
         sees: [Sees::Alert(112); 2],
         credential: |_| None,
         unable: &[],
+        unreadable: false,
         edit: |attempt| attempt.server_name = None,
-        handshake: true,
     };
     let server = Server::start();
     // curl sends a name always.

@@ -15,8 +15,8 @@ fn open(code: &'static model::codes::Code, alert: u8, edit: fn(&mut Attempt<'_>)
         sees: [Sees::Alert(alert); 2],
         credential: |_| None,
         unable: &[],
+        unreadable: false,
         edit,
-        handshake: true,
     }
 }
 

@@ -56,6 +56,30 @@ fn bytes_that_are_no_protocol_are_closed() {
 }
 
 #[test]
+fn a_malformed_hello_gets_one_alert_and_one_line() {
+    let server = Server::start();
+    for hello in [
+        &b"\x16\x03\x01\x00\x00"[..],
+        b"\x16\x03\x01\x00\x05\x01\x00\xff\x00aaaaaaaaaaa",
+        b"\x16\x03\x01\x00\x05\x01\x00\x00\x01\x03",
+    ] {
+        let refused = || server.handfast.metric("handfast_tls_handshake_failures_total", &[]);
+        let (before, lines) = (refused(), server.refusals().len());
+        let mut stream = TcpStream::connect(server.addr(At::Strict)).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        stream.write_all(hello).unwrap();
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer);
+        assert_eq!((answer.first(), answer.len()), (Some(&0x15), 7), "an alert: {answer:?}");
+        let log = || server.handfast.program.output();
+        assert!(testkit::handfast::eventually(Duration::from_secs(3), || refused() > before), "{}", log());
+        assert_eq!((refused() - before, server.refusals().len() - lines), (1.0, 1), "{}", log());
+        assert!(!log().contains("panicked"), "{}", log());
+    }
+    assert_eq!(server.upstream(), (0, 0));
+}
+
+#[test]
 fn after_a_half_close_the_other_direction_still_drains() {
     let server = Server::start();
     let Some(go) = GoClient::find() else { return testkit::skipped("go is not installed") };

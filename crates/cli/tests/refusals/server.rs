@@ -62,9 +62,15 @@ impl Server {
         self.handfast.metric("handfast_tls_handshake_failures_total", &[&label])
     }
 
-    /// The log's lines with this code.
+    /// The log's lines with this code. The access log, which repeats the code in a request's line, is apart.
     pub fn lines(&self, code: &str) -> Vec<serde_json::Value> {
-        self.handfast.log().into_iter().filter(|line| line["code"] == code).collect()
+        let log = self.handfast.log().into_iter();
+        log.filter(|line| line["code"] == code && line.get("message").is_some()).collect()
+    }
+
+    /// The log's lines about refusals.
+    pub fn refusals(&self) -> Vec<serde_json::Value> {
+        self.handfast.log().into_iter().filter(|line| line["target"] == "handfast::refusal").collect()
     }
 
     /// Waits for more than `before` lines with this code: the log is written after the client was answered.

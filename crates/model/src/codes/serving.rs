@@ -65,11 +65,11 @@ super::table! {
         "A client was let in although its revocation state is not known",
         "the listener says revocation: fail-open and the CRL is missing or stale",
         "publish a current list: handfast ca crl";
-    KEY_MISMATCH = "HF4026", "key_mismatch",
+    KEY_MISMATCH = "HF4026", "served_key_mismatch",
         "The private key does not belong to the certificate",
         "one of the two files was replaced and the other was not, or the paths are mixed up",
         "compare them: handfast cert lint --key KEY CHAIN";
-    KEY_UNREADABLE = "HF4027", "key_unreadable",
+    KEY_UNREADABLE = "HF4027", "served_key_unreadable",
         "The private key cannot be used",
         "the file holds something else, or a key that is encrypted or of a kind that is not supported",
         "look at it with: openssl pkey -in KEY -noout -text_pub";

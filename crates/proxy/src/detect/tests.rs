@@ -48,9 +48,12 @@ fn an_address_is_no_server_name() {
 #[test]
 fn other_protocols_are_told_apart() {
     assert_eq!(peek(b""), Peeked::Incomplete);
-    assert_eq!(peek(b"G"), Peeked::Http);
+    assert_eq!(peek(b"G"), Peeked::Incomplete);
+    assert_eq!(peek(b"GET "), Peeked::Http);
+    assert_eq!(peek(b" GET"), Peeked::Other);
+    assert_eq!(peek(&[b'A'; 25]), Peeked::Other, "no method is that long");
     assert_eq!(peek(b"PRI * HTTP/2.0\r\n"), Peeked::Http);
-    assert_eq!(peek(b"SSH-2.0-x"), Peeked::Http, "a capital letter too: the answer is HTTP 400");
+    assert_eq!(peek(b"SSH-2.0-x"), Peeked::Other);
     assert_eq!(peek(&[0x80, 0x2e, 1, 3, 1]), Peeked::Other);
     assert_eq!(peek(&[0x16, 3, 1, 0, 0]), Peeked::MalformedTls);
     assert_eq!(peek(&[0x16, 3, 1, 0, 4, 2, 0, 0, 0]), Peeked::MalformedTls);

@@ -144,6 +144,12 @@ impl Source {
         let state = &mut *state;
         state.touched = true;
         match Pin::new(&mut state.incoming).poll_frame(cx) {
+            // A client's trailers are not passed on, as with nginx: an application may read them as headers, and
+            // none of the checks on headers was made on them (RFC 9110, section 6.5.1; invariant 7).
+            Poll::Ready(Some(Ok(frame))) if frame.is_trailers() => {
+                self.progress.store(u64::MAX, Relaxed);
+                Poll::Ready(None)
+            }
             Poll::Ready(Some(Ok(frame))) => {
                 state.timer = None;
                 if let Some(data) = frame.data_ref() {
@@ -212,6 +218,10 @@ impl http_body::Body for RequestBody {
 pub struct Body {
     kind: Kind,
     exchange: Option<Box<Exchange>>,
+    /// Counted by the connection's pulse as owed to the client.
+    owed: bool,
+    /// Waits for its service.
+    waits: bool,
 }
 
 /// Where an answer's bytes come from.
@@ -291,7 +301,11 @@ impl Kind {
 impl Body {
     /// A body that logs its exchange when it ends.
     pub fn new(kind: Kind, exchange: Box<Exchange>) -> Self {
-        Self { kind, exchange: Some(exchange) }
+        let owed = !kind.is_end_stream();
+        if owed {
+            exchange.pulse().owe();
+        }
+        Self { kind, exchange: Some(exchange), owed, waits: false }
     }
 }
 
@@ -304,7 +318,15 @@ impl http_body::Body for Body {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = self.get_mut();
-        let polled = ready!(this.kind.poll_frame(cx));
+        let polled = this.kind.poll_frame(cx);
+        if this.owed
+            && let Some(x) = &this.exchange
+        {
+            let waits = polled.is_pending();
+            x.pulse().served(this.waits, waits);
+            this.waits = waits;
+        }
+        let polled = ready!(polled);
         let Some(x) = &mut this.exchange else { return Poll::Ready(polled) };
         match &polled {
             Some(Ok(frame)) => {
@@ -338,6 +360,11 @@ impl http_body::Body for Body {
 
 impl Drop for Body {
     fn drop(&mut self) {
+        if self.owed
+            && let Some(x) = &self.exchange
+        {
+            x.pulse().settle(self.waits);
+        }
         // A body without bytes is dropped by hyper without being polled.
         if let Some(x) = &mut self.exchange
             && self.kind.is_end_stream()

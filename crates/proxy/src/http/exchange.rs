@@ -52,6 +52,8 @@ pub struct Exchange {
     pub error_shown: Option<u16>,
     /// Internal redirects so far.
     pub redirects: u8,
+    /// A client policy refused it: nothing of it may reach a service, whatever page is shown.
+    pub shut: bool,
     /// When its headers had arrived.
     pub started: Instant,
     /// What is known of the answer.
@@ -121,6 +123,11 @@ impl Exchange {
     /// The configuration that its connection was accepted under.
     pub fn site(&self) -> &Site {
         super::site_of(&self.connection)
+    }
+
+    /// The times of its connection.
+    pub fn pulse(&self) -> &super::pulse::Pulse {
+        self.ended.pulse()
     }
 
     /// Its virtual host.

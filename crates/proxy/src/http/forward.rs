@@ -91,6 +91,9 @@ struct Miss {
     unsent: bool,
     /// It was a kept connection that had been closed meanwhile: nobody's fault.
     stale: bool,
+    /// The endpoint has nothing to do with it: the client's request, or our own want of file descriptors. It
+    /// says nothing of the endpoint's health.
+    innocent: bool,
     failure: Failure,
 }
 
@@ -280,7 +283,9 @@ pub async fn forward(
                 // The client broke off; the endpoint did nothing wrong.
                 return Err(body_failure(source));
             }
-            service.failed(&endpoint);
+            if !missed.innocent {
+                service.failed(&endpoint);
+            }
             let allowed = left > 0
                 && retries.on.contains(&missed.kind)
                 && replayable()

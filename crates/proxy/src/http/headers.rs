@@ -20,6 +20,10 @@ const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
+/// What tells a service of the client; from outside none of it is believed where ours is set.
+const OF_FORWARDING: [HeaderName; 5] =
+    [FORWARDED_FOR, FORWARDED_PROTO, FORWARDED_HOST, header::FORWARDED, HeaderName::from_static("x-real-ip")];
+
 /// Whether a header is about one connection only.
 pub fn is_hop_by_hop(name: &HeaderName) -> bool {
     *name == header::CONNECTION
@@ -70,8 +74,7 @@ pub fn for_service(x: &Exchange, proxy: &ProxySite, http2: bool, upgrade: Option
             || identity::speaks_of_identity(name)
             || (connection && is_named_by_connection(from, name))
             || proxy.headers.iter().any(|set| folds_to(name, &set.name))
-            || (proxy.forwarded
-                && [FORWARDED_FOR, FORWARDED_PROTO, FORWARDED_HOST].iter().any(|set| folds_to(name, set)))
+            || (proxy.forwarded && OF_FORWARDING.iter().any(|set| folds_to(name, set)))
         {
             continue;
         }

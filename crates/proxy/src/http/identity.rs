@@ -36,9 +36,10 @@ pub fn speaks_of_identity(name: &HeaderName) -> bool {
         || name == "client-cert"
         || name == "client-cert-chain"
         || name.starts_with("x-ssl-client-")
+        || name.starts_with("x-client-cert")
+        || name.starts_with("x-forwarded-tls-client-cert")
+        || name.starts_with("ssl-client-")
         || name == "x-ssl-cert"
-        || name == "ssl-client-cert"
-        || name == "ssl-client-verify"
 }
 
 /// Adds the headers of this form. The first two are sent only for an identity that was verified; nginx's form

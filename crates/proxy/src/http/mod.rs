@@ -10,6 +10,7 @@ pub mod exchange;
 pub mod files;
 pub mod forward;
 pub mod framing;
+mod guards;
 pub mod headers;
 pub mod hosts;
 pub mod identity;

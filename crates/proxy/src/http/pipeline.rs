@@ -93,16 +93,20 @@ fn enter(x: &mut Exchange, host: &HostSite) -> Next {
                 code,
                 &Facts { path: Some(x.path()), ..Facts::of(&connection, detail) },
             );
+            (x.shut, x.peer) = (true, None);
             return Next::Error(Wrong::new(497));
         }
         Some(tls) if tls.host != Some(x.host) && tls.policy_key != listener.policy_key(x.host) => {
             refuse(x, &refusals::MISDIRECTED, "the host is under another policy than the server name");
+            // Whom the other host knows is nobody here.
+            (x.shut, x.peer) = (true, None);
             return Next::Error(Wrong::new(421));
         }
         _ => {}
     }
-    if let Some(policy) = listener.host_policy(x.host)
-        && let Some(wrong) = refused_by(x, policy)
+    // Where paths have policies of their own the host's waits until it is known which path it is.
+    if !host.has_policies
+        && let Some(wrong) = refused_by_host(x)
     {
         return Next::Error(wrong);
     }
@@ -115,11 +119,30 @@ fn enter(x: &mut Exchange, host: &HostSite) -> Next {
     Next::Search { steps: true }
 }
 
+/// Asks the gate of the host, for all that has no policy of its own.
+fn refused_by_host(x: &mut Exchange) -> Option<Wrong> {
+    if x.shut {
+        // Refused already: what is shown now is the page about that.
+        return None;
+    }
+    let connection = Arc::clone(&x.connection);
+    refused_by(x, connection.listener.host_policy(x.host)?)
+}
+
+/// What a host answers before a route is found, unless its policy refuses.
+fn unless_refused(x: &mut Exchange, host: &HostSite, next: impl FnOnce(&mut Exchange) -> Next) -> Next {
+    match host.has_policies.then(|| refused_by_host(x)).flatten() {
+        Some(wrong) => Next::Error(wrong),
+        None => next(x),
+    }
+}
+
 /// Asks the gate. The refusal is logged and counted there.
 fn refused_by(x: &mut Exchange, policy: &CompiledPolicy) -> Option<Wrong> {
     let verdict = authorize::request(&x.connection, policy);
     x.peer = verdict.peer.clone();
     let Decision::Refuse(denial) = &verdict.decision else { return None };
+    x.shut = true;
     x.answer.code = Some(denial.code);
     x.answer.evidence = Some(denial.what.clone());
     let of_certificate = denial.code != &refusals::IDENTITY_NOT_ALLOWED;
@@ -142,9 +165,11 @@ fn search(x: &mut Exchange, host: &HostSite, with_steps: bool) -> Next {
         x.route = None;
         match steps::run(&host.steps, x) {
             Outcome::Continue | Outcome::Changed | Outcome::Stay => {}
-            Outcome::Respond(fixed) => return respond_fixed(x, &fixed),
-            Outcome::Redirect(status, to) => return Next::Answer(respond::redirect(status, &to, x)),
-            Outcome::Invalid => return invalid_path(x),
+            Outcome::Respond(fixed) => return unless_refused(x, host, |x| respond_fixed(x, &fixed)),
+            Outcome::Redirect(status, to) => {
+                return unless_refused(x, host, |x| Next::Answer(respond::redirect(status, &to, x)));
+            }
+            Outcome::Invalid => return unless_refused(x, host, invalid_path),
         }
     }
     match host.locations.find(x.path()) {
@@ -156,15 +181,15 @@ fn search(x: &mut Exchange, host: &HostSite, with_steps: bool) -> Next {
                 }
             }
             if host.routes[route].internal && !x.internal {
-                return not_found(x);
+                return unless_refused(x, host, not_found);
             }
             Next::Named(route)
         }
-        Location::AddSlash => {
+        Location::AddSlash => unless_refused(x, host, |x| {
             let to = with_query(&format!("{}/", path::encode(x.path())), x.query());
             Next::Answer(respond::redirect(301, &to, x))
-        }
-        Location::None => not_found(x),
+        }),
+        Location::None => unless_refused(x, host, not_found),
     }
 }
 
@@ -175,9 +200,12 @@ async fn in_route(
     source: Option<&Arc<Source>>,
     limited: &mut bool,
 ) -> Next {
-    if let Some(policy) = &route.policy
-        && let Some(wrong) = refused_by(x, policy)
-    {
+    let refused = match &route.policy {
+        Some(policy) => refused_by(x, policy),
+        None if host.has_policies => refused_by_host(x),
+        None => None,
+    };
+    if let Some(wrong) = refused {
         return Next::Error(wrong);
     }
     match steps::run(&route.steps, x) {
@@ -210,6 +238,12 @@ async fn in_route(
         return respond_fixed(x, fixed);
     }
     if let Some(proxy) = &route.proxy {
+        if x.shut {
+            // The page about a refusal may be a file or a text. From a service it would be a request of the
+            // refused client, and not a byte of that reaches a service (invariant 1).
+            let shown = x.error_shown.unwrap_or(403);
+            return Next::Error(Wrong { shown, ..Wrong::new(x.error.unwrap_or(shown)) });
+        }
         let source = source.filter(|source| !source.is_empty() && x.error.is_none());
         if let Some(source) = source {
             source.limit(route.body_bytes);
@@ -406,7 +440,9 @@ fn error(x: &mut Exchange, host: &HostSite, wrong: Wrong) -> Next {
             if let Some(page) = wrong.page {
                 return Next::Answer(respond::answer(wrong.shown, "text/html; charset=utf-8", page));
             }
-            let mut response = respond::page(wrong.status);
+            // The page of a bad certificate says 400, as nginx does; under another status it would contradict it.
+            let status = if wrong.shown == 400 { wrong.status } else { wrong.shown };
+            let mut response = respond::page(status);
             if let Ok(status) = http::StatusCode::from_u16(wrong.shown) {
                 *response.status_mut() = status;
             }

@@ -28,6 +28,10 @@ pub struct Pulse {
     stalled_since: AtomicU64,
     /// A request with two lengths was seen (see [`Framing`]).
     pub ambiguous: AtomicBool,
+    /// Bodies that are ready to be sent and wait for the client to take them, and when any of them last moved.
+    /// In HTTP/2 a client can hold answers back without the socket ever being full (RFC 9113, section 6.9).
+    owed: AtomicU32,
+    served_at: AtomicU64,
     /// An answer was given although not all of the request was read.
     pub unread: AtomicBool,
     /// Requests so far, and those that ended before their answer was complete.
@@ -69,6 +73,8 @@ impl Default for Pulse {
             // The first request's headers are due from the beginning.
             head_since: AtomicU64::new(now),
             stalled_since: AtomicU64::new(0),
+            owed: AtomicU32::new(0),
+            served_at: AtomicU64::new(0),
             ambiguous: AtomicBool::new(false),
             unread: AtomicBool::new(false),
             requests: AtomicU64::new(0),
@@ -93,6 +99,29 @@ impl Pulse {
         }
         self.idle_since.store(now_ms(), Relaxed);
         self.busy.fetch_sub(1, Relaxed);
+    }
+
+    /// An answer's body waits for its turn from now on.
+    pub fn owe(&self) {
+        self.served_at.store(now_ms(), Relaxed);
+        self.owed.fetch_add(1, Relaxed);
+    }
+
+    /// A body was asked for bytes: the client takes them. `waits`: whether it now waits for its service.
+    pub fn served(&self, waited: bool, waits: bool) {
+        self.served_at.store(now_ms(), Relaxed);
+        match (waited, waits) {
+            (false, true) => drop(self.owed.fetch_sub(1, Relaxed)),
+            (true, false) => drop(self.owed.fetch_add(1, Relaxed)),
+            _ => {}
+        }
+    }
+
+    /// A body is gone; `waited`: it was waiting for its service.
+    pub fn settle(&self, waited: bool) {
+        if !waited {
+            self.owed.fetch_sub(1, Relaxed);
+        }
     }
 
     fn read(&self, bytes: usize) {
@@ -124,6 +153,13 @@ impl Pulse {
             if next == 0 {
                 return Ok(Overdue::Stalled);
             }
+        }
+        if self.owed.load(Relaxed) > 0 {
+            let rest = left(self.served_at.load(Relaxed), millis(timeouts.send.0));
+            if rest == 0 {
+                return Ok(Overdue::Stalled);
+            }
+            next = next.min(rest);
         }
         if self.busy.load(Relaxed) == 0 {
             let head = self.head_since.load(Relaxed);
@@ -199,7 +235,7 @@ impl<IO> Watched<IO> {
     }
 
     fn seen_ahead(&mut self) {
-        if !self.ahead.is_empty() {
+        if !self.ahead.is_empty() && self.framing.is_some() {
             self.pulse.read(self.ahead.len());
         }
     }
@@ -252,10 +288,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Watched<IO> {
 
 impl<IO> Watched<IO> {
     fn look_at(&mut self, bytes: &[u8]) {
+        // In HTTP/2 bytes that come while there is no request may be a PING, which begins none.
+        let Some(framing) = &mut self.framing else { return };
         self.pulse.read(bytes.len());
-        if let Some(framing) = &mut self.framing
-            && framing.see(bytes)
-        {
+        if framing.see(bytes) {
             self.pulse.ambiguous.store(true, Relaxed);
         }
     }

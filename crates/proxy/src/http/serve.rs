@@ -267,6 +267,7 @@ pub(super) async fn one(
         error: None,
         error_shown: None,
         redirects: 0,
+        shut: false,
         started: Instant::now(),
         answer: Answer::default(),
         places: Vec::new(),
@@ -297,6 +298,11 @@ pub(super) async fn one(
         }
     };
     let mut response = answer::finish(&mut x, response);
+    if version == Version::HTTP_2
+        && let Kind::File(body) = response.body_mut()
+    {
+        body.in_small_pieces();
+    }
     if close && version != Version::HTTP_2 {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
@@ -326,6 +332,13 @@ pub struct Ended {
     pulse: Arc<Pulse>,
     /// The answer was sent to its end.
     pub complete: bool,
+}
+
+impl Ended {
+    /// The connection's pulse.
+    pub fn pulse(&self) -> &Pulse {
+        &self.pulse
+    }
 }
 
 impl Drop for Ended {

@@ -15,6 +15,7 @@ use super::auth::BasicAuth;
 use super::error_pages::ErrorPages;
 use super::files::FilesSite;
 use super::forward::ProxySite;
+use super::guards::{Guard, Guards};
 use super::hosts::HostIndex;
 use super::limits::{ConnectionLimit, RateLimit};
 use super::locations::Locations;
@@ -60,6 +61,8 @@ pub struct HostSite {
     pub routes: Vec<RouteSite>,
     /// Routes by `@name`.
     pub named: HashMap<String, usize>,
+    /// Whether any route has a client policy of its own, which then takes the place of the host's.
+    pub has_policies: bool,
     /// Headers of answers made outside of a route.
     pub response_headers: Vec<HeaderSite>,
     /// The value of Strict-Transport-Security.
@@ -311,9 +314,10 @@ impl Compile<'_, '_> {
         let locations = Locations::new(&host.routes, &mut flat, &mut named);
         let error_pages = Arc::new(ErrorPages::new(&host.error_pages, self)?);
         let log = RequestLog::new(host.access_log.as_ref(), self)?;
-        let routes = flat
+        let guards = Guards::of(&host.routes);
+        let routes: Vec<RouteSite> = flat
             .into_iter()
-            .map(|route| self.route(route, &error_pages, &log))
+            .map(|route| self.route(route, guards.around(route), &error_pages, &log))
             .collect::<Result<_, Error>>()?;
         let mut name_regexes = Vec::new();
         for name in &host.names {
@@ -326,6 +330,7 @@ impl Compile<'_, '_> {
             name_regexes,
             steps: StepSite::compile(&host.steps, self)?,
             locations,
+            has_policies: routes.iter().any(|route| route.policy.is_some()),
             routes,
             named,
             response_headers: self.headers(&host.response_headers)?,
@@ -343,6 +348,7 @@ impl Compile<'_, '_> {
     fn route(
         &mut self,
         route: &Route,
+        around: Guard<'_>,
         error_pages: &Arc<ErrorPages>,
         log: &Arc<RequestLog>,
     ) -> Result<RouteSite, Error> {
@@ -351,7 +357,7 @@ impl Compile<'_, '_> {
                 .map_err(|_| self.wrong(format!("{name:?} is not a method")))
         });
         let methods = methods.collect::<Result<_, Error>>()?;
-        let addresses = route
+        let addresses = around
             .addresses
             .iter()
             .map(|rule| {
@@ -368,7 +374,7 @@ impl Compile<'_, '_> {
             PathPattern::Regex { regex, .. } => self.names.captures(regex),
             _ => Vec::new(),
         };
-        let policy = route.clients.as_ref().map(|clients| self.assembly.policy(clients)).transpose()?;
+        let policy = around.clients.map(|clients| self.assembly.policy(clients)).transpose()?;
         let proxy = route.proxy.as_ref().map(|proxy| ProxySite::new(proxy, &route.path, self)).transpose()?;
         let service = proxy.as_ref().map_or("none", |proxy| proxy.metrics_label());
         let metrics = RouteMetrics::new(self.assembly, &self.listener.name, service);
@@ -379,7 +385,7 @@ impl Compile<'_, '_> {
             internal: route.internal,
             policy,
             addresses,
-            auth: route.basic_auth.as_ref().map(|auth| BasicAuth::new(auth, self)).transpose()?,
+            auth: around.auth.map(|auth| BasicAuth::new(auth, self)).transpose()?,
             rate_limits: route.rate_limits.iter().map(|limit| RateLimit::new(limit, self)).collect(),
             connection_limits: route
                 .connection_limits

@@ -148,12 +148,7 @@ pub(crate) async fn accept(
         let detail = "this host refuses every handshake";
         return Err(Refused::new(&refusals::UNRECOGNIZED_NAME, detail).over(transport, Farewell::Alert(112)));
     }
-    let schemes: Vec<SignatureScheme> =
-        hello.signature_schemes.iter().copied().map(SignatureScheme::from).collect();
-    if !schemes.is_empty()
-        && chosen.host.certificates.choose(hello.server_name.as_deref(), &schemes).is_none()
-    {
-        let detail = "the client can verify none of our certificates' signatures";
+    if let Err(detail) = something_in_common(&hello, chosen.host) {
         return Err(Refused::new(&refusals::NO_COMMON_CIPHER, detail).over(transport, Farewell::Alert(40)));
     }
     let config = Arc::clone(&chosen.host.config);
@@ -166,6 +161,45 @@ pub(crate) async fn accept(
     stream.io_mut().bound(usize::MAX);
     let session = session(&stream, chosen.index, chosen.host, hello.server_name)?;
     Ok((stream, session))
+}
+
+/// Whether there is a cipher suite, and a certificate that goes with it and with what the client can verify.
+/// The TLS library would find out too, but says "access denied" and that no certificate was found.
+fn something_in_common(hello: &detect::ClientHello, host: &HostTls) -> Result<(), &'static str> {
+    if hello.cipher_suites.is_empty() {
+        // Malformed: the TLS library says how.
+        return Ok(());
+    }
+    let provider = host.config.crypto_provider();
+    let mut common = provider
+        .cipher_suites
+        .iter()
+        .filter(|suite| hello.cipher_suites.contains(&u16::from(suite.suite())))
+        .peekable();
+    if common.peek().is_none() {
+        return Err("the client offers none of our cipher suites");
+    }
+    let mut schemes: Vec<SignatureScheme> =
+        hello.signature_schemes.iter().copied().map(SignatureScheme::from).collect();
+    if schemes.is_empty() {
+        return Ok(());
+    }
+    if hello.version < 0x0304 {
+        // In TLS 1.2 the suite says which kind of key signs (RFC 5246, section 7.4.2).
+        let signable: Vec<SignatureScheme> = common
+            .filter_map(|suite| match suite {
+                rustls::SupportedCipherSuite::Tls12(suite) => Some(suite.sign),
+                _ => None,
+            })
+            .flatten()
+            .copied()
+            .collect();
+        schemes.retain(|scheme| signable.contains(scheme));
+    }
+    match host.certificates.choose(hello.server_name.as_deref(), &schemes) {
+        Some(_) => Ok(()),
+        None => Err("the client can verify none of our certificates' signatures"),
+    }
 }
 
 /// What was negotiated, and with whom. A resumed session passes the same gate as a full handshake.

@@ -82,6 +82,11 @@ impl ClientVerifier {
         self.key
     }
 
+    /// Whether any of the policies believes a chain.
+    pub(crate) fn is_believed(&self, chain: &[CertificateDer<'_>], now: UnixTime) -> bool {
+        self.policies.iter().any(|policy| policy.verify(chain, now).is_ok())
+    }
+
     /// Judges a chain as the handshake does: good if any policy believes it.
     pub(crate) fn verify(&self, chain: &[CertificateDer<'_>], now: UnixTime) -> Result<(), Rejection> {
         let mut first = None;

@@ -11,7 +11,7 @@ use webpki::RawPublicKeyEntity;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer;
 
-use super::context::reject;
+use super::context::{note, reject};
 
 /// Checks the signature over the handshake in TLS 1.2 (RFC 5246, section 7.4.8).
 pub(crate) fn verify_tls12(
@@ -66,6 +66,11 @@ fn verify(
             Err(_) => break,
         }
     }
+    let described = super::peer::shared(
+        std::slice::from_ref(certificate),
+        model::peer::Verification::Failed(&refusals::BAD_SIGNATURE),
+    );
+    note(|notes| notes.peer = Some(described));
     Err(reject(Rejection {
         code: &refusals::BAD_SIGNATURE,
         what: "the signature over the handshake does not fit the certificate's key".to_owned(),

@@ -141,17 +141,22 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> ServerStream<IO> {
                 return Ok(());
             }
             stream.flush().await?;
-            let mut part = [0u8; 4096];
-            let mut buffer = ReadBuf::new(&mut part);
-            std::future::poll_fn(|cx| Pin::new(&mut stream.io).poll_read(cx, &mut buffer)).await?;
-            if buffer.filled().is_empty() {
+            // The buffer lives for one poll: a client that lets us wait costs none.
+            let received = std::future::poll_fn(|cx| {
+                let mut part = [0u8; 4096];
+                let mut buffer = ReadBuf::new(&mut part);
+                ready!(Pin::new(&mut stream.io).poll_read(cx, &mut buffer))?;
+                stream.ciphertext.extend_from_slice(buffer.filled());
+                Poll::Ready(io::Result::Ok(buffer.filled().len()))
+            })
+            .await?;
+            if received == 0 {
                 return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
             }
-            taken += buffer.filled().len();
+            taken += received;
             if taken > most_bytes {
                 return Err(AcceptError::TooLarge(most_bytes));
             }
-            stream.ciphertext.extend_from_slice(buffer.filled());
         }
     }
 
@@ -230,13 +235,22 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> ServerStream<IO> {
         }
     }
 
-    /// Takes the alert that follows an error. `rest` is what was not processed: the deframer knows places in it.
+    /// Takes the alert that follows an error, and what was to be said before it (a ServerHello, when the error is
+    /// in the answer to it). `rest` is what was not processed: the deframer knows places in it. The alert is the
+    /// last word: one call more would read the same bad bytes again, for which the TLS library has a panic.
     fn queue_alert(&mut self, rest: &mut [u8]) {
+        const CHANGE_CIPHER_SPEC: u8 = 0x14;
+        const HANDSHAKE: u8 = 0x16;
         let mut done = 0;
-        while let UnbufferedStatus { discard, state: Ok(ConnectionState::EncodeTlsData(mut message)) } =
-            self.tls.process_tls_records(&mut rest[done..])
-        {
+        loop {
+            let UnbufferedStatus { discard, state } = self.tls.process_tls_records(&mut rest[done..]);
+            let Ok(ConnectionState::EncodeTlsData(mut message)) = state else { return };
+            let start = self.unsent.len();
             encode(&mut self.unsent, &mut message);
+            // An alert is of its own type in the clear and in TLS 1.2, and application data in TLS 1.3.
+            if !matches!(self.unsent.get(start), Some(&(CHANGE_CIPHER_SPEC | HANDSHAKE))) {
+                return;
+            }
             done += discard;
         }
     }

@@ -75,6 +75,14 @@ impl Coded for UpstreamError {
 }
 
 impl UpstreamError {
+    /// Whether it is our own fault, for want of file descriptors or memory, and says nothing of the endpoint.
+    pub fn is_our_own(&self) -> bool {
+        use rustix::io::Errno;
+        let Self::Connect { error, .. } = self else { return false };
+        let ours = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM, Errno::ADDRNOTAVAIL];
+        error.raw_os_error().is_some_and(|code| ours.iter().any(|errno| errno.raw_os_error() == code))
+    }
+
     /// Why in particular: for TLS the reason that the certificate was refused.
     pub fn reason(&self) -> &'static Code {
         match self {

@@ -61,10 +61,18 @@ pub(super) fn connect(attempt: &Attempt<'_>) -> Option<Seen> {
     }
     let finished = program.finish(Duration::ZERO);
     let (out, text) = (finished.out(), finished.all());
-    let read = out.split_once(DONE).map_or_else(String::new, |(_, data)| data.to_owned());
-    let unable = ["Error loading", "Error setting", "importing", "Syntax error at"]
-        .iter()
-        .find(|marker| text.contains(**marker))
-        .map(|marker| (*marker).to_owned());
+    // It tells of the end in the same stream as the data.
+    const END: &str = "- Peer has closed the GnuTLS connection\n";
+    let read = out.split_once(DONE).map_or_else(String::new, |(_, data)| data.replace(END, ""));
+    let unable = [
+        "Error loading",
+        "Error setting",
+        "importing",
+        "Syntax error at",
+        "Some constraint limits were reached",
+    ]
+    .iter()
+    .find(|marker| text.contains(**marker))
+    .map(|marker| (*marker).to_owned());
     Some(Seen { alert: number_after(&text, "eceived alert ["), read, unable, text })
 }

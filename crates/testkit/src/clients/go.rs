@@ -66,9 +66,10 @@ pub fn rounds(output: &str) -> Vec<Round> {
 fn build() -> Option<GoClient> {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../../scripts/build-clients");
     find_program("go")?;
-    // The script builds into the folder that cargo builds into: the one that the running test comes from.
+    // The script builds into the folder that cargo builds into: TARGET/debug/deps/TEST is the running test.
+    // Cargo's own mark, CACHEDIR.TAG, is no sign of it: it is missing where the folder was there before cargo.
     let test = std::env::current_exe().unwrap();
-    let target = test.ancestors().find(|folder| folder.join("CACHEDIR.TAG").exists()).unwrap();
+    let target = test.ancestors().nth(3).unwrap();
     let finished =
         Program::run(Command::new(script).env("CARGO_TARGET_DIR", target), b"", Duration::from_secs(300));
     assert_eq!(finished.code, Some(0), "{script}: {}", finished.all());

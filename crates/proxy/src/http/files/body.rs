@@ -10,6 +10,8 @@ use http_body::Frame;
 
 use crate::http::body::BodyError;
 
+/// One read where many answers share a connection: each stream holds one that the client does not take.
+const SMALL_PIECE: u64 = 16 << 10;
 /// One read. Larger pieces make fewer TLS records' worth of system calls, smaller ones less memory.
 const PIECE: u64 = 128 << 10;
 
@@ -18,6 +20,7 @@ const PIECE: u64 = 128 << 10;
 pub struct FileBody {
     file: File,
     segments: VecDeque<Segment>,
+    piece: u64,
 }
 
 #[derive(Debug)]
@@ -32,7 +35,12 @@ impl FileBody {
     pub(super) fn new(file: File, segments: impl IntoIterator<Item = Segment>) -> Self {
         let mut segments: VecDeque<_> = segments.into_iter().collect();
         segments.retain(|segment| segment.length() > 0);
-        Self { file, segments }
+        Self { file, segments, piece: PIECE }
+    }
+
+    /// Reads in small pieces from now on.
+    pub fn in_small_pieces(&mut self) {
+        self.piece = SMALL_PIECE;
     }
 
     /// Bytes that are left.
@@ -50,7 +58,7 @@ impl FileBody {
                 Poll::Ready(Some(Ok(Frame::data(bytes))))
             }
             Segment::File { at, length } => {
-                let piece = (*length).min(PIECE);
+                let piece = (*length).min(self.piece);
                 let mut buffer = Vec::with_capacity(usize::try_from(piece).unwrap_or(0));
                 self.file.seek(SeekFrom::Start(*at))?;
                 let n = (&self.file).take(piece).read_to_end(&mut buffer)? as u64;

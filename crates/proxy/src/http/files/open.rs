@@ -21,6 +21,8 @@ pub(super) enum Kind {
     Forbidden,
     /// It does not exist.
     Missing,
+    /// No file can be opened now: file descriptors or memory have run out.
+    Exhausted,
 }
 
 /// A file that was opened.
@@ -38,6 +40,8 @@ pub(super) fn open(name: &Path, boundary: Option<&Path>) -> Result<Opened, Kind>
         Some(folder) => open_below(name, folder, flags),
     };
     let file = File::from(opened.map_err(|errno| match errno {
+        // Ours to answer for: a client must not be told that the file is gone.
+        Errno::MFILE | Errno::NFILE | Errno::NOMEM => Kind::Exhausted,
         Errno::ACCESS | Errno::PERM | Errno::LOOP | Errno::XDEV => Kind::Forbidden,
         Errno::NXIO | Errno::NODEV => Kind::Other,
         _ => Kind::Missing,

@@ -54,6 +54,7 @@ pub(in crate::http) fn list(name: &Path, x: &Exchange) -> Result<Response<Body>,
 fn status_of(kind: Kind) -> u16 {
     match kind {
         Kind::Forbidden | Kind::Other => 403,
+        Kind::Exhausted => 503,
         _ => 404,
     }
 }

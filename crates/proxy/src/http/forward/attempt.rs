@@ -77,6 +77,7 @@ impl Once<'_> {
                     kind: RetryOn::Connect,
                     unsent: true,
                     stale: false,
+                    innocent: false,
                     failure: Failure::new(504, &serving::UPSTREAM_TIMEOUT, detail),
                 });
             }
@@ -248,6 +249,7 @@ impl Once<'_> {
             kind: RetryOn::Timeout,
             unsent: false,
             stale: false,
+            innocent: false,
             failure: Failure::new(504, &serving::UPSTREAM_TIMEOUT, detail),
         }
     }
@@ -255,12 +257,12 @@ impl Once<'_> {
 
 fn invalid_target(error: impl std::fmt::Display) -> Miss {
     let failure = Failure::new(
-        500,
+        400,
         &model::codes::refusals::REQUEST_INVALID,
         format!("the target is invalid: {error}"),
     );
     // Not retried: it would be the same elsewhere.
-    Miss { kind: RetryOn::Status(500), unsent: true, stale: false, failure }
+    Miss { kind: RetryOn::Status(400), unsent: true, stale: false, innocent: true, failure }
 }
 
 fn connect_miss(error: &UpstreamError) -> Miss {
@@ -269,6 +271,7 @@ fn connect_miss(error: &UpstreamError) -> Miss {
         kind: RetryOn::Connect,
         unsent: true,
         stale: false,
+        innocent: error.is_our_own(),
         failure: Failure::new(status, error.code(), error),
     }
 }
@@ -295,5 +298,5 @@ fn reset_miss(error: &hyper::Error, unsent: bool, kept: bool) -> Miss {
     };
     let stale = kept && !malformed;
     let failure = Failure::new(502, code, format!("{detail}: {}", with_sources(error)));
-    Miss { kind: RetryOn::Reset, unsent: unsent || error.is_canceled(), stale, failure }
+    Miss { kind: RetryOn::Reset, unsent: unsent || error.is_canceled(), stale, innocent: false, failure }
 }

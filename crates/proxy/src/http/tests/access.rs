@@ -9,7 +9,7 @@ use testkit::pki::{Authority, Pki};
 
 use super::{FakeTls, Served, snapshot};
 
-fn ok(path: &str) -> serde_json::Value {
+pub(super) fn ok(path: &str) -> serde_json::Value {
     json!({"path": path, "respond": {"status": 200, "body": "in"}})
 }
 
@@ -131,7 +131,7 @@ fn other_methods_are_405() {
     assert_eq!(served.ask("DELETE", "/", &[], "").status, 405);
 }
 
-fn peer(verification: Verification, chain: Vec<Vec<u8>>) -> Peer {
+pub(super) fn peer(verification: Verification, chain: Vec<Vec<u8>>) -> Peer {
     Peer {
         verification,
         subject: "CN=bob".into(),
@@ -149,20 +149,20 @@ fn peer(verification: Verification, chain: Vec<Vec<u8>>) -> Peer {
 }
 
 /// An authority: its file, and the chain of a client of it.
-struct Trust {
+pub(super) struct Trust {
     folder: tempfile::TempDir,
-    chain: Vec<Vec<u8>>,
+    pub(super) chain: Vec<Vec<u8>>,
 }
 
 impl Trust {
-    fn new(name: &'static str) -> Self {
+    pub(super) fn new(name: &'static str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let root = Authority::root(name);
         std::fs::write(folder.path().join("ca.pem"), root.pem()).unwrap();
         Self { folder, chain: root.client("bob", "bob", |_| {}).chain }
     }
 
-    fn file(&self) -> std::path::PathBuf {
+    pub(super) fn file(&self) -> std::path::PathBuf {
         self.folder.path().join("ca.pem")
     }
 }

@@ -68,7 +68,7 @@ async fn http2_reaches_an_http2_application_over_one_connection() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn grpc_keeps_its_trailers_both_ways() {
+async fn grpc_gets_its_trailers() {
     let app = application();
     let served = over_http2(app);
     let mut client = h2(&served).await;

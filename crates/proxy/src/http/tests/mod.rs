@@ -20,6 +20,7 @@ mod application;
 mod client;
 mod content;
 mod framing;
+mod gate;
 mod http2;
 mod identity;
 mod proxying;
@@ -105,6 +106,7 @@ impl Served {
                         worker: 0,
                         drain: listeners.drain.subscribe(),
                         decisions: Default::default(),
+                        _held: None,
                     };
                     tokio::spawn(super::serve(socket, Arc::new(connection)));
                 }

@@ -49,6 +49,31 @@ fn headers_in_drips_end_the_connection() {
 }
 
 #[test]
+fn an_http2_client_that_takes_nothing_is_closed() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (served, _app) = with_times(json!({"send": "1s"}));
+    runtime.block_on(async {
+        let socket = tokio::net::TcpStream::connect(served.addr).await.unwrap();
+        let (mut sender, connection) =
+            hyper::client::conn::http2::Builder::new(hyper_util::rt::TokioExecutor::new())
+                .initial_stream_window_size(0)
+                .handshake(hyper_util::rt::TokioIo::new(socket))
+                .await
+                .unwrap();
+        let answers: Vec<_> = (0..5)
+            .map(|_| {
+                sender.send_request(super::client::request("GET", "/bytes/300000", super::client::full("")))
+            })
+            .collect();
+        let started = Instant::now();
+        let held = tokio::join!(connection, futures_util::future::join_all(answers));
+        assert!((Duration::from_millis(900)..Duration::from_secs(6)).contains(&started.elapsed()));
+        drop(held);
+    });
+    assert!(served.metrics.text().contains("reason=\"request_timeout\""));
+}
+
+#[test]
 fn an_idle_connection_is_closed_and_one_in_use_is_not() {
     let (served, _app) = with_times(json!({"idle": "1500ms"}));
     let mut socket = TcpStream::connect(served.addr).unwrap();

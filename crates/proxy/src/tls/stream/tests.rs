@@ -47,6 +47,30 @@ fn pattern(length: usize) -> Vec<u8> {
 }
 
 #[tokio::test]
+async fn bytes_that_are_no_hello_are_an_error_with_its_alert() {
+    let (config, _) = configs(&rustls::version::TLS13);
+    for bad in [
+        // A record without content; a ClientHello that is one byte long; and a record that cannot be one.
+        &b"\x16\x03\x01\x00\x00"[..],
+        b"\x16\x03\x01\x00\x05\x01\x00\xff\x00aaaaaaaaaaa",
+        b"\x16\x03\x01\x00\x05\x01\x00\x00\x01\x03",
+        b"\x16\x09\x01\x00\x05\x01\x00\x00\x01\x03",
+        b"\x17\x03\x03\xff\xff\x01\x00\x00\x01\x03",
+    ] {
+        let (near, mut far) = duplex(1 << 16);
+        let Err((error, near)) = ServerStream::accept(near, bad.to_vec(), Arc::clone(&config), MOST).await
+        else {
+            panic!("{bad:?}")
+        };
+        assert!(matches!(error, AcceptError::Tls(_)), "{error}");
+        drop(near);
+        let mut alert = Vec::new();
+        far.read_to_end(&mut alert).await.unwrap();
+        assert_eq!((alert.first(), alert.len()), (Some(&0x15), 7), "one alert in the clear: {alert:?}");
+    }
+}
+
+#[tokio::test]
 async fn bytes_arrive_whole_in_both_directions_through_narrow_and_wide_pipes() {
     for version in [&rustls::version::TLS13, &rustls::version::TLS12] {
         for pipe in [37, 16 << 10, 1 << 20] {
