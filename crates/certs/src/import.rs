@@ -40,7 +40,10 @@ impl Authority {
         let Some((first, above)) = chain.split_first() else {
             return Err(Error::Request("the file holds no certificate".into()));
         };
-        first.check_time(now)?;
+        for ca in &chain {
+            ca.check_time(now)?;
+        }
+        options.check()?;
         let root = above.last();
         if !first.self_issued && !root.is_some_and(|root| root.self_issued) {
             return Err(Error::Unusable {
@@ -79,9 +82,7 @@ impl Authority {
             }
             event(tx, now, who, &format!("imported {}", first.subject))
         })?;
-        let mut authority = Self::load(layout, lock, ledger)?;
-        authority.publish_lists(now, false)?;
-        Ok(authority)
+        Self::load(layout, lock, ledger, now)
     }
 }
 
@@ -96,6 +97,13 @@ fn read_chain(text: &str) -> Result<Vec<CaCertificate>> {
         pair[1].signed(&pair[0].der).map_err(|_| Error::Unusable {
             subject: pair[0].subject.clone(),
             reason: format!("it was not signed by the next certificate in the file, {}", pair[1].subject),
+        })?;
+    }
+    // A name that is its own issuer's is no root yet: anybody can write that. Its signature says it.
+    if let Some(last) = chain.last().filter(|last| last.self_issued) {
+        last.signed(&last.der).map_err(|_| Error::Unusable {
+            subject: last.subject.clone(),
+            reason: "it names itself as its issuer, but its own key did not sign it".to_owned(),
         })?;
     }
     Ok(chain)

@@ -188,6 +188,12 @@ impl Authority {
             let wanted = certificates_of_pem(&self.trust_bundle_pem()?)
                 .map_err(|e| Error::Broken(format!("the trust bundle cannot be read: {e}")))?;
             for copy in copies {
+                if same_file(copy, &self.layout.bundle()) {
+                    return Err(refuse(format!(
+                        "{} is the authority's own bundle: give a copy as a verifier has it",
+                        copy.display()
+                    )));
+                }
                 let found = certificates_of_pem(&read_public(copy)?)
                     .map_err(|e| refuse(format!("{} is no PEM file: {e}", copy.display())))?;
                 let lacking = wanted.iter().filter(|root| !found.contains(root)).count();
@@ -292,7 +298,8 @@ impl Authority {
             let below =
                 rotation.subject == Subject::Root && member.parent.as_ref() == Some(&rotation.old_root);
             if below || member.name == rotation.old_issuer || member.name == rotation.old_root {
-                live.extend(self.ledger.live_of(&member.name, now)?);
+                let records = self.ledger.live_of(&member.name, now)?;
+                live.extend(records.into_iter().filter(|record| !record.is_proof()));
             }
         }
         Ok(live)
@@ -331,6 +338,12 @@ impl Authority {
         self.publish(&all)?;
         self.publish_lists(now, false).map(|_| ())
     }
+}
+
+fn same_file(one: &Path, other: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    let file = |path: &Path| std::fs::metadata(path).ok().map(|found| (found.dev(), found.ino()));
+    file(one).is_some_and(|one| Some(one) == file(other))
 }
 
 fn refuse(why: String) -> Error {
