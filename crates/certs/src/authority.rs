@@ -415,6 +415,11 @@ pub(crate) fn read_issuer(layout: &Layout, member: &Member) -> Result<Issuer> {
     })
 }
 
+/// Whether the key of an authority is there, closed to others, whole, and of its certificate.
+pub fn check_key(layout: &Layout, member: &Member) -> Result<()> {
+    read_issuer(layout, member).map(|_| ())
+}
+
 fn update_public(path: &Path, text: &str) -> Result<()> {
     match read_public(path) {
         Ok(found) if found == text => Ok(()),

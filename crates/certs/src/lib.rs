@@ -32,7 +32,7 @@ pub mod verify;
 #[cfg(test)]
 mod fixtures;
 
-pub use authority::{Authority, InitOptions, Issued, Member, active_issuer, members};
+pub use authority::{Authority, InitOptions, Issued, Member, active_issuer, check_key, members};
 pub use constraints::{Constraints, Network};
 pub use csr::Csr;
 pub use error::{Error, Result};
