@@ -111,6 +111,28 @@ fn kill_9_in_any_step_of_a_rotation_leaves_the_step_before_or_after() {
 }
 
 #[test]
+fn a_revocation_killed_at_any_moment_is_published_in_the_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    assert!(run(dir, &["ca", "init"]).status.success());
+    for turn in 0..12u64 {
+        let name = format!("n{turn}.test");
+        assert!(run(dir, &["cert", "issue", &name]).status.success());
+        let mut child = command(dir, &["cert", "revoke", &name]).spawn().unwrap();
+        std::thread::sleep(Duration::from_millis(turn * 3));
+        let _ = child.kill();
+        let _ = child.wait();
+        // Done now, or told that it is done already: either way everybody can see it.
+        let output = run(dir, &["cert", "revoke", &name]);
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() || text.contains("HF1021"), "{text}");
+        let verified = run(dir, &["cert", "verify", &format!(".handfast/certs/{name}.crt")]);
+        assert_eq!(verified.status.code(), Some(3), "{name} is still good");
+        assert_eq!(run(dir, &["ca", "status"]).status.code(), Some(0));
+    }
+}
+
+#[test]
 fn two_processes_at_once_issue_different_serials() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path();
@@ -162,6 +184,8 @@ fn invariant_11_on_a_full_disk_nothing_is_issued_and_nothing_is_lost() {
     for turn in 0..5 {
         let output = run(dir, &["cert", "issue", &format!("full{turn}.test"), "--out", "."]);
         failed += u32::from(!output.status.success());
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert!(!text.contains("HF1006"), "a full disk is no reason to restore a backup: {text}");
         assert!(!dir.join(format!("full{turn}.test.crt")).exists() || output.status.success());
     }
     assert_eq!(failed, 5);
