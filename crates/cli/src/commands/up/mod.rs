@@ -39,28 +39,33 @@ pub struct Args {
 
 /// Runs `handfast up`.
 pub fn run(args: Args, globals: &Globals) -> Outcome {
-    crate::logging::init(&globals.log, None)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()
         .map_err(|error| Failure::new(&model::codes::usage::INTERNAL, error))?;
-    runtime.block_on(up(args, &globals.dir))
+    runtime.block_on(up(args, &globals.dir, &globals.log))
 }
 
-async fn up(args: Args, dir: &Path) -> Outcome {
+async fn up(args: Args, dir: &Path, filter: &str) -> Outcome {
     let credentials = credentials::prepare(dir, OffsetDateTime::now_utc())?;
     for done in &credentials.done {
         eprintln!("{done}");
     }
+    // The proof provokes dozens of refusals: each is logged as any other, but not between the lines of the table.
+    let log = dir.join("up.log");
+    crate::logging::init_file(filter, &log)?;
     let [one_way, mutual, admin] = ports([args.port, args.mutual_port, args.admin_port])?;
     let application = application::start().await.map_err(|error| {
         Failure::new(&model::codes::serving::LISTEN_FAILED, format!("127.0.0.1:0: {error}"))
     })?;
-    let snapshot = configuration::snapshot(dir, &credentials, one_way, mutual, application, Some(admin))?;
+    let snapshot =
+        configuration::snapshot(dir, &credentials, one_way, mutual, application, Some(admin), &log)?;
     let written = dir.join("up.yaml");
     let text = format!(
-        "# What `handfast up` serves. Start the same with: handfast serve {}\n{}",
+        "# What `handfast up` serves while it runs. The application behind both sites (the notice board on\n\
+         # {application}) lives inside of `handfast up` and ends with it. To serve one of your own in the same way,\n\
+         # put its address under services, then: handfast serve {}\n{}",
         written.display(),
         config::yaml::write(&snapshot)
             .map_err(|error| Failure::new(&model::codes::usage::INTERNAL, error))?
@@ -80,6 +85,7 @@ async fn up(args: Args, dir: &Path) -> Outcome {
     test::show(&closed)?;
     let proven = open.is_good() && closed.is_good();
     println!("\n{}", try_it(&credentials, one_way.port(), mutual.port()));
+    eprintln!("every refusal and request of the proof is in {}", log.display());
     if !proven {
         eprintln!("{}", not_proven(&open, &closed));
     }
