@@ -44,7 +44,7 @@ const KNOWN: &[(&str, &str)] = &[
     ("remote error: tls: revoked certificate", "peer-says-revoked"),
     ("received fatal alert: CertificateExpired", "peer-says-expired"),
     ("javax.net.ssl.SSLHandshakeException: Received fatal alert: certificate_expired", "peer-says-expired"),
-    ("javax.net.ssl.SSLHandshakeException", "handshake-failure"),
+    ("javax.net.ssl.SSLHandshakeException", "exception-name"),
     // curl
     ("curl: (60) SSL: no alternative certificate subject name matches target host name 'x'", "name-mismatch"),
     ("curl: (60) SSL certificate problem: unable to get local issuer certificate", "unknown-issuer"),

@@ -846,7 +846,6 @@ pub static CAUSES: &[Cause] = &[
             "handshakefailure",
             "alert number 40",
             "handshake failed",
-            "sslhandshakeexception",
         ],
     },
     Cause {
@@ -920,6 +919,14 @@ pub static CAUSES: &[Cause] = &[
             "could not load pem client certificate",
             "error adding trust anchors",
         ],
+    },
+    Cause {
+        id: "exception-name",
+        title: "A TLS handshake failed; the name of the exception alone does not say why",
+        cause: "Java throws the same exception for every failed handshake, and puts the reason into its message or its cause",
+        fix: "paste the whole message, with its Caused by lines; or look at the handshake itself",
+        commands: &[LOOK, "java -Djavax.net.debug=ssl:handshake ..."],
+        texts: &["sslhandshakeexception", "javax.net.ssl.sslexception", "javax.net.ssl.sslprotocolexception"],
     },
     Cause {
         id: "verify-failed",

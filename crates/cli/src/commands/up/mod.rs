@@ -152,8 +152,8 @@ fn ports(wanted: [u16; 3]) -> Result<[SocketAddr; 3], Failure> {
 
 /// Lines that work when they are pasted.
 fn try_it(credentials: &Credentials, one_way: u16, mutual: u16) -> String {
-    let ca = credentials.bundle.display();
-    let (certificate, key) = (credentials.allowed.certificate.display(), credentials.allowed.key.display());
+    let ca = quoted(&credentials.bundle);
+    let (certificate, key) = (quoted(&credentials.allowed.certificate), quoted(&credentials.allowed.key));
     format!(
         "Try it:\n\
          \x20 curl --cacert {ca} https://localhost:{one_way}/\n\
@@ -161,6 +161,16 @@ fn try_it(credentials: &Credentials, one_way: u16, mutual: u16) -> String {
          \x20 curl --cacert {ca} --cert {certificate} --key {key} -d 'from {ALLOWED}' https://localhost:{mutual}/notes\n\
          \x20 curl --cacert {ca} https://localhost:{mutual}/          # refused: no certificate\n"
     )
+}
+
+/// A path as a shell reads it back.
+fn quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+@:".contains(c);
+    match text.chars().all(plain) {
+        true => text,
+        false => format!("'{}'", text.replace('\'', "'\\''")),
+    }
 }
 
 fn not_proven(open: &Report, closed: &Report) -> String {
