@@ -4,6 +4,7 @@
 #   make lint        formatting, clippy, who-imports-whom, file sizes
 #   make unit        unit tests and documentation examples
 #   make black-box   the real binary against real clients and servers
+#   make bench-driver  the tests of the benchmark's own driver; no servers
 #   make fuzz        every fuzz target, FUZZ_SECONDS (10) each
 #   make bench       Handfast beside nginx, haproxy, Envoy and Caddy; writes bench/RESULTS.md
 #   make docs        the documentation of the crates
@@ -14,7 +15,7 @@ export PATH := $(PATH):$(HOME)/.cargo/bin:/usr/local/go/bin
 export CARGO_TERM_COLOR ?= auto
 FUZZ_SECONDS ?= 10
 
-.PHONY: all test tools build lint fmt clippy check-imports check-sizes unit doc-tests black-box fuzz bench docs clients
+.PHONY: all test tools build lint fmt clippy check-imports check-sizes unit doc-tests black-box fuzz bench bench-driver docs clients
 
 all: build
 
@@ -60,6 +61,10 @@ fuzz:
 
 bench:
 	bench/run
+
+# A benchmark that divides wrongly measures nothing: its driver is tested without any server.
+bench-driver:
+	python3 -m unittest discover -s bench -p tests.py -t bench
 
 docs:
 	RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" cargo doc --workspace --no-deps --document-private-items --locked

@@ -28,6 +28,23 @@ const KNOWN: &[(&str, &str)] = &[
     ),
     ("error:05800074:x509 certificate routines:X509_check_private_key:key values mismatch", "key-mismatch"),
     ("error:0480006C:PEM routines:get_name:no start line", "not-pem"),
+    (
+        "error:0A000415:SSL routines:ssl3_read_bytes:sslv3 alert certificate expired:SSL alert number 45",
+        "peer-says-expired",
+    ),
+    (
+        "error:0A000414:SSL routines:ssl3_read_bytes:sslv3 alert certificate revoked:SSL alert number 44",
+        "peer-says-revoked",
+    ),
+    (
+        "error:0A000413:SSL routines:ssl3_read_bytes:sslv3 alert unsupported certificate:SSL alert number 43",
+        "peer-says-wrong-usage",
+    ),
+    ("remote error: tls: expired certificate", "peer-says-expired"),
+    ("remote error: tls: revoked certificate", "peer-says-revoked"),
+    ("received fatal alert: CertificateExpired", "peer-says-expired"),
+    ("javax.net.ssl.SSLHandshakeException: Received fatal alert: certificate_expired", "peer-says-expired"),
+    ("javax.net.ssl.SSLHandshakeException", "exception-name"),
     // curl
     ("curl: (60) SSL: no alternative certificate subject name matches target host name 'x'", "name-mismatch"),
     ("curl: (60) SSL certificate problem: unable to get local issuer certificate", "unknown-issuer"),
