@@ -222,7 +222,7 @@ fn what_both_sides_say_of_a_faulty_client_is_recognised() {
 
     // What nginx writes into its log, one line for each certificate. Go sends whatever it is given.
     let (nginx, ports) = servers::nginx(pki).unwrap();
-    let mut log_of = |tally: &mut Tally, cert: &str, port: u16, wanted: &[&'static str]| {
+    let log_of = |tally: &mut Tally, cert: &str, port: u16, wanted: &[&'static str]| {
         let before = nginx.log().len();
         if programs.all_say(&["go"], Try { cert, ..Try::to(port) }).is_empty() {
             return skipped("go is not installed");
@@ -293,7 +293,7 @@ fn what_programs_say_of_files_and_ports_is_recognised() {
     tally.check(
         "pair",
         programs.run("curl", &["-q", "-sS", "--cert", "good.crt", "--key", "server.key", url]),
-        mismatch,
+        &["key-mismatch", "not-pem"],
     );
     tally.check(
         "pair",
@@ -337,7 +337,7 @@ fn what_programs_say_of_files_and_ports_is_recognised() {
             "python3",
             &["-c", &python("c.load_cert_chain('good.crt', 'locked.key', password='wrong')")],
         ),
-        locked,
+        &["key-locked", "not-pem"],
     );
     tally.check(
         "locked",

@@ -22,7 +22,7 @@ func main() {
   if a[5] != "" { c.NextProtos = []string{a[5]} }
   if a[6] != "" { c.MaxVersion = tls.VersionTLS12 }
   s, err := tls.Dial("tcp", a[0], c)
-  if err == nil { _, err = s.Read(make([]byte, 1)) }
+  if err == nil { fmt.Fprint(s, "GET / HTTP/1.0\r\n\r\n"); _, err = s.Read(make([]byte, 1)) }
   fmt.Println(err)
 }"#;
 
