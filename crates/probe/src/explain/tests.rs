@@ -145,6 +145,9 @@ const KNOWN: &[(&str, &str)] = &[
     ),
     ("- Status: The certificate is NOT trusted. The certificate chain uses expired certificate.", "expired"),
     ("*** Fatal error: A TLS fatal alert has been received. Certificate is required", "certificate-required"),
+    ("*** Received alert [48]: CA is unknown", "peer-unknown-ca"),
+    ("*** Received alert [70]: Error in protocol version", "protocol-version"),
+    ("FileNotFoundError: [Errno 2] No such file or directory", "file-missing"),
     // browsers
     ("NET::ERR_CERT_AUTHORITY_INVALID", "unknown-issuer"),
     ("NET::ERR_CERT_COMMON_NAME_INVALID", "name-mismatch"),
@@ -198,6 +201,7 @@ fn alerts_are_found_by_number_and_name() {
     assert_eq!(alert_in("SSL alert number 116"), Some(Alert(116)));
     assert_eq!(alert_in("Received fatal alert: bad_certificate"), Some(Alert(42)));
     assert_eq!(alert_in("received fatal alert: HandshakeFailure"), Some(Alert(40)));
+    assert_eq!(alert_in("*** Received alert [70]: Error in protocol version"), Some(Alert(70)));
     assert_eq!(alert_in("alert number 9999"), None);
     assert_eq!(alert_in("hello"), None);
 }
