@@ -99,7 +99,7 @@ fn a_key_that_may_not_be_read_is_named() {
     folder.yaml(|text| text);
     let key = folder.path().join("site.key");
     // Root may read everything: a folder where a file belongs cannot be read by anybody.
-    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0)).unwrap();
+    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o000)).unwrap();
     if std::fs::read(&key).is_ok() {
         std::fs::remove_file(&key).unwrap();
         std::fs::create_dir(&key).unwrap();

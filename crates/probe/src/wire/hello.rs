@@ -90,7 +90,7 @@ impl Hello {
 
     /// Sends the hello and reads the server's first answer.
     pub async fn send(&self, endpoint: &Endpoint, timeout: Duration) -> Reply {
-        let work = self.exchange(endpoint, timeout, |seen| Reply::read(seen));
+        let work = self.exchange(endpoint, timeout, Reply::read);
         tokio::time::timeout(timeout, work).await.unwrap_or(Err(End::Silent)).unwrap_or_else(Reply::Ended)
     }
 
