@@ -9,6 +9,7 @@ mod failure;
 mod logging;
 mod operator;
 mod output;
+mod pairs;
 
 use std::process::ExitCode;
 
