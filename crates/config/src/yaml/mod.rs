@@ -67,8 +67,7 @@ fn nobody(source: &Arc<Source>, node: &Node, findings: &mut Vec<Finding>) {
                 if entry.key == "clients"
                     && let Kind::Mapping { entries, .. } = &entry.value.kind
                     && let Some(allow) = entries.iter().find(|entry| entry.key == "allow")
-                    && (allow.value.is_null()
-                        || matches!(&allow.value.kind, Kind::Sequence(s) if s.is_empty()))
+                    && matches!(&allow.value.kind, Kind::Sequence(items) if items.is_empty())
                 {
                     let message = "an empty `allow` names nobody, and yet would let in every client whose certificate \
                                    is verified";

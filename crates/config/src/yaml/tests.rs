@@ -174,10 +174,8 @@ fn odd_text_never_panics() {
 
 #[test]
 fn an_empty_allow_is_refused_and_one_beside_optional_is_warned_of() {
-    for empty in ["allow: []", "allow: ~"] {
-        let found = messages(&with("refuse: {status: 403}}", &format!("{empty}}}")));
-        assert!(found.iter().any(|text| text.contains(":9:") && text.contains("allow")), "{found:?}");
-    }
+    let found = messages(&with("refuse: {status: 403}}", "allow: []}"));
+    assert!(matches!(&found[..], [one] if one.contains(":9:") && one.contains("allow")), "{found:?}");
     let warnings = |mode: &str, allow: &str| {
         let text = with("{mode: required, ca: [ca.crt],", &format!("{{mode: {mode}, ca: [ca.crt], {allow}"));
         let (_, notes) = read(&Source::new("handfast.yaml", text), &Files::Unchecked).unwrap();
