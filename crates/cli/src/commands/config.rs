@@ -55,7 +55,11 @@ pub fn run(args: Args, globals: &Globals) -> Outcome {
 }
 
 fn validate(file: &Path, files: bool, format: Format) -> Outcome {
-    let loaded = config::load_with(file, files)?;
+    let loaded = if files {
+        config::load_checked(file, &crate::pairs::Pairs)?
+    } else {
+        config::load_with(file, false)?
+    };
     for note in &loaded.notes {
         eprintln!("{}: {note}", if note.warning { "warning" } else { "note" });
     }
