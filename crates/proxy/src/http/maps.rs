@@ -16,13 +16,16 @@ use crate::error::Error;
 #[derive(Debug, Default)]
 pub struct Maps(Vec<MapSite>);
 
+/// The named captures of an expression: their groups, and the variables they become.
+type Captures = Vec<(usize, u16)>;
+
 #[derive(Debug)]
 struct MapSite {
     source: Text,
     exact: HashMap<String, Text>,
     suffix: HashMap<String, Text>,
     prefix: HashMap<String, Text>,
-    regexes: Vec<(regex::Regex, Vec<(usize, u16)>, Text)>,
+    regexes: Vec<(regex::Regex, Captures, Text)>,
     default: Text,
     /// It looks itself up, through others: always empty.
     circular: bool,
