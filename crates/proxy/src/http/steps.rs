@@ -9,9 +9,6 @@ use super::site::{Compile, RespondSite};
 use super::text::Text;
 use crate::error::Error;
 
-#[cfg(test)]
-mod tests;
-
 /// One step, compiled.
 #[derive(Debug)]
 pub enum StepSite {
