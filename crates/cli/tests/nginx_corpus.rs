@@ -4,6 +4,7 @@
 //!
 //! `CORPUS=07` runs the cases whose folder begins with 07.
 
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 mod nginx_corpus {
     pub mod ask;
     pub mod case;

@@ -18,7 +18,7 @@ use model::snapshot::Snapshot;
 
 pub use error::{Error, Finding, Note};
 use source::{MAX_BYTES, Source};
-pub use validate::Files;
+pub use validate::{Certificates, Files, Seen};
 
 /// A configuration that was read and makes sense.
 #[derive(Clone, Debug)]
@@ -47,6 +47,16 @@ pub fn load(path: &Path) -> Result<Loaded, Error> {
 
 /// Reads a file of either kind. `files` says whether the files that it names must be there.
 pub fn load_with(path: &Path, files: bool) -> Result<Loaded, Error> {
+    load_file(path, files.then_some(&()))
+}
+
+/// Reads a file of either kind, checks that the files it names are there, and has its certificates looked into:
+/// what is wrong with them is shown where the configuration names them.
+pub fn load_checked(path: &Path, certificates: &dyn Certificates) -> Result<Loaded, Error> {
+    load_file(path, Some(certificates))
+}
+
+fn load_file(path: &Path, certificates: Option<&dyn Certificates>) -> Result<Loaded, Error> {
     let text = read(path)?;
     let base = match path.parent() {
         Some(parent) if parent.as_os_str().is_empty() => PathBuf::from("."),
@@ -54,18 +64,41 @@ pub fn load_with(path: &Path, files: bool) -> Result<Loaded, Error> {
         None => PathBuf::from("."),
     };
     let base = base.canonicalize().unwrap_or(base);
-    match kind(path, &text)? {
+    let files = match certificates {
+        Some(certificates) => Files::Under(&base, certificates),
+        None => Files::Unchecked,
+    };
+    let mut loaded = match kind(path, &text)? {
         Kind::Yaml => {
-            let files = if files { Files::Under(&base) } else { Files::Unchecked };
-            let mut snapshot = yaml::read(&Source::new(path, text), &files)?;
-            snapshot.base = base;
-            Ok(Loaded { snapshot, notes: Vec::new(), files_read: vec![path.to_owned()] })
+            let (snapshot, notes) = yaml::read(&Source::new(path, text), &files)?;
+            Loaded { snapshot, notes, files_read: vec![path.to_owned()] }
         }
         Kind::Nginx => {
-            let files = if files { Files::Under(&base) } else { Files::Unchecked };
-            let mut read = nginx::read(path, text, base.clone(), &files)?;
-            read.snapshot.base = base.clone();
-            Ok(Loaded { snapshot: read.snapshot, notes: read.notes, files_read: read.files_read })
+            let read = nginx::read(path, text, base.clone(), &files)?;
+            Loaded { snapshot: read.snapshot, notes: read.notes, files_read: read.files_read }
+        }
+    };
+    without_ipv6(&mut loaded);
+    loaded.snapshot.base = base;
+    Ok(loaded)
+}
+
+/// `:443` means IPv4 and IPv6; where the system has no IPv6, it means IPv4 alone.
+fn without_ipv6(loaded: &mut Loaded) {
+    use model::snapshot::Bind;
+    let all = |bind: &Bind| match bind {
+        Bind::Socket(address) if address.ip().is_unspecified() => Some((address.is_ipv6(), address.port())),
+        _ => None,
+    };
+    for listener in &mut loaded.snapshot.listeners {
+        let binds = listener.bind.clone();
+        let beside = |bind: &Bind| {
+            all(bind).is_some_and(|(v6, port)| v6 && binds.iter().any(|b| all(b) == Some((false, port))))
+        };
+        if binds.iter().any(beside) && std::net::UdpSocket::bind("[::]:0").is_err() {
+            listener.bind.retain(|bind| !beside(bind));
+            let message = format!("{}: this system has no IPv6, so only IPv4 is listened on", listener.name);
+            loaded.notes.push(Note { warning: false, message, place: None });
         }
     }
 }

@@ -16,20 +16,26 @@ pub struct ClientPolicy {
     /// Whether a certificate is asked for and needed.
     pub mode: ClientMode,
     /// PEM files of trusted authorities, whose names are sent to clients.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub ca: Vec<PathBuf>,
     /// PEM files of trusted authorities whose names are not sent.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub trusted: Vec<PathBuf>,
     /// PEM or DER files of revocation lists.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub crl: Vec<PathBuf>,
     /// What happens when revocation cannot be decided. Default: `require` where `crl` is given, else `off`.
     pub revocation: Option<Revocation>,
     /// How many intermediates the chain may have at most. Default 3.
     pub depth: u8,
-    /// Who may pass; empty means anyone whose chain is verified. One rule that matches is enough.
+    /// Who may pass; left out it means anyone whose chain is verified. One rule that matches is enough.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub allow: Vec<PeerRule>,
     /// Who may not pass, asked before `allow`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub deny: Vec<PeerRule>,
     /// SHA-256 fingerprints (hexadecimal, colons allowed) of leaves that are accepted without any authority.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub pinned: Vec<String>,
     /// How a client is refused.
     pub refuse: Refusal,

@@ -92,6 +92,22 @@ pub fn run(options: Options) -> Result<Handle, Error> {
     Ok(Handle { orders, status, addresses, admin, metrics, thread: Some(thread) })
 }
 
+/// Whether a chain and its key can be served, by the very rules of a start. Nothing is kept of them.
+///
+/// # Errors
+///
+/// When one of the two cannot be used, they do not belong together, or the certificate is outside of its dates.
+pub fn try_certificate(
+    base: &std::path::Path,
+    files: &model::snapshot::CertificateFiles,
+) -> Result<(), Error> {
+    let now =
+        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |span| span.as_secs());
+    let now = i64::try_from(now).unwrap_or(i64::MAX);
+    let provider = tls::provider::default_provider();
+    tls::certificates::load(base, files, &source::Files::new(), &provider, now).map(drop)
+}
+
 /// Takes all file descriptors that the system allows: each connection needs one or two, and the soft limit is
 /// 1024 in many places, a leftover from the days of select(2).
 fn raise_file_limit() {

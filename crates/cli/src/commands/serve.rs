@@ -175,8 +175,8 @@ impl Origin {
         let (mut snapshot, files) = match self {
             Self::Flags(snapshot) => ((**snapshot).clone(), Vec::new()),
             Self::File(file) => {
-                // Whether the files that it names are good is told by the proxy, which reads them.
-                let loaded = config::load(file)?;
+                // Other files than certificates are told of by the proxy, which reads them.
+                let loaded = config::load_checked(file, &crate::pairs::Pairs)?;
                 for note in &loaded.notes {
                     if note.warning {
                         tracing::warn!("{note}");

@@ -155,7 +155,8 @@ impl<'b> Stand<'b> {
 
     /// Asks one request.
     pub fn ask(&self, request: &Request) -> Answer {
-        let answer = super::ask::ask(request, &self.ports, self.folder.path(), &self.backends.pki);
+        let mut answer = super::ask::ask(request, &self.ports, self.folder.path(), &self.backends.pki);
+        answer.body = answer.body.replace(&*self.folder.path().to_string_lossy(), "DIR");
         if std::env::var_os("CORPUS_LOG").is_some() {
             eprintln!("{request}\n{answer:?}\n{}", self.program.output());
         }

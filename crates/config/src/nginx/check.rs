@@ -132,7 +132,7 @@ impl Checked {
             );
             return false;
         }
-        if let Use::Noted(why) = purpose {
+        if let Use::Noted(why) | Use::ManyNoted(why) = purpose {
             self.notes.push(Note {
                 warning: false,
                 message: format!("`{name}` has no effect: {why}"),

@@ -41,6 +41,8 @@ pub(crate) enum Use {
     Data,
     /// Without a counterpart and without meaning to security: accepted with a note.
     Noted(&'static str),
+    /// As `Noted`; it may stand several times in one block.
+    ManyNoted(&'static str),
     /// Known to nginx, refused here, with what to do.
     Refused(&'static str),
     /// Accepted with this one argument, which says what Handfast does anyway; refused otherwise, with the reason.
@@ -50,7 +52,7 @@ pub(crate) enum Use {
 /// A row: name, blocks, fewest and most arguments, use.
 pub(crate) type Row = (&'static str, u16, usize, usize, Use);
 
-use Use::{Block, Data, Done, Many, Noted, Only, Refused};
+use Use::{Block, Data, Done, Many, ManyNoted, Noted, Only, Refused};
 
 const ANY: usize = usize::MAX;
 const RUNTIME: &str = "Handfast runs one process with a thread per core";
@@ -91,7 +93,7 @@ pub(crate) static ROWS: &[Row] = &[
     ("worker_rlimit_core", MAIN, 1, 1, Noted("set the limit where Handfast is started")),
     ("worker_shutdown_timeout", MAIN, 1, 1, Done),
     ("working_directory", MAIN, 1, 1, Noted(RUNTIME)),
-    ("env", MAIN, 1, 1, Noted("Handfast starts no other program")),
+    ("env", MAIN, 1, 1, ManyNoted("Handfast starts no other program")),
     ("thread_pool", MAIN, 2, 3, Noted(RUNTIME)),
     ("timer_resolution", MAIN, 1, 1, Noted(RUNTIME)),
     ("lock_file", MAIN, 1, 1, Noted(RUNTIME)),
@@ -196,6 +198,14 @@ pub(crate) static ROWS: &[Row] = &[
     ),
     ("proxy_intercept_errors", HSL, 1, 1, Done),
     ("proxy_hide_header", HSL, 1, 1, Many),
+    ("proxy_pass_header", HSL, 1, 1, Many),
+    (
+        "proxy_ignore_headers",
+        HSL,
+        1,
+        ANY,
+        Noted("headers of applications that speak to nginx are not acted upon"),
+    ),
     ("proxy_ssl", STS, 1, 1, Done),
     ("proxy_ssl_certificate", HSL | STS, 1, 1, Done),
     ("proxy_ssl_certificate_key", HSL | STS, 1, 1, Done),
@@ -227,6 +237,7 @@ pub(crate) static ROWS: &[Row] = &[
     ("grpc_next_upstream_tries", HSL, 1, 1, Done),
     ("grpc_intercept_errors", HSL, 1, 1, Done),
     ("grpc_hide_header", HSL, 1, 1, Many),
+    ("grpc_pass_header", HSL, 1, 1, Many),
     ("grpc_ssl_certificate", HSL, 1, 1, Done),
     ("grpc_ssl_certificate_key", HSL, 1, 1, Done),
     ("grpc_ssl_password_file", HSL, 1, 1, Done),
@@ -261,7 +272,7 @@ pub(crate) static ROWS: &[Row] = &[
     // Content
     ("root", HSL | LIF, 1, 1, Done),
     ("alias", L, 1, 1, Done),
-    ("index", HSL, 1, ANY, Done),
+    ("index", HSL, 1, ANY, Many),
     ("try_files", S | L, 2, ANY, Done),
     ("return", S | L | SIF | LIF, 1, 2, Many),
     ("rewrite", S | L | SIF | LIF, 2, 3, Many),
@@ -279,7 +290,7 @@ pub(crate) static ROWS: &[Row] = &[
     ("postpone_output", HSL, 1, 1, Noted(BUFFERS)),
     ("read_ahead", HSL, 1, 1, Noted(BUFFERS)),
     ("gzip", HSL | LIF, 1, 1, Done),
-    ("gzip_types", HSL, 1, ANY, Done),
+    ("gzip_types", HSL, 1, ANY, Many),
     ("gzip_static", HSL, 1, 1, Done),
     ("gzip_min_length", HSL, 1, 1, Done),
     ("gzip_vary", HSL, 1, 1, Noted("Vary is sent wherever the answer depends on Accept-Encoding")),
@@ -354,13 +365,7 @@ pub(crate) static ROWS: &[Row] = &[
     ("http2_push", HSL, 1, 1, Noted("nothing is pushed; browsers have dropped it")),
     ("http2_push_preload", HSL, 1, 1, Noted("nothing is pushed; browsers have dropped it")),
     ("merge_slashes", HS, 1, 1, Only("on", "slashes are merged always")),
-    (
-        "underscores_in_headers",
-        HS,
-        1,
-        1,
-        Only("off", "names with underscores are dropped, as nginx does by default"),
-    ),
+    ("underscores_in_headers", HS, 1, 1, Done),
     ("ignore_invalid_headers", HS, 1, 1, Only("on", "invalid headers are refused always")),
     ("absolute_redirect", HSL, 1, 1, Only("on", "redirects are absolute, as nginx makes them by default")),
     (

@@ -72,10 +72,27 @@ fn translate_source(
         }
         return Err(Error::new(findings));
     }
-    let mut findings = Vec::new();
-    for (path, mut finding) in validate::check(&translated.snapshot, files) {
-        // A file is shown where the configuration names it; anything else by its way in the snapshot.
-        match named(&directives, &finding) {
+    let validated = validate::check(&translated.snapshot, files);
+    let findings = placed(validated.findings, &directives);
+    if !findings.is_empty() {
+        return Err(Error::new(findings));
+    }
+    let mut notes = checked.notes;
+    notes.extend(translated.notes);
+    notes.extend(placed(validated.warnings, &directives).into_iter().map(|finding| Note {
+        warning: true,
+        message: finding.message,
+        place: finding.place,
+    }));
+    Ok((translated.snapshot, notes))
+}
+
+/// Findings with their places: a file is shown where the configuration names it, anything else by its way in the
+/// snapshot.
+fn placed(found: Vec<(validate::Path, Finding)>, directives: &[Directive]) -> Vec<Finding> {
+    let mut findings: Vec<Finding> = Vec::new();
+    for (path, mut finding) in found {
+        match named(directives, &finding) {
             Some(word) => finding.place = Some(word.place.clone()),
             None => finding.message = format!("{path}: {}", finding.message),
         }
@@ -83,12 +100,7 @@ fn translate_source(
             findings.push(finding);
         }
     }
-    if !findings.is_empty() {
-        return Err(Error::new(findings));
-    }
-    let mut notes = checked.notes;
-    notes.extend(translated.notes);
-    Ok((translated.snapshot, notes))
+    findings
 }
 
 /// A file that holds what belongs into `http` is read as if it stood there.
@@ -112,11 +124,14 @@ fn in_http(directives: Vec<Directive>) -> Vec<Directive> {
 
 /// The argument that names the file which a finding is about.
 fn named<'d>(directives: &'d [Directive], finding: &Finding) -> Option<&'d Word> {
+    let of_configuration = codes::ALL.iter().any(|code| code.id == finding.code.id);
+    if of_configuration && finding.code.id != codes::FILE_MISSING.id {
+        return None;
+    }
     for directive in directives {
         for word in &directive.args {
             let text = word.text.as_str();
             if text.len() > 1
-                && finding.code.id == codes::FILE_MISSING.id
                 && (finding.message.contains(&format!("/{text}:"))
                     || finding.message.contains(&format!(" {text}:")))
             {

@@ -5,6 +5,7 @@ use model::snapshot::Snapshot;
 
 use super::*;
 
+mod audit;
 mod parsing;
 mod translation;
 

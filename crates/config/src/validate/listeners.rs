@@ -6,7 +6,8 @@ use model::codes::configuration as codes;
 use model::policy::{ClientMode, ClientPolicy, Refusal};
 use model::snapshot::{Bind, CertificateFiles, Host, Listener, NamePattern, ServerTls};
 
-use super::{Check, Path};
+use super::{Check, Files, Path};
+use crate::error::Finding;
 use crate::suggest;
 
 /// The cipher suites that exist, by their IANA names.
@@ -197,7 +198,7 @@ impl Check<'_> {
 
     fn tls(&mut self, path: &Path, tls: &ServerTls) {
         for (index, certificate) in tls.certificates.iter().enumerate() {
-            self.certificate(&path.key("certificates").index(index), certificate);
+            self.certificate(&path.key("certificates").index(index), certificate, true);
         }
         self.versions(path, tls.min_version, tls.max_version);
         self.known(&path.key("ciphers"), &tls.ciphers, CIPHERS, "cipher suite");
@@ -213,11 +214,24 @@ impl Check<'_> {
         }
     }
 
-    pub(super) fn certificate(&mut self, path: &Path, certificate: &CertificateFiles) {
+    pub(super) fn certificate(&mut self, path: &Path, certificate: &CertificateFiles, server: bool) {
+        let before = self.findings.len();
         self.file(&path.key("chain"), &certificate.chain);
         self.file(&path.key("key"), &certificate.key);
         if let Some(file) = &certificate.password_file {
             self.file(&path.key("password_file"), file);
+        }
+        let Files::Under(base, certificates) = self.files else { return };
+        if self.findings.len() > before {
+            return;
+        }
+        for seen in certificates.look(base, certificate, server) {
+            let (key, file) =
+                if seen.of_key { ("key", &certificate.key) } else { ("chain", &certificate.chain) };
+            let message = format!("{}: {}", base.join(file).display(), seen.message);
+            let finding = Finding::new(seen.code, message).help(seen.help);
+            let list = if seen.warning { &mut self.warnings } else { &mut self.findings };
+            list.push((path.key(key), finding));
         }
     }
 
@@ -260,6 +274,14 @@ impl Check<'_> {
             for (index, file) in files.iter().enumerate() {
                 self.file(&path.key(key).index(index), file);
             }
+        }
+        if policy.mode == ClientMode::Optional && !policy.allow.is_empty() {
+            self.warn(
+                &path.key("allow"),
+                &codes::UNSAFE,
+                "`mode: optional` lets clients without a certificate in, whatever `allow` says; write `mode: required` \
+                 to keep them out",
+            );
         }
         if policy.revocation == Some(model::policy::Revocation::Require) && policy.crl.is_empty() {
             let message = "revocation is required, but there is no list: every client would be refused";

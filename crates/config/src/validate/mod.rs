@@ -14,7 +14,7 @@ use std::path::Path as FilePath;
 
 use model::codes::Code;
 use model::codes::configuration as codes;
-use model::snapshot::{Route, Snapshot, Step};
+use model::snapshot::{CertificateFiles, Route, Snapshot, Step};
 use model::template::Template;
 
 use crate::error::Finding;
@@ -25,8 +25,44 @@ use crate::{suggest, variables};
 pub enum Files<'a> {
     /// They are not.
     Unchecked,
-    /// They must be there and readable, relative to this folder.
-    Under(&'a FilePath),
+    /// They must be there and readable, relative to this folder, and certificates are looked into by this.
+    Under(&'a FilePath, &'a dyn Certificates),
+}
+
+/// Looks into certificates and keys. This crate knows places and no certificates; whoever loads a configuration
+/// brings the other half. `()` looks at nothing.
+pub trait Certificates: fmt::Debug {
+    /// What is to be said of a chain and its key, whose files are relative to `base`. `server`: it is shown to
+    /// clients of ours, and not to servers.
+    fn look(&self, base: &FilePath, files: &CertificateFiles, server: bool) -> Vec<Seen>;
+}
+
+impl Certificates for () {
+    fn look(&self, _: &FilePath, _: &CertificateFiles, _: bool) -> Vec<Seen> {
+        Vec::new()
+    }
+}
+
+/// Something that was seen in a certificate or key.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    /// A warning; otherwise nothing can be started with these files.
+    pub warning: bool,
+    /// It is about the key, and not the chain.
+    pub of_key: bool,
+    /// The entry of the table of codes.
+    pub code: &'static Code,
+    /// What it is, in one sentence.
+    pub message: String,
+    /// What to do; the code's general fix where empty.
+    pub help: String,
+}
+
+/// What the checks found, by the ways to it.
+#[derive(Debug, Default)]
+pub(crate) struct Checked {
+    pub(crate) findings: Vec<(Path, Finding)>,
+    pub(crate) warnings: Vec<(Path, Finding)>,
 }
 
 /// One step of a path.
@@ -72,13 +108,18 @@ impl fmt::Display for Path {
 }
 
 /// Checks a snapshot and says all that is wrong with it.
-pub(crate) fn check(snapshot: &Snapshot, files: &Files<'_>) -> Vec<(Path, Finding)> {
-    let mut check =
-        Check { snapshot, files: *files, defined: defined_variables(snapshot), findings: Vec::new() };
+pub(crate) fn check(snapshot: &Snapshot, files: &Files<'_>) -> Checked {
+    let mut check = Check {
+        snapshot,
+        files: *files,
+        defined: defined_variables(snapshot),
+        findings: Vec::new(),
+        warnings: Vec::new(),
+    };
     check.top();
     check.listeners();
     check.services();
-    check.findings
+    Checked { findings: check.findings, warnings: check.warnings }
 }
 
 /// What the checks share.
@@ -87,9 +128,15 @@ struct Check<'s> {
     files: Files<'s>,
     defined: BTreeSet<String>,
     findings: Vec<(Path, Finding)>,
+    warnings: Vec<(Path, Finding)>,
 }
 
 impl Check<'_> {
+    /// Something that a person should know, and that stops nothing.
+    fn warn(&mut self, path: &Path, code: &'static Code, message: impl Into<String>) {
+        self.warnings.push((path.clone(), Finding::new(code, message)));
+    }
+
     fn wrong(
         &mut self,
         path: &Path,
@@ -180,7 +227,7 @@ impl Check<'_> {
 
     /// A file must be there and readable.
     fn file(&mut self, path: &Path, file: &FilePath) {
-        let Files::Under(base) = self.files else { return };
+        let Files::Under(base, _) = self.files else { return };
         if file.as_os_str().is_empty() {
             self.wrong(path, &codes::MISSING_KEY, "the path of a file is missing", "");
             return;

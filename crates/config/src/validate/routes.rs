@@ -11,15 +11,20 @@ use crate::suggest;
 
 impl Check<'_> {
     pub(super) fn routes(&mut self, path: &Path, routes: &[Route]) {
-        let mut seen = BTreeMap::new();
+        let mut seen: BTreeMap<String, Vec<&[String]>> = BTreeMap::new();
         for (index, route) in routes.iter().enumerate() {
             let path = path.index(index);
             // The same path for other methods is another route.
-            let key = (location(&route.path), route.methods.clone());
-            if seen.insert(key, index).is_some() {
+            let before = seen.entry(location(&route.path)).or_default();
+            let meant = |methods: &&[String]| {
+                methods.is_empty() || route.methods.iter().any(|method| methods.contains(method))
+            };
+            if before.iter().any(meant) {
                 let message = format!("another route of this host has the path {} too", route.path);
-                self.wrong(&path.key("path"), &codes::DUPLICATE, message, "the first one would always win");
+                let help = "the first one would always win; give each `methods` of its own";
+                self.wrong(&path.key("path"), &codes::DUPLICATE, message, help);
             }
+            before.push(&route.methods);
             self.route(&path, route);
             self.routes(&path.key("routes"), &route.routes);
         }

@@ -60,7 +60,7 @@ impl Check<'_> {
             }
         }
         if let Some(certificate) = &tls.certificate {
-            self.certificate(&path.key("certificate"), certificate);
+            self.certificate(&path.key("certificate"), certificate, false);
         }
         self.versions(path, tls.min_version, tls.max_version);
         self.known(&path.key("ciphers"), &tls.ciphers, CIPHERS, "cipher suite");

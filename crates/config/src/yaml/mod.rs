@@ -14,7 +14,7 @@ use model::codes::configuration as codes;
 use model::snapshot::Snapshot;
 use serde::Deserialize;
 
-use crate::error::{Error, Finding};
+use crate::error::{Error, Finding, Note};
 use crate::source::{MAX_BYTES, Place, Source};
 use crate::validate::{self, Files, Path, Segment};
 use deserialize::{What, Wrong};
@@ -26,11 +26,11 @@ const MAX_FINDINGS: usize = 30;
 
 /// Reads and checks a text, without looking at the files that it names.
 pub fn parse(text: &str) -> Result<Snapshot, Error> {
-    read(&Source::new("handfast.yaml", text), &Files::Unchecked)
+    read(&Source::new("handfast.yaml", text), &Files::Unchecked).map(|(snapshot, _)| snapshot)
 }
 
 /// Reads and checks a source.
-pub(crate) fn read(source: &Arc<Source>, files: &Files<'_>) -> Result<Snapshot, Error> {
+pub(crate) fn read(source: &Arc<Source>, files: &Files<'_>) -> Result<(Snapshot, Vec<Note>), Error> {
     if source.text.len() > MAX_BYTES {
         return Err(Finding::new(&codes::TOO_LARGE, format!("more than {MAX_BYTES} bytes")).into());
     }
@@ -41,15 +41,47 @@ pub(crate) fn read(source: &Arc<Source>, files: &Files<'_>) -> Result<Snapshot, 
         root.kind = Kind::Mapping { entries: Vec::new(), removed: Default::default() };
     }
     let snapshot = types(source, root.clone())?;
-    let findings: Vec<Finding> = validate::check(&snapshot, files)
-        .into_iter()
-        .take(MAX_FINDINGS)
-        .map(|(path, finding)| {
-            let place = find(source, &root, &path);
-            finding.at(place)
-        })
-        .collect();
-    if findings.is_empty() { Ok(snapshot) } else { Err(Error::new(sorted(findings))) }
+    let checked = validate::check(&snapshot, files);
+    let place = |path: &Path| find(source, &root, path);
+    let mut findings: Vec<Finding> =
+        checked.findings.into_iter().map(|(path, finding)| finding.at(place(&path))).collect();
+    nobody(source, &root, &mut findings);
+    findings.truncate(MAX_FINDINGS);
+    if !findings.is_empty() {
+        return Err(Error::new(sorted(findings)));
+    }
+    let note = |(path, finding): (Path, Finding)| Note {
+        warning: true,
+        message: finding.message,
+        place: Some(place(&path)),
+    };
+    Ok((snapshot, checked.warnings.into_iter().map(note).collect()))
+}
+
+/// `allow: []` reads as "nobody" and would mean "anybody": it has to be said another way.
+fn nobody(source: &Arc<Source>, node: &Node, findings: &mut Vec<Finding>) {
+    match &node.kind {
+        Kind::Sequence(items) => items.iter().for_each(|item| nobody(source, item, findings)),
+        Kind::Mapping { entries, .. } => {
+            for entry in entries {
+                if entry.key == "clients"
+                    && let Kind::Mapping { entries, .. } = &entry.value.kind
+                    && let Some(allow) = entries.iter().find(|entry| entry.key == "allow")
+                    && matches!(&allow.value.kind, Kind::Sequence(items) if items.is_empty())
+                {
+                    let message = "an empty `allow` names nobody, and yet would let in every client whose certificate \
+                                   is verified";
+                    findings.push(
+                        Finding::new(&codes::UNSAFE, message)
+                            .at(source.place(allow.key_span.clone()))
+                            .help("leave `allow` out to let all of them in, or refuse all with `reject: true` of `tls`"),
+                    );
+                }
+                nobody(source, &entry.value, findings);
+            }
+        }
+        Kind::Scalar { .. } => {}
+    }
 }
 
 /// Reads the types. After an error the culprit is taken out of the tree and the rest is read again, so that

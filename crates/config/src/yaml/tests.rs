@@ -171,3 +171,46 @@ fn odd_text_never_panics() {
         let _ = parse(text);
     }
 }
+
+#[test]
+fn an_empty_allow_is_refused_and_one_beside_optional_is_warned_of() {
+    let found = messages(&with("refuse: {status: 403}}", "allow: []}"));
+    assert!(matches!(&found[..], [one] if one.contains(":9:") && one.contains("allow")), "{found:?}");
+    let warnings = |mode: &str, allow: &str| {
+        let text = with("{mode: required, ca: [ca.crt],", &format!("{{mode: {mode}, ca: [ca.crt], {allow}"));
+        let (_, notes) = read(&Source::new("handfast.yaml", text), &Files::Unchecked).unwrap();
+        notes.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let optional = warnings("optional", "allow: [{dns: a.test}],");
+    assert!(
+        matches!(&optional[..], [one] if one.contains(":9:") && one.contains("without a certificate")),
+        "{optional:?}"
+    );
+    assert_eq!(warnings("required", "allow: [{dns: a.test}],"), Vec::<String>::new());
+    assert_eq!(warnings("optional", ""), Vec::<String>::new());
+}
+
+#[test]
+fn all_addresses_are_those_of_ipv4_and_ipv6() {
+    let binds = |text: &str| {
+        let snapshot = parse(&with("\":8443\"", text)).unwrap();
+        snapshot.listeners[0].bind.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(binds("\":8443\""), ["0.0.0.0:8443", "[::]:8443"]);
+    assert_eq!(binds("\"*:8443\", \"unix:/x\""), ["0.0.0.0:8443", "[::]:8443", "unix:/x"]);
+    assert_eq!(binds("\"0.0.0.0:8443\""), ["0.0.0.0:8443"]);
+    assert_eq!(binds("\"127.0.0.1:8443\""), ["127.0.0.1:8443"]);
+}
+
+#[test]
+fn routes_of_one_path_are_told_apart_by_their_methods() {
+    let site = |second: &str| {
+        let routes = format!(
+            "          - path: /\n            methods: [GET]\n            proxy: {{service: app}}\n          - path: /\n            {second}respond: {{status: 200}}\n          - path: \"~"
+        );
+        with("          - path: /\n            proxy: {service: app}\n          - path: \"~", &routes)
+    };
+    assert_eq!(messages(&site("methods: [POST]\n            ")), Vec::<String>::new());
+    assert_eq!(messages(&site("")), Vec::<String>::new());
+    assert!(!messages(&site("methods: [GET, POST]\n            ")).is_empty(), "GET is meant twice");
+}

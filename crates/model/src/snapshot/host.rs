@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{HeaderRule, Route, ServerTls, Step};
 use crate::template::Template;
+use crate::units::Size;
 
 /// A virtual host.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -26,6 +27,9 @@ pub struct Host {
     /// Steps before a route is chosen (nginx: `rewrite`, `return`, `if` of the server).
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub steps: Vec<Step>,
+    /// Size of a request's body, `0` for no limit; the listener's where not given. Routes may set their own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub body_bytes: Option<Size>,
     /// The routes; see [`PathPattern`](crate::pattern::PathPattern) for which is chosen.
     pub routes: Vec<Route>,
     /// Headers added to answers that these steps make, and to errors found before a route is chosen.

@@ -19,6 +19,7 @@ pub struct Listener {
     /// A name for logs and metrics, unique.
     pub name: String,
     /// Addresses: `127.0.0.1:8443`, `[::]:443`, `:443` (all addresses), `unix:/path`.
+    #[serde(deserialize_with = "all_binds")]
     pub bind: Vec<Bind>,
     /// A PROXY protocol header (v1 or v2) is read first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -38,6 +39,11 @@ pub struct Listener {
     /// How long clients may take.
     #[serde(default)]
     pub timeouts: Timeouts,
+}
+
+/// `:443` stands for two addresses.
+fn all_binds<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<Bind>, D::Error> {
+    Ok(Vec::<Binds>::deserialize(deserializer)?.into_iter().flat_map(|binds| binds.0).collect())
 }
 
 /// Where connections go that are not looked into.
@@ -142,7 +148,8 @@ pub enum TlsVersion {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ProxyProtocolIn {
-    /// Networks (`10.0.0.0/8`) whose header is believed. Empty: everyone's.
+    /// Networks (`10.0.0.0/8`) whose header is believed; from any other address a connection is refused. Empty: the
+    /// header is read, and the addresses in it are believed from nobody.
     pub trusted: Vec<String>,
 }
 
@@ -259,4 +266,31 @@ impl fmt::Display for Bind {
     }
 }
 
+/// An address as a person writes it: `:443` and `*:443` are all addresses, of IPv4 and of IPv6.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Binds(pub Vec<Bind>);
+
+impl FromStr for Binds {
+    type Err = BindError;
+
+    fn from_str(text: &str) -> Result<Self, BindError> {
+        let one: Bind = text.parse()?;
+        let v6 = match &one {
+            // Port 0 is another port each time.
+            Bind::Socket(address) if text.starts_with([':', '*']) && address.port() != 0 => {
+                Some(Bind::Socket(SocketAddr::new(IpAddr::from([0u16; 8]), address.port())))
+            }
+            _ => None,
+        };
+        Ok(Self(std::iter::once(one).chain(v6).collect()))
+    }
+}
+
+impl fmt::Display for Binds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.first().map_or(Ok(()), |bind| bind.fmt(f))
+    }
+}
+
+crate::text::text_form!(Binds, "127.0.0.1:8443, [::1]:8443, :443 or unix:/path");
 crate::text::text_form!(Bind, "127.0.0.1:8443, [::1]:8443, :443 or unix:/path");

@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 
 pub use host::{AccessLog, ErrorPage, Host, LogFormat, LogTarget, NamePattern};
 pub use listener::{
-    Bind, CertificateFiles, Limits, Listener, ProxyProtocol, ProxyProtocolIn, ServerTls, StreamRoute,
+    Bind, Binds, CertificateFiles, Limits, Listener, ProxyProtocol, ProxyProtocolIn, ServerTls, StreamRoute,
     TcpListener, Timeouts, TlsVersion,
 };
 pub use route::{

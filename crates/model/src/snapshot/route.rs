@@ -71,7 +71,9 @@ pub struct Route {
     pub access_log: Option<super::AccessLog>,
     /// Routes within this one (nginx: nested locations). Once this route is chosen they are searched by the
     /// same rules, their regular expressions before those outside; where none fits, this route itself is used.
-    /// An exact route is final and its inner routes are not looked at. Nothing is inherited from this route.
+    /// An exact route is final and its inner routes are not looked at. They are behind this route's guards
+    /// (`clients`, `addresses`, `basic_auth`) unless they have one of that kind of their own; nothing else is
+    /// inherited.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub routes: Vec<Route>,
 }
@@ -94,6 +96,10 @@ pub struct Proxy {
     pub headers: Vec<HeaderRule>,
     /// Sets X-Forwarded-For (appended), X-Forwarded-Proto and X-Forwarded-Host. Default true.
     pub forwarded: bool,
+    /// Headers whose names have an underscore are passed on. Default true; in nginx.conf false, as nginx does:
+    /// many applications read `_` and `-` as one.
+    #[serde(skip_serializing_if = "is_true")]
+    pub underscores: bool,
     /// How the client's identity is told to the service. All three forms are always stripped first (invariant 7).
     pub identity: Identity,
     /// gRPC: errors made here are answered with grpc-status in place of an HTTP status.
@@ -129,6 +135,7 @@ impl Default for Proxy {
             host: None,
             headers: Vec::new(),
             forwarded: true,
+            underscores: true,
             identity: Identity::default(),
             grpc: false,
             redirects: Vec::new(),
@@ -200,6 +207,10 @@ pub struct Files {
     /// The content type of an unknown suffix. Default application/octet-stream.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub default_type: Option<String>,
+    /// An alias and what follows the prefix are put together letter by letter, as nginx does: `/st` with the alias
+    /// `www` then serves `/st-private` from `www-private`. Default false: a prefix ends where a name ends.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub glued: bool,
     /// Follows symbolic links that lead out of the root. Default true, as nginx does.
     pub follow_links: bool,
 }
@@ -221,6 +232,7 @@ impl Default for Files {
             types: std::collections::BTreeMap::new(),
             builtin_types: true,
             default_type: None,
+            glued: false,
             follow_links: true,
         }
     }
@@ -238,6 +250,12 @@ pub struct Respond {
     /// The content type. Default text/plain.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content_type: Option<String>,
+    /// Content types by the suffix of the path, without dot; they come before `content_type`.
+    #[serde(default, skip_serializing_if = "std::collections::BTreeMap::is_empty")]
+    pub types: std::collections::BTreeMap<String, String>,
+    /// Suffixes that `types` lacks are looked up in the built-in table. Default false.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub builtin_types: bool,
 }
 
 /// A header that is set or added.

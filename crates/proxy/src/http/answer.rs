@@ -1,5 +1,6 @@
 //! The last touches of every answer: configured headers, HSTS, Expires, compression, gRPC's form of errors.
 
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, SystemTime};
 
 use http::{HeaderValue, Response, StatusCode, header};
@@ -43,6 +44,7 @@ pub fn finish(x: &mut Exchange, mut answer: Response<Kind>) -> Response<Kind> {
         add_expires(&mut answer, expires);
     }
     let rules = route.map_or(&host.response_headers, |route| &route.response_headers);
+    x.answer.coming.store(status, Relaxed);
     headers::add_configured(answer.headers_mut(), rules, status, x);
     if x.is_tls()
         && let Some(hsts) = &host.hsts

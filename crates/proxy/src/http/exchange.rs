@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use http::HeaderMap;
@@ -34,6 +35,8 @@ pub struct Exchange {
     pub rewritten: bool,
     /// The path is not the client's choice any more: it was rewritten or redirected to within.
     pub internal: bool,
+    /// The path is that of a `rewrite … break`: it goes to the service whole, whatever the service's own path is.
+    pub whole: bool,
     /// `$1` to `$9` of the last regular expression.
     pub captures: Vec<String>,
     /// Variables that were set, by slot.
@@ -82,6 +85,8 @@ impl Drop for Exchange {
 pub struct Answer {
     /// Its status; 0 while there is none.
     pub status: u16,
+    /// The status of the answer that is being put together, for `$status` in its text and headers.
+    pub coming: AtomicU16,
     /// Bytes of its body so far.
     pub body_bytes: u64,
     /// Bytes of the request's body so far.
@@ -117,6 +122,13 @@ pub struct Attempt {
     pub started: Instant,
     /// Bytes of its body.
     pub bytes: u64,
+}
+
+impl Answer {
+    /// The status, or that of the answer that is being put together.
+    pub fn status_now(&self) -> u16 {
+        if self.status == 0 { self.coming.load(Ordering::Relaxed) } else { self.status }
+    }
 }
 
 impl Exchange {

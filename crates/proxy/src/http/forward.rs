@@ -16,6 +16,7 @@ use super::path;
 use super::site::{Compile, HeaderSite, prefix_of};
 use super::text::Text;
 use super::upgrade;
+use super::variables::Variable;
 use crate::balance::Key;
 use crate::error::Error;
 use crate::upstream::health::now_ms;
@@ -38,6 +39,8 @@ pub struct ProxySite {
     pub headers: Vec<HeaderSite>,
     /// X-Forwarded-For and its kind are set.
     pub forwarded: bool,
+    /// Headers whose names have an underscore are passed on.
+    pub underscores: bool,
     /// How the identity is told.
     pub identity: Identity,
     /// Errors are told as gRPC.
@@ -135,6 +138,7 @@ impl ProxySite {
             host: proxy.host.as_ref().map(|host| compile.text(host)),
             headers: proxy.headers.iter().map(|rule| compile.header(rule)).collect::<Result<_, _>>()?,
             forwarded: proxy.forwarded,
+            underscores: proxy.underscores,
             identity: proxy.identity,
             grpc: proxy.grpc,
             redirects: proxy
@@ -186,6 +190,7 @@ impl ProxySite {
     fn target<'a>(&self, x: &'a Exchange) -> Cow<'a, str> {
         match &self.rewrite {
             None => x.upstream_target(),
+            Some(Rewrite::Prefix(_)) if x.whole => Cow::Owned(with_query(&path::encode(x.path()), x.query())),
             Some(Rewrite::Prefix(to)) => {
                 let path = x.path();
                 let rest =
@@ -193,7 +198,12 @@ impl ProxySite {
                 Cow::Owned(with_query(&format!("{to}{}", path::encode(rest)), x.query()))
             }
             Some(Rewrite::Whole(to)) => {
-                let target = path::encode_location(&to.expand(x)).into_owned();
+                // What was decoded is encoded again, and no fragment goes to a service.
+                let target = to.fill(|v| match matches!(v, Variable::Uri) || v.is_captured() {
+                    true => path::encode(&v.path_value(x)).into_owned().into(),
+                    false => v.value(x),
+                });
+                let target = path::encode_location(&target).replace('#', "%23");
                 Cow::Owned(if target.starts_with('/') { target } else { format!("/{target}") })
             }
         }

@@ -72,6 +72,7 @@ pub fn for_service(x: &Exchange, proxy: &ProxySite, http2: bool, upgrade: Option
             || *name == header::HOST
             || *name == header::EXPECT
             || identity::speaks_of_identity(name)
+            || (!proxy.underscores && name.as_str().contains('_'))
             || (connection && is_named_by_connection(from, name))
             || proxy.headers.iter().any(|set| folds_to(name, &set.name))
             || (proxy.forwarded && OF_FORWARDING.iter().any(|set| folds_to(name, set)))
@@ -91,13 +92,18 @@ pub fn for_service(x: &Exchange, proxy: &ProxySite, http2: bool, upgrade: Option
         }
     }
     identity::add(&mut to, proxy.identity, x.peer.as_ref());
-    for HeaderSite { name, value, .. } in &proxy.headers {
+    for (number, HeaderSite { name, value, .. }) in proxy.headers.iter().enumerate() {
         // Those about the connection are ours to say; a configured `Connection $connection_upgrade` is how
         // nginx is told to let upgrades through, which needs no telling here.
         if is_hop_by_hop(name) || *name == header::HOST {
             continue;
         }
-        insert_text(&mut to, name.clone(), &value.expand(x));
+        let text = value.expand(x);
+        // A header that is configured twice is sent twice, as nginx does.
+        match proxy.headers[..number].iter().any(|before| before.name == *name) {
+            true => to.extend(header_value(&text).filter(|v| !v.is_empty()).map(|v| (name.clone(), v))),
+            false => insert_text(&mut to, name.clone(), &text),
+        }
     }
     if any_has_token(from, &header::TE, "trailers") {
         to.insert(header::TE, HeaderValue::from_static("trailers"));

@@ -8,7 +8,7 @@ use model::snapshot::Map;
 
 use super::exchange::Exchange;
 use super::site::Compile;
-use super::text::{Piece, Text};
+use super::text::{Names, Text};
 use super::variables::Variable;
 use crate::error::Error;
 
@@ -16,19 +16,34 @@ use crate::error::Error;
 #[derive(Debug, Default)]
 pub struct Maps(Vec<MapSite>);
 
+/// The named captures of an expression: their groups, and the variables they become.
+type Captures = Vec<(usize, u16)>;
+
 #[derive(Debug)]
 struct MapSite {
     source: Text,
     exact: HashMap<String, Text>,
     suffix: HashMap<String, Text>,
     prefix: HashMap<String, Text>,
-    regexes: Vec<(regex::Regex, Text)>,
+    regexes: Vec<(regex::Regex, Captures, Text)>,
     default: Text,
     /// It looks itself up, through others: always empty.
     circular: bool,
 }
 
 impl Maps {
+    /// Declares the maps and the named captures of their expressions.
+    pub fn define(maps: &[Map], names: &mut Names) {
+        for (number, map) in maps.iter().enumerate() {
+            names.define_map(&map.variable, number);
+            for (source, _) in map.entries.iter().filter_map(|(key, _)| expression(key)) {
+                if let Ok(regex) = regex::Regex::new(source) {
+                    names.define_captures(&regex);
+                }
+            }
+        }
+    }
+
     /// Compiles the maps.
     pub fn new(maps: &[Map], compile: &mut Compile<'_, '_>) -> Result<Self, Error> {
         let mut sites = Vec::new();
@@ -44,10 +59,10 @@ impl Maps {
             };
             for (key, value) in &map.entries {
                 let value = compile.text(value);
-                if let Some(source) = key.strip_prefix("~*") {
-                    site.regexes.push((compile.regex(source, false)?, value));
-                } else if let Some(source) = key.strip_prefix('~') {
-                    site.regexes.push((compile.regex(source, true)?, value));
+                if let Some((source, case)) = expression(key) {
+                    let regex = compile.regex(source, case)?;
+                    let named = compile.names.captures(&regex);
+                    site.regexes.push((regex, named, value));
                 } else {
                     let key = key.strip_prefix('\\').unwrap_or(key).to_ascii_lowercase();
                     if map.hostnames
@@ -91,7 +106,7 @@ fn reaches(sites: &[MapSite], from: usize, goal: usize, seen: &mut Vec<usize>) -
     let Some(site) = sites.get(from) else { return false };
     let texts = [&site.source, &site.default].into_iter();
     let texts = texts.chain(site.exact.values()).chain(site.suffix.values()).chain(site.prefix.values());
-    for text in texts.chain(site.regexes.iter().map(|(_, value)| value)) {
+    for text in texts.chain(site.regexes.iter().map(|(_, _, value)| value)) {
         for variable in text.variables() {
             let Variable::Map(next) = variable else { continue };
             if *next == goal {
@@ -120,9 +135,9 @@ impl MapSite {
         {
             return value.expand(x);
         }
-        for (regex, value) in &self.regexes {
+        for (regex, named, value) in &self.regexes {
             if let Some(captures) = regex.captures(&source) {
-                return expand_captured(value, &captures, x);
+                return expand_captured(value, &captures, named, x);
             }
         }
         self.default.expand(x)
@@ -147,26 +162,32 @@ fn longest<'a>(
     None
 }
 
-/// The captures of a map's own expression stand in its value, and nowhere else.
-fn expand_captured<'a>(value: &'a Text, captures: &regex::Captures<'_>, x: &'a Exchange) -> Cow<'a, str> {
-    let one = |variable: &'a Variable| -> Cow<'a, str> {
-        match variable {
-            Variable::Capture(group) => {
-                captures.get(*group).map_or(Cow::Borrowed(""), |m| Cow::Owned(m.as_str().to_owned()))
+/// The captures of a map's own expression, numbered and named, stand in its value, and nowhere else.
+fn expand_captured<'a>(
+    value: &'a Text,
+    captures: &regex::Captures<'_>,
+    named: &[(usize, u16)],
+    x: &'a Exchange,
+) -> Cow<'a, str> {
+    value.fill(|variable| {
+        let group = match variable {
+            Variable::Capture(group) => Some(*group),
+            Variable::Slot(slot) | Variable::Named(slot) => {
+                named.iter().find(|(_, own)| own == slot).map(|(group, _)| *group)
             }
-            other => other.value(x),
+            _ => None,
+        };
+        match group {
+            Some(group) => captures.get(group).map_or("", |m| m.as_str()).to_owned().into(),
+            None => variable.value(x),
         }
-    };
-    match value {
-        Text::Fixed(text) => Cow::Borrowed(text),
-        Text::One(variable) => one(variable),
-        Text::Many(pieces) => pieces
-            .iter()
-            .map(|piece| match piece {
-                Piece::Fixed(text) => Cow::Borrowed(&**text),
-                Piece::Variable(variable) => one(variable),
-            })
-            .collect::<String>()
-            .into(),
+    })
+}
+
+/// A key that is an expression, and whether case counts.
+fn expression(key: &str) -> Option<(&str, bool)> {
+    match key.strip_prefix("~*") {
+        Some(source) => Some((source, false)),
+        None => key.strip_prefix('~').map(|source| (source, true)),
     }
 }

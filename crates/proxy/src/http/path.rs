@@ -39,8 +39,52 @@ pub enum PathError {
     Ambiguous,
 }
 
-/// Brings a raw path (without its query) into the one form. Bytes that are not UTF-8 after decoding are kept
-/// as their escapes.
+/// Where bytes of a path that are not UTF-8 are kept: each as the character of this plane that ends in it, so that
+/// a path stays text, and yet goes to files and applications as the bytes that came. The characters of that
+/// range are taken apart themselves, so that no two requests become one path.
+const RAW: u32 = 0x10_FF00;
+
+/// The byte that a character of a path stands for, where it stands for one that is not UTF-8.
+fn raw_byte(character: char) -> Option<u8> {
+    u8::try_from(u32::from(character).checked_sub(RAW)?).ok().filter(|byte| *byte >= 0x80)
+}
+
+/// Whether a text can hold such characters at all.
+fn may_hold_raw(text: &str) -> bool {
+    text.as_bytes().contains(&0xf4)
+}
+
+/// A path as text for people and headers: bytes that are not UTF-8 are percent escapes.
+pub fn shown(path: &str) -> Cow<'_, str> {
+    if !may_hold_raw(path) {
+        return Cow::Borrowed(path);
+    }
+    let mut out = String::with_capacity(path.len());
+    for character in path.chars() {
+        match raw_byte(character) {
+            Some(byte) => out.push_str(&format!("%{byte:02X}")),
+            None => out.push(character),
+        }
+    }
+    Cow::Owned(out)
+}
+
+/// A path as the bytes that the file system knows it by.
+pub fn bytes(path: &str) -> Cow<'_, [u8]> {
+    if !may_hold_raw(path) {
+        return Cow::Borrowed(path.as_bytes());
+    }
+    let mut out = Vec::with_capacity(path.len());
+    for character in path.chars() {
+        match raw_byte(character) {
+            Some(byte) => out.push(byte),
+            None => out.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes()),
+        }
+    }
+    Cow::Owned(out)
+}
+
+/// Brings a raw path (without its query) into the one form.
 pub fn normalize(raw: &str) -> Result<Normalized<'_>, PathError> {
     if !raw.starts_with('/') {
         return Err(PathError::Relative);
@@ -69,7 +113,7 @@ pub fn normalize_decoded(path: &str) -> Result<String, PathError> {
 fn is_plain(raw: &[u8]) -> bool {
     let mut before = b' ';
     for &byte in raw {
-        if byte == b'%' || byte == 0 || (before == b'/' && (byte == b'/' || byte == b'.')) {
+        if byte == b'%' || byte == 0 || byte == 0xf4 || (before == b'/' && (byte == b'/' || byte == b'.')) {
             return false;
         }
         before = byte;
@@ -100,23 +144,30 @@ fn decode(raw: &str) -> Result<String, PathError> {
             }
         }
     }
-    Ok(match String::from_utf8(out) {
-        Ok(text) => text,
-        Err(bytes) => escape_invalid(bytes.as_bytes()),
-    })
+    Ok(from_bytes(out))
 }
 
 fn hex(digit: u8) -> Result<u8, PathError> {
     (digit as char).to_digit(16).and_then(|d| u8::try_from(d).ok()).ok_or(PathError::Escape)
 }
 
-fn escape_invalid(bytes: &[u8]) -> String {
-    let mut out = String::with_capacity(bytes.len() + 8);
+/// Bytes as text, see [`RAW`].
+fn from_bytes(bytes: Vec<u8>) -> String {
+    let bytes = match String::from_utf8(bytes) {
+        Ok(text) if !may_hold_raw(&text) || text.chars().all(|c| raw_byte(c).is_none()) => return text,
+        Ok(text) => text.into_bytes(),
+        Err(error) => error.into_bytes(),
+    };
+    let raw = |byte: u8| char::from_u32(RAW + u32::from(byte)).unwrap_or(char::REPLACEMENT_CHARACTER);
+    let mut out = String::with_capacity(bytes.len() * 2);
     for chunk in bytes.utf8_chunks() {
-        out.push_str(chunk.valid());
-        for byte in chunk.invalid() {
-            out.push_str(&format!("%{byte:02X}"));
+        for character in chunk.valid().chars() {
+            match raw_byte(character) {
+                Some(_) => out.extend(character.encode_utf8(&mut [0; 4]).bytes().map(raw)),
+                None => out.push(character),
+            }
         }
+        out.extend(chunk.invalid().iter().map(|byte| raw(*byte)));
     }
     out
 }
@@ -205,6 +256,11 @@ pub fn encode_component(text: &str) -> Cow<'_, str> {
     escape_where(text, |byte| !(byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')))
 }
 
+/// Encodes a path's part for a place in a query (nginx's `NGX_ESCAPE_ARGS`).
+pub fn encode_argument(text: &str) -> Cow<'_, str> {
+    escape_where(text, |byte| byte <= b' ' || byte >= 0x7f || b"\"#%&+;<>?\\^`{|}".contains(&byte))
+}
+
 fn escape_where(text: &str, escape: impl Fn(u8) -> bool) -> Cow<'_, str> {
     const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
     if !text.bytes().any(&escape) {
@@ -214,8 +270,9 @@ fn escape_where(text: &str, escape: impl Fn(u8) -> bool) -> Cow<'_, str> {
     // Escaped bytes are ASCII in the output; unescaped bytes are ASCII or whole characters of the input.
     for character in text.chars() {
         let mut buffer = [0; 4];
-        let encoded = character.encode_utf8(&mut buffer);
-        for &byte in encoded.as_bytes() {
+        let raw = raw_byte(character).map(|byte| [byte]);
+        let encoded = character.encode_utf8(&mut buffer).as_bytes();
+        for &byte in raw.as_ref().map_or(encoded, |raw| &raw[..]) {
             if escape(byte) {
                 out.push('%');
                 out.push(DIGITS[usize::from(byte >> 4)] as char);

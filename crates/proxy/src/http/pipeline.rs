@@ -172,7 +172,7 @@ fn search(x: &mut Exchange, host: &HostSite, with_steps: bool) -> Next {
             Outcome::Invalid => return unless_refused(x, host, invalid_path),
         }
     }
-    match host.locations.find(x.path()) {
+    match host.locations.find(x.path(), &x.request.method) {
         Location::Route(route) => {
             if let PathPattern::Regex { regex, .. } = &host.routes[route].pattern {
                 let path = x.path().to_owned();
@@ -314,11 +314,7 @@ fn from_files(x: &mut Exchange, host: &HostSite, site: &files::FilesSite) -> Nex
         Found::Status(status) if status >= 400 => Next::Error(Wrong::new(status)),
         Found::Status(status) => Next::Answer(respond::page(status)),
         Found::Named(name) => named(x, host, &name),
-        Found::Internal(target) => {
-            let (target, query) = match target.split_once('?') {
-                Some((target, query)) => (target.to_owned(), Some(query.to_owned())),
-                None => (target, None),
-            };
+        Found::Internal(target, query) => {
             let Ok(target) = path::normalize_decoded(&target) else { return invalid_path(x) };
             x.set_path(target);
             if query.is_some() {

@@ -1,5 +1,7 @@
 //! Answers that are made here: fixed ones, redirects, errors.
 
+use std::sync::atomic::Ordering::Relaxed;
+
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 
@@ -29,6 +31,7 @@ pub fn is_redirect(status: u16) -> bool {
 
 /// A configured answer: text, or a redirect. Without a body an error status gets its page.
 pub fn fixed(respond: &RespondSite, x: &Exchange) -> Response<Kind> {
+    x.answer.coming.store(respond.status, Relaxed);
     let text = respond.body.expand(x);
     if is_redirect(respond.status) {
         return redirect(respond.status, &text, x);
@@ -37,12 +40,10 @@ pub fn fixed(respond: &RespondSite, x: &Exchange) -> Response<Kind> {
         return page(respond.status);
     }
     let mut response = answer(respond.status, "text/plain", text.into_owned());
-    if let Some(content_type) = &respond.content_type {
-        response.headers_mut().insert(header::CONTENT_TYPE, content_type.clone());
-    } else if let Some(files) = x.route_site().and_then(|route| route.files.as_ref())
-        && let Some(default) = files.default_type()
-    {
-        response.headers_mut().insert(header::CONTENT_TYPE, default);
+    let by_suffix = respond.types.find(x.path()).or_else(|| respond.content_type.clone());
+    let default = || x.route_site()?.files.as_ref()?.default_type();
+    if let Some(content_type) = by_suffix.or_else(default) {
+        response.headers_mut().insert(header::CONTENT_TYPE, content_type);
     }
     response
 }
@@ -105,7 +106,15 @@ fn title(status: u16) -> String {
         495 => "400 The SSL certificate error".to_owned(),
         496 => "400 No required SSL certificate was sent".to_owned(),
         497 => "400 The plain HTTP request was sent to HTTPS port".to_owned(),
-        302 => "302 Found".to_owned(),
+        // As nginx words them.
+        401 => "401 Authorization Required".to_owned(),
+        405 => "405 Not Allowed".to_owned(),
+        408 => "408 Request Time-out".to_owned(),
+        413 => "413 Request Entity Too Large".to_owned(),
+        414 => "414 Request-URI Too Large".to_owned(),
+        416 => "416 Requested Range Not Satisfiable".to_owned(),
+        503 => "503 Service Temporarily Unavailable".to_owned(),
+        504 => "504 Gateway Time-out".to_owned(),
         _ => match StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason()) {
             Some(reason) => format!("{status} {reason}"),
             None => status.to_string(),

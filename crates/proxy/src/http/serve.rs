@@ -260,6 +260,7 @@ pub(super) async fn one(
         query: None,
         rewritten: dotted,
         internal: false,
+        whole: false,
         captures: Vec::new(),
         set: Vec::new(),
         user: None,

@@ -10,10 +10,11 @@ use model::codes::usage;
 use model::pattern::PathPattern;
 use model::policy::{ClientPolicy, Refusal};
 use model::snapshot::{AddressRule, Compression, Expires, HeaderRule, Host, Listener, Respond, Route, Step};
+use model::units::Size;
 
 use super::auth::BasicAuth;
 use super::error_pages::ErrorPages;
-use super::files::FilesSite;
+use super::files::{FilesSite, Types};
 use super::forward::ProxySite;
 use super::guards::{Guard, Guards};
 use super::hosts::HostIndex;
@@ -144,6 +145,8 @@ pub struct RespondSite {
     pub body: Text,
     /// Its type; none: text/plain.
     pub content_type: Option<http::HeaderValue>,
+    /// Types by the path's suffix, which come first.
+    pub types: Arc<Types>,
 }
 
 /// An address, a network, or everyone.
@@ -180,9 +183,7 @@ impl Site {
     pub fn compile(listener: &Listener, assembly: &mut Assembly<'_>) -> Result<Self, Error> {
         let snapshot = Arc::clone(assembly.snapshot);
         let mut names = Names::default();
-        for (number, map) in snapshot.maps.iter().enumerate() {
-            names.define_map(&map.variable, number);
-        }
+        Maps::define(&snapshot.maps, &mut names);
         for host in &listener.hosts {
             define_names(host, &mut names);
         }
@@ -305,7 +306,8 @@ impl Compile<'_, '_> {
             ),
             None => None,
         };
-        Ok(RespondSite { status: respond.status, body: self.text(&respond.body), content_type })
+        let types = Arc::new(Types::table(&respond.types, respond.builtin_types));
+        Ok(RespondSite { status: respond.status, body: self.text(&respond.body), content_type, types })
     }
 
     fn host(&mut self, host: &Host) -> Result<HostSite, Error> {
@@ -315,9 +317,10 @@ impl Compile<'_, '_> {
         let error_pages = Arc::new(ErrorPages::new(&host.error_pages, self)?);
         let log = RequestLog::new(host.access_log.as_ref(), self)?;
         let guards = Guards::of(&host.routes);
+        let body_bytes = host.body_bytes.unwrap_or(self.listener.limits.body_bytes);
         let routes: Vec<RouteSite> = flat
             .into_iter()
-            .map(|route| self.route(route, guards.around(route), &error_pages, &log))
+            .map(|route| self.route(route, guards.around(route), &error_pages, &log, body_bytes))
             .collect::<Result<_, Error>>()?;
         let mut name_regexes = Vec::new();
         for name in &host.names {
@@ -341,7 +344,7 @@ impl Compile<'_, '_> {
             error_pages,
             log,
             metrics: RouteMetrics::new(self.assembly, &self.listener.name, "none"),
-            body_bytes: unlimited(self.listener.limits.body_bytes.0),
+            body_bytes: unlimited(body_bytes.0),
         })
     }
 
@@ -351,6 +354,7 @@ impl Compile<'_, '_> {
         around: Guard<'_>,
         error_pages: &Arc<ErrorPages>,
         log: &Arc<RequestLog>,
+        body_bytes: Size,
     ) -> Result<RouteSite, Error> {
         let methods = route.methods.iter().map(|name| {
             Method::from_bytes(name.to_ascii_uppercase().as_bytes())
@@ -404,7 +408,7 @@ impl Compile<'_, '_> {
             } else {
                 Arc::new(ErrorPages::new(&route.error_pages, self)?)
             },
-            body_bytes: unlimited(route.body_bytes.unwrap_or(self.listener.limits.body_bytes).0),
+            body_bytes: unlimited(route.body_bytes.unwrap_or(body_bytes).0),
             log: match &route.access_log {
                 Some(own) => RequestLog::new(Some(own), self)?,
                 None => Arc::clone(log),

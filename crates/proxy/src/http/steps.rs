@@ -3,14 +3,11 @@
 
 use model::snapshot::{Condition, RewriteEnd, Step};
 
-use super::exchange::Exchange;
+use super::exchange::{Exchange, with_query};
 use super::path;
 use super::site::{Compile, RespondSite};
 use super::text::Text;
 use crate::error::Error;
-
-#[cfg(test)]
-mod tests;
 
 /// One step, compiled.
 #[derive(Debug)]
@@ -21,10 +18,14 @@ pub enum StepSite {
         regex: regex::Regex,
         /// Its named captures.
         named: Vec<(usize, u16)>,
-        /// The replacement.
+        /// The replacement, up to its `?`.
         to: Text,
+        /// The query of the replacement, where it has one.
+        args: Option<Text>,
         /// The replacement ends in `?`: the old query is dropped.
         drop_query: bool,
+        /// The replacement is a URL.
+        elsewhere: bool,
         /// What follows.
         then: RewriteEnd,
     },
@@ -76,13 +77,21 @@ impl StepSite {
         Ok(match step {
             Step::Rewrite { regex, to, then } => {
                 let written = to.to_string();
-                let (to, drop_query) = match written.strip_suffix('?') {
-                    Some(rest) => (rest.parse().unwrap_or_default(), true),
-                    None => (to.clone(), false),
+                let (rest, drop_query) = match written.strip_suffix('?') {
+                    Some(rest) => (rest, true),
+                    None => (written.as_str(), false),
                 };
+                // What is written here begins a query; what a request brings never does.
+                let (path, args) = match rest.split_once('?') {
+                    Some((path, args)) => (path, Some(args)),
+                    None => (rest, None),
+                };
+                let elsewhere = ["http://", "https://", "${scheme}"].iter().any(|s| path.starts_with(s));
+                let mut text = |part: &str| compile.text(&part.parse().unwrap_or_default());
+                let (to, args) = (text(path), args.map(&mut text));
                 let regex = compile.regex(regex, true)?;
                 let named = compile.names.captures(&regex);
-                Self::Rewrite { regex, named, to: compile.text(&to), drop_query, then: *then }
+                Self::Rewrite { regex, named, to, args, drop_query, elsewhere, then: *then }
             }
             Step::Respond(respond) => Self::Respond(compile.respond(respond)?),
             Step::If { condition, then } => {
@@ -130,6 +139,7 @@ impl ConditionSite {
 /// Carries out steps.
 pub fn run(steps: &[StepSite], x: &mut Exchange) -> Outcome {
     let mut changed = false;
+    x.whole = false;
     match run_list(steps, x, &mut changed) {
         Some(outcome) => outcome,
         None if changed => Outcome::Changed,
@@ -142,7 +152,7 @@ fn run_list(steps: &[StepSite], x: &mut Exchange, changed: &mut bool) -> Option<
         match step {
             StepSite::Break => return Some(Outcome::Stay),
             StepSite::Set(slot, value) => {
-                let value = value.expand(x).into_owned();
+                let value = value.expand_path(x).into_owned();
                 x.set_variable(*slot, value);
             }
             StepSite::Respond(respond) => return Some(Outcome::Respond(respond.clone())),
@@ -153,25 +163,30 @@ fn run_list(steps: &[StepSite], x: &mut Exchange, changed: &mut bool) -> Option<
                     return Some(outcome);
                 }
             }
-            StepSite::Rewrite { regex, named, to, drop_query, then } => {
+            StepSite::Rewrite { regex, named, to, args, drop_query, elsewhere, then } => {
                 let path = x.path().to_owned();
                 let Some(captures) = regex.captures(&path) else { continue };
                 x.capture(&captures, named);
-                let target = to.expand(x).into_owned();
-                let target = with_old_query(&target, x.query(), *drop_query);
-                let elsewhere = target.starts_with("http://") || target.starts_with("https://");
-                match then {
-                    RewriteEnd::Permanent => return Some(Outcome::Redirect(301, target)),
-                    RewriteEnd::Redirect => return Some(Outcome::Redirect(302, target)),
-                    _ if elsewhere => return Some(Outcome::Redirect(302, target)),
-                    _ => {}
+                let status = match then {
+                    RewriteEnd::Permanent => Some(301),
+                    RewriteEnd::Redirect => Some(302),
+                    _ => elsewhere.then_some(302),
+                };
+                let query = new_query(args.as_ref(), *drop_query, x);
+                if let Some(status) = status {
+                    // What was decoded to be matched is encoded again: it must not begin a query or a fragment.
+                    let place = to.fill(|v| match v.is_captured() {
+                        true => path::encode(&v.path_value(x)).into_owned().into(),
+                        false => v.value(x),
+                    });
+                    return Some(Outcome::Redirect(status, with_query(&place, &query)));
                 }
-                let (new_path, query) = target.split_once('?').unwrap_or((&target, ""));
-                let rooted =
-                    if new_path.starts_with('/') { new_path.to_owned() } else { format!("/{new_path}") };
+                let new_path = to.expand_path(x);
+                let rooted = if new_path.starts_with('/') { new_path } else { format!("/{new_path}").into() };
                 let Ok(new_path) = path::normalize_decoded(&rooted) else { return Some(Outcome::Invalid) };
                 x.set_path(new_path);
-                x.query = Some(query.to_owned());
+                x.query = Some(query);
+                x.whole = *then == RewriteEnd::Break;
                 *changed = true;
                 match then {
                     RewriteEnd::Last => return Some(Outcome::Changed),
@@ -184,11 +199,15 @@ fn run_list(steps: &[StepSite], x: &mut Exchange, changed: &mut bool) -> Option<
     None
 }
 
-/// A replacement with the query as it was: behind its own, unless that is dropped.
-fn with_old_query(target: &str, old: &str, drop: bool) -> String {
-    if drop || old.is_empty() {
-        return target.to_owned();
-    }
-    let joint = if target.contains('?') { '&' } else { '?' };
-    format!("{target}{joint}{old}")
+/// The query of a replacement, and behind it the one that the request has, unless that is dropped.
+fn new_query(args: Option<&Text>, drop: bool, x: &Exchange) -> String {
+    let old = if drop { "" } else { x.query() };
+    let Some(args) = args else { return old.to_owned() };
+    // As in nginx: what is captured from a path that came with escapes is escaped for a query.
+    let escaped = x.request.uri.path().contains(['%', '+']);
+    let own = args.fill(|v| match v.is_captured() && escaped {
+        true => path::encode_argument(&v.path_value(x)).into_owned().into(),
+        false => v.value(x),
+    });
+    if old.is_empty() { own.into_owned() } else { format!("{own}&{old}") }
 }

@@ -2,7 +2,7 @@
 //! no name is compared per request.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use model::template::{Part, Template};
 
@@ -13,12 +13,19 @@ use super::variables::Variable;
 #[derive(Debug, Default)]
 pub struct Names {
     slots: HashMap<String, u16>,
+    captured: HashSet<String>,
+    assigned: HashSet<String>,
     maps: HashMap<String, usize>,
 }
 
 impl Names {
-    /// The slot of a variable that requests set; made when it is new.
+    /// The slot of a variable that steps set; made when it is new.
     pub fn define_slot(&mut self, name: &str) -> u16 {
+        self.assigned.insert(name.to_owned());
+        self.new_slot(name)
+    }
+
+    fn new_slot(&mut self, name: &str) -> u16 {
         let next = u16::try_from(self.slots.len()).unwrap_or(u16::MAX);
         *self.slots.entry(name.to_owned()).or_insert(next)
     }
@@ -31,7 +38,8 @@ impl Names {
     /// The slots of a regular expression's named captures, with their group numbers.
     pub fn define_captures(&mut self, regex: &regex::Regex) {
         for name in regex.capture_names().flatten() {
-            self.define_slot(name);
+            self.captured.insert(name.to_owned());
+            self.new_slot(name);
         }
     }
 
@@ -42,6 +50,11 @@ impl Names {
             .enumerate()
             .filter_map(|(group, name)| Some((group, *self.slots.get(name?)?)))
             .collect()
+    }
+
+    /// Whether a name is that of captures and of nothing else.
+    pub fn is_capture(&self, name: &str) -> bool {
+        self.captured.contains(name) && !self.assigned.contains(name)
     }
 
     /// The slot of a name.
@@ -123,15 +136,25 @@ impl Text {
 
     /// The text for a request.
     pub fn expand<'a>(&'a self, exchange: &'a Exchange) -> Cow<'a, str> {
+        self.fill(|variable| variable.value(exchange))
+    }
+
+    /// The text as a part of a path, whose bytes need not be UTF-8 (see [`path`](super::path)).
+    pub fn expand_path<'a>(&'a self, exchange: &'a Exchange) -> Cow<'a, str> {
+        self.fill(|variable| variable.path_value(exchange))
+    }
+
+    /// The text with each variable's value as `value` gives it.
+    pub fn fill<'a>(&'a self, value: impl Fn(&'a Variable) -> Cow<'a, str>) -> Cow<'a, str> {
         match self {
             Self::Fixed(text) => Cow::Borrowed(text),
-            Self::One(variable) => variable.value(exchange),
+            Self::One(variable) => value(variable),
             Self::Many(pieces) => {
                 let mut out = String::with_capacity(64);
                 for piece in pieces {
                     match piece {
                         Piece::Fixed(text) => out.push_str(text),
-                        Piece::Variable(variable) => out.push_str(&variable.value(exchange)),
+                        Piece::Variable(variable) => out.push_str(&value(variable)),
                     }
                 }
                 Cow::Owned(out)

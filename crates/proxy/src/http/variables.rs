@@ -6,6 +6,7 @@ use std::borrow::Cow;
 use http::{HeaderMap, HeaderName, header};
 
 use super::exchange::{Attempt, Exchange};
+use super::path;
 use super::text::Names;
 
 mod clock;
@@ -118,8 +119,10 @@ pub enum Variable {
     Tls(TlsVariable),
     /// `$0` to `$9`.
     Capture(usize),
-    /// A variable that was set, or a named capture.
+    /// A variable that was set.
     Slot(u16),
+    /// A named capture.
+    Named(u16),
     /// A map, by its number.
     Map(usize),
     /// A constant, such as `$nginx_version`.
@@ -133,7 +136,7 @@ impl Variable {
             return Self::Map(map);
         }
         if let Some(slot) = names.slot(name) {
-            return Self::Slot(slot);
+            return if names.is_capture(name) { Self::Named(slot) } else { Self::Slot(slot) };
         }
         Self::builtin(name).unwrap_or(Self::Fixed(""))
     }
@@ -215,9 +218,24 @@ impl Variable {
         })
     }
 
+    /// Whether the value is a part of what a regular expression matched: of a decoded path, mostly.
+    pub fn is_captured(&self) -> bool {
+        matches!(self, Self::Capture(_) | Self::Named(_))
+    }
+
     /// Whether the value needs the headers of an answer to be kept until its end.
     pub fn needs_sent_headers(&self) -> bool {
         matches!(self, Self::SentHeader(_) | Self::UpstreamHeader(_))
+    }
+
+    /// The value as a part of a path: as [`value`](Self::value), its bytes kept that are not UTF-8.
+    pub fn path_value<'a>(&'a self, x: &'a Exchange) -> Cow<'a, str> {
+        match self {
+            Self::Uri => x.path().into(),
+            Self::Capture(group) => x.captures.get(*group).map_or("", String::as_str).into(),
+            Self::Slot(slot) | Self::Named(slot) => x.variable(*slot).into(),
+            other => other.value(x),
+        }
     }
 
     /// The value for a request; empty where it has none.
@@ -231,7 +249,7 @@ impl Variable {
                     x.authority.as_str().into()
                 }
             }
-            Self::Uri => x.path().into(),
+            Self::Uri => path::shown(x.path()),
             Self::RequestUri => x.request_target().into(),
             Self::Args => x.query().into(),
             Self::IsArgs => if x.query().is_empty() { "" } else { "?" }.into(),
@@ -266,7 +284,7 @@ impl Variable {
             Self::RequestTime => seconds(x.started.elapsed()).into(),
             Self::RequestLength => request_length(x).to_string().into(),
             Self::RequestCompletion => if x.answer.complete { "OK" } else { "" }.into(),
-            Self::Status => format!("{:03}", x.answer.status).into(),
+            Self::Status => format!("{:03}", x.answer.status_now()).into(),
             Self::BodyBytesSent => x.answer.body_bytes.to_string().into(),
             Self::BytesSent => {
                 let head = x.answer.headers.as_ref().map_or(0, headers_length);
@@ -305,8 +323,10 @@ impl Variable {
             },
             Self::Code => x.answer.code.map_or("", |code| code.id).into(),
             Self::Tls(variable) => variable.value(x),
-            Self::Capture(group) => x.captures.get(*group).map_or("", String::as_str).into(),
-            Self::Slot(slot) => x.variable(*slot).into(),
+            Self::Capture(_) | Self::Slot(_) | Self::Named(_) => match self.path_value(x) {
+                Cow::Borrowed(text) => path::shown(text),
+                owned => owned,
+            },
             Self::Map(number) => x.site().maps.value(*number, x),
             Self::Fixed(text) => (*text).into(),
         }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use model::policy::ClientPolicy;
 use model::snapshot::{
-    Bind, CertificateFiles, Endpoint, Files, Host, Listener, Proxy, Route, ServerTls, Service, Snapshot,
+    Binds, CertificateFiles, Endpoint, Files, Host, Listener, Proxy, Route, ServerTls, Service, Snapshot,
     StreamRoute, TcpListener, UpstreamTls,
 };
 
@@ -16,7 +16,7 @@ use crate::failure::Failure;
 pub struct Quick {
     /// Address to listen on: 127.0.0.1:8443, :8443, unix:/path.
     #[arg(long, value_name = "ADDR", env = "HANDFAST_LISTEN")]
-    listen: Vec<Bind>,
+    listen: Vec<Binds>,
     /// Certificate chain, PEM: the leaf, then its intermediates.
     #[arg(long, value_name = "FILE", env = "HANDFAST_CERT")]
     cert: Option<PathBuf>,
@@ -65,8 +65,8 @@ impl Quick {
             (None, Some(_)) => return Err(Failure::usage("--key needs --cert")),
         };
         let mut snapshot = Snapshot { version: 1, ..Snapshot::default() };
-        let mut listener =
-            Listener { name: "main".to_owned(), bind: self.listen.clone(), tls, ..Listener::default() };
+        let bind = self.listen.iter().flat_map(|binds| binds.0.clone()).collect();
+        let mut listener = Listener { name: "main".to_owned(), bind, tls, ..Listener::default() };
         match (&self.to, &self.root) {
             (Some(to), None) => {
                 snapshot.services.insert("app".to_owned(), self.service(to));

@@ -19,6 +19,20 @@ pub(super) struct Types {
     pub(super) default_type: String,
 }
 
+impl Types {
+    /// The types that differ from the built-in table, and whether that table is meant: a file that includes
+    /// nginx's own is read as asking for the built-in one, which is the same.
+    pub(super) fn compact(&self) -> (BTreeMap<String, String>, bool) {
+        let table = &*crate::nginx::mime::TABLE;
+        let builtin = table.iter().all(|(suffix, _)| self.by_suffix.contains_key(*suffix));
+        let mut own = self.by_suffix.clone();
+        if builtin {
+            own.retain(|suffix, kind| table.get(suffix.as_str()) != Some(&kind.as_str()));
+        }
+        (own, builtin)
+    }
+}
+
 /// Types that `charset` is added to.
 const WITH_CHARSET: [&str; 6] = [
     "text/html",
@@ -80,13 +94,7 @@ impl<'a> Translation<'a> {
         alias: Option<&Alias<'a>>,
         types: Types,
     ) -> Files {
-        // A file that includes nginx's own table is read as asking for the built-in one, which is the same.
-        let table = &*crate::nginx::mime::TABLE;
-        let builtin_types = table.iter().all(|(suffix, _)| types.by_suffix.contains_key(*suffix));
-        let mut by_suffix = types.by_suffix;
-        if builtin_types {
-            by_suffix.retain(|suffix, kind| table.get(suffix.as_str()) != Some(&kind.as_str()));
-        }
+        let (by_suffix, builtin_types) = types.compact();
         let mut files = Files {
             types: by_suffix,
             builtin_types,
@@ -94,7 +102,16 @@ impl<'a> Translation<'a> {
             ..Files::default()
         };
         match alias {
-            Some(alias) => files.alias = Some(self.alias(alias, path)),
+            Some(alias) => {
+                let folder = self.alias(alias, path);
+                if let PathPattern::Prefix(prefix) | PathPattern::PrefixStop(prefix) = path {
+                    files.glued = !prefix.ends_with('/') || !folder.to_string().ends_with('/');
+                    if files.glued {
+                        self.glued(alias, prefix);
+                    }
+                }
+                files.alias = Some(folder);
+            }
             None => {
                 let root = level.find("root").map(|directive| self.template(directive.first()));
                 files.root = Some(root.unwrap_or_else(|| fixed("html")));
@@ -149,6 +166,22 @@ impl<'a> Translation<'a> {
                 Template::default()
             }
         }
+    }
+
+    /// A prefix and an alias of which one ends within a name.
+    fn glued(&mut self, alias: &Alias<'a>, prefix: &str) {
+        let folder = &alias.directive.first().text;
+        let message = if prefix.ends_with('/') {
+            format!(
+                "`{prefix}x` is served from `{folder}x`: nginx puts alias and path together letter by letter"
+            )
+        } else {
+            format!(
+                "`{prefix}-x` is served from `{folder}-x` too: nginx puts alias and path together letter by letter; end \
+                 both the location and the alias with /"
+            )
+        };
+        self.warn(alias.directive, message);
     }
 
     /// `add_header` in force at a level.
@@ -221,10 +254,10 @@ impl<'a> Translation<'a> {
             return None;
         }
         let mut types = vec!["text/html".to_owned()];
-        if let Some(directive) = level.find("gzip_types") {
-            types.extend(
-                directive.args.iter().map(|word| word.text.clone()).filter(|kind| kind != "text/html"),
-            );
+        for word in level.list(&["gzip_types"]).iter().flat_map(|directive| &directive.args) {
+            if !types.contains(&word.text) {
+                types.push(word.text.clone());
+            }
         }
         let min_bytes = match level.find("gzip_min_length") {
             Some(directive) => self.size(directive.first()).unwrap_or(Size(20)),

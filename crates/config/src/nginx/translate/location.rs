@@ -5,7 +5,8 @@ use std::collections::HashSet;
 
 use model::codes::configuration as codes;
 use model::pattern::PathPattern;
-use model::snapshot::{Route, Step};
+use model::snapshot::{HeaderRule, Respond, Route, Step};
+use model::template::Template;
 
 use super::Translation;
 use super::content::Alias;
@@ -142,6 +143,7 @@ impl<'a> Translation<'a> {
         let mut route = Route { steps: steps.to_vec(), ..Route::default() };
         self.guards(level, &mut route);
         let types = self.types(level);
+        let headers = self.response_headers(level);
         let passes: Vec<&Directive> = level.own("proxy_pass").chain(level.own("grpc_pass")).collect();
         match passes.as_slice() {
             [] => {
@@ -151,8 +153,12 @@ impl<'a> Translation<'a> {
                     || !route.rate_limits.is_empty()
                     || !route.connection_limits.is_empty();
                 match route.steps.as_slice() {
+                    // Where files would be is asked for: nginx knows it in every location.
+                    [.., Step::Respond(_)] if names_files(&route.steps, &headers) => {
+                        route.files = Some(self.files(level, &path, alias, types));
+                    }
                     [Step::Respond(respond)] if !guarded => {
-                        route.respond = Some(respond.clone());
+                        route.respond = Some(settled(respond.clone(), &path));
                         route.steps.clear();
                     }
                     // Nothing comes after an answer.
@@ -173,7 +179,7 @@ impl<'a> Translation<'a> {
             }
         }
         route.path = path;
-        route.response_headers = self.response_headers(level);
+        route.response_headers = headers;
         route.expires = self.expires(level);
         route.compression = self.compression(level);
         route.error_pages = self.error_pages(level);
@@ -183,6 +189,36 @@ impl<'a> Translation<'a> {
         route.access_log = self.access_log(level);
         route
     }
+}
+
+/// Whether the steps or headers name the file that a path means.
+fn names_files(steps: &[Step], headers: &[HeaderRule]) -> bool {
+    let names = |text: &Template| {
+        text.variables().any(|v| matches!(v, "document_root" | "realpath_root" | "request_filename"))
+    };
+    let in_steps = |step: &Step| match step {
+        Step::Respond(respond) => names(&respond.body),
+        Step::Rewrite { to, .. } => names(to),
+        Step::Set { value, .. } => names(value),
+        Step::If { then, .. } => names_files(then, &[]),
+        Step::Break => false,
+    };
+    steps.iter().any(in_steps) || headers.iter().any(|rule| names(&rule.value))
+}
+
+/// One path has one suffix: its type is known beforehand.
+fn settled(mut respond: Respond, path: &PathPattern) -> Respond {
+    if let PathPattern::Exact(path) = path
+        && !respond.builtin_types
+    {
+        let name = path.rsplit('/').next().unwrap_or_default();
+        let suffix = name.rsplit_once('.').filter(|(stem, _)| !stem.is_empty()).map(|(_, suffix)| suffix);
+        if let Some(kind) = suffix.and_then(|suffix| respond.types.get(&suffix.to_ascii_lowercase())) {
+            respond.content_type = Some(kind.clone());
+        }
+        respond.types.clear();
+    }
+    respond
 }
 
 fn prefix(path: &PathPattern) -> Option<&str> {

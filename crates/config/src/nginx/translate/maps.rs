@@ -111,6 +111,16 @@ impl<'a> Translation<'a> {
                 // A backslash keeps a key from being read as one of the special words.
                 let key = key.strip_prefix('\\').unwrap_or(key);
                 let value = self.template(value);
+                // Case counts in expressions only.
+                let same = |known: &str| match key.starts_with('~') {
+                    true => known == key,
+                    false => known.eq_ignore_ascii_case(key),
+                };
+                if map.entries.iter().any(|(known, _)| same(known)) {
+                    let message = format!("the key {key:?} stands twice in this map");
+                    self.wrong(&entry.name, &codes::DUPLICATE, message, "keep the one that is meant");
+                    return;
+                }
                 map.entries.push((key.to_owned(), value));
             }
             _ => self.wrong(&entry.name, &codes::WRONG_ARGUMENTS, "a line of a map is a key and a value", ""),

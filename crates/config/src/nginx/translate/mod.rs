@@ -6,6 +6,7 @@
 //! | `values`   | arguments: times, sizes, templates, expressions          |
 //! | `maps`     | `map`, `log_format`, names that are defined              |
 //! | `upstream` | `upstream` blocks                                        |
+//! | `addresses` | which servers share an address                         |
 //! | `server`   | `server` blocks and their `listen`: listeners and hosts  |
 //! | `tls`      | `ssl_*` of servers                                       |
 //! | `location` | `location` blocks: routes                                |
@@ -17,6 +18,7 @@
 //! | `stream`   | `stream`                                                 |
 
 mod access;
+mod addresses;
 mod content;
 mod location;
 mod maps;

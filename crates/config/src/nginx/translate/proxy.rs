@@ -48,11 +48,8 @@ impl<'a> Translation<'a> {
         proxy.retries = self.retries(level, kind, &proxy.service);
         proxy.timeouts = self.proxy_timeouts(level, kind);
         proxy.intercept_errors = self.flag_in(level, &format!("{kind}_intercept_errors")).unwrap_or(false);
-        proxy.hide_headers = level
-            .list(&[&format!("{kind}_hide_header")])
-            .iter()
-            .map(|directive| directive.first().text.clone())
-            .collect();
+        proxy.hide_headers = hidden(level, kind);
+        proxy.underscores = self.flag_in(level, "underscores_in_headers").unwrap_or(false);
         // A body is streamed unless the file asks for buffering by name.
         if kind == "proxy" {
             proxy.buffer_request = self.flag_in(level, "proxy_request_buffering").unwrap_or(false);
@@ -347,6 +344,30 @@ impl<'a> Translation<'a> {
             send: send.unwrap_or(minute),
         })
     }
+}
+
+/// Headers of answers that nginx keeps to itself, and those that it is told to, without those that it is to pass.
+fn hidden(level: &Level<'_>, kind: &str) -> Vec<String> {
+    let own = [
+        "X-Accel-Redirect",
+        "X-Accel-Expires",
+        "X-Accel-Limit-Rate",
+        "X-Accel-Buffering",
+        "X-Accel-Charset",
+        "X-Pad",
+    ];
+    let named = |suffix: &str| {
+        let list = level.list(&[&format!("{kind}_{suffix}_header")]);
+        list.into_iter().map(|directive| directive.first().text.clone()).collect::<Vec<_>>()
+    };
+    let passed = named("pass");
+    let mut hidden = named("hide");
+    hidden.extend(
+        own.into_iter()
+            .filter(|name| !passed.iter().any(|p| p.eq_ignore_ascii_case(name)))
+            .map(str::to_owned),
+    );
+    hidden
 }
 
 /// Splits an authority from the URI after it: at the first slash, or at a variable that holds a URI.

@@ -63,7 +63,9 @@ impl Translation<'_> {
         let body = body.map(|word| self.template(word)).unwrap_or_default();
         let redirects = matches!(status, 301 | 302 | 303 | 307 | 308);
         let content_type = (!redirects && body.literal() != Some("")).then(|| types.default_type.clone());
-        Some(Respond { status, body, content_type })
+        let (types, builtin_types) =
+            if content_type.is_some() { types.compact() } else { Default::default() };
+        Some(Respond { status, body, content_type, types, builtin_types })
     }
 
     fn rewrite(&mut self, directive: &Directive) -> Option<Step> {

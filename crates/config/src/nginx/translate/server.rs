@@ -12,6 +12,7 @@ use model::snapshot::{
 use model::units::Size;
 
 use super::Translation;
+use super::addresses::{Address, merged, name_of};
 use super::scope::Level;
 use crate::nginx::parser::{Directive, Word};
 
@@ -35,17 +36,6 @@ struct Site {
     http2: bool,
 }
 
-/// An address with the servers on it.
-struct Address<'a> {
-    binds: Vec<Bind>,
-    ssl: bool,
-    http2: bool,
-    proxy_protocol: bool,
-    sites: Vec<usize>,
-    default: Option<usize>,
-    directive: &'a Directive,
-}
-
 impl<'a> Translation<'a> {
     /// The `http` block.
     pub(super) fn http(&mut self, level: &Level<'a>) {
@@ -54,6 +44,10 @@ impl<'a> Translation<'a> {
             if self.upstreams.insert(name, block).is_some() {
                 let message = format!("another upstream is named {name:?} too");
                 self.wrong(block.first(), &codes::DUPLICATE, message, "");
+            }
+            if !block.inner().iter().any(|inner| inner.is("server")) {
+                let message = format!("the upstream {name:?} has no server");
+                self.wrong(block.first(), &codes::MISSING_KEY, message, "add `server 127.0.0.1:8080;`");
             }
         }
         self.collect_names(level.directives());
@@ -78,6 +72,7 @@ impl<'a> Translation<'a> {
             }
             sites.push(site);
         }
+        self.beside_wildcards(&mut addresses);
         for address in merged(addresses) {
             self.listener(address, &sites);
         }
@@ -196,6 +191,7 @@ impl<'a> Translation<'a> {
         } else {
             text.parse().ok()
         };
+        let bind = bind.filter(|bind| !matches!(bind, Bind::Socket(address) if address.port() == 0));
         if bind.is_none() {
             let message = format!("{text:?} is not an address to listen on");
             self.wrong(
@@ -241,6 +237,9 @@ impl<'a> Translation<'a> {
         host.steps = self.steps(level.directives(), &types);
         host.error_pages = self.error_pages(level);
         host.access_log = self.access_log(level);
+        if let Some(directive) = level.find("client_max_body_size") {
+            host.body_bytes = self.size(directive.first());
+        }
         host.response_headers = self.response_headers(level);
         let answered = matches!(host.steps.last(), Some(Step::Respond(_)));
         if !answered || level.own("location").next().is_some() {
@@ -296,11 +295,6 @@ impl<'a> Translation<'a> {
         {
             limits.header_bytes = Size(count.saturating_mul(size.0).min(1 << 20));
         }
-        if let Some(directive) = level.find("client_max_body_size")
-            && let Some(size) = self.size(directive.first())
-        {
-            limits.body_bytes = size;
-        }
         if let Some(directive) = level.find("http2_max_concurrent_streams") {
             let word = directive.first();
             limits.streams = self.number(word, &word.text).unwrap_or(limits.streams);
@@ -347,7 +341,7 @@ impl<'a> Translation<'a> {
             if trusted.is_empty() {
                 self.warn(
                     address.directive,
-                    "the PROXY protocol header is believed from everybody who connects; name the balancers with \
+                    "the addresses in the PROXY protocol header are believed from nobody; name the balancers with \
                      `set_real_ip_from NETWORK;`",
                 );
             }
@@ -395,35 +389,18 @@ impl<'a> Translation<'a> {
             listener.tls = Some(ServerTls { alpn: Some(alpn), ..ServerTls::default() });
             hoist(&mut listener);
         }
+        // What all hosts agree on belongs to the listener.
+        if let Some(common) = listener.hosts.first().and_then(|host| host.body_bytes)
+            && listener.hosts.iter().all(|host| host.body_bytes == Some(common))
+        {
+            listener.limits.body_bytes = common;
+            listener.hosts.iter_mut().for_each(|host| host.body_bytes = None);
+        }
         // Port 0 is a different port each time.
         while self.snapshot.listeners.iter().any(|other| other.name == listener.name) {
             listener.name.push('+');
         }
         self.snapshot.listeners.push(listener);
-    }
-}
-
-/// Joins addresses that differ in nothing else, such as `80` and `[::]:80` of one server.
-fn merged(addresses: Vec<Address<'_>>) -> Vec<Address<'_>> {
-    let mut merged: Vec<Address<'_>> = Vec::new();
-    for address in addresses {
-        let same = |other: &&mut Address<'_>| {
-            (other.ssl, other.http2, other.proxy_protocol, &other.sites, other.default)
-                == (address.ssl, address.http2, address.proxy_protocol, &address.sites, address.default)
-        };
-        match merged.iter_mut().find(same) {
-            Some(other) => other.binds.extend(address.binds),
-            None => merged.push(address),
-        }
-    }
-    merged
-}
-
-fn name_of(binds: &[Bind]) -> String {
-    match binds.first() {
-        Some(Bind::Socket(address)) if address.ip().is_unspecified() => format!("port-{}", address.port()),
-        Some(bind) => bind.to_string(),
-        None => String::new(),
     }
 }
 

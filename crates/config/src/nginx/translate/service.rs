@@ -59,6 +59,7 @@ impl<'a> Translation<'a> {
             }
             None => {
                 let address = self.address(word, target, port)?;
+                self.host_name(word, target);
                 let mut service = Service { pool: Pool { idle: 0, ..Pool::default() }, ..Service::default() };
                 service.endpoints.push(model::snapshot::Endpoint { address, ..Default::default() });
                 settle(&mut service);
@@ -82,6 +83,26 @@ impl<'a> Translation<'a> {
         service.timeouts = ServiceTimeouts { connect: minute, read: minute, send: minute };
         self.snapshot.services.insert(name.clone(), service);
         Some(name)
+    }
+
+    /// A name without a dot or a port is more often an upstream that is misspelt than a host.
+    fn host_name(&mut self, word: &Word, target: &str) {
+        let plain =
+            target != "localhost" && target.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b));
+        if !plain {
+            return;
+        }
+        let names: Vec<&str> = self.upstreams.keys().copied().collect();
+        let near = crate::suggest::nearest(target, names)
+            .map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
+        let message = format!(
+            "no upstream is named {target:?}: it is taken for a host, which is looked up when it is needed (nginx \
+             looks it up at its start, and does not start without){near}"
+        );
+        let note = crate::error::Note { warning: true, message, place: Some(word.place.clone()) };
+        if !self.notes.contains(&note) {
+            self.notes.push(note);
+        }
     }
 
     /// `proxy_ssl_*` (or `grpc_ssl_*`) in force at a level.

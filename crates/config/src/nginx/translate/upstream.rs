@@ -65,10 +65,6 @@ impl<'a> Translation<'a> {
                 _ => {}
             }
         }
-        if service.endpoints.is_empty() {
-            let message = format!("the upstream {:?} has no server", block.first().text);
-            self.wrong(&block.name, &codes::MISSING_KEY, message, "add `server 127.0.0.1:8080;`");
-        }
         settle(service);
         upstream
     }

@@ -21,7 +21,7 @@ pub(super) fn page(folder: &Path, shown: &str) -> std::io::Result<String> {
         entries.push((!metadata.is_dir(), name, metadata));
     }
     entries.sort_by(|a, b| (a.0, &a.1).cmp(&(b.0, &b.1)));
-    let title = html(shown);
+    let title = html(&path::shown(shown));
     let mut out = format!(
         "<html>\r\n<head><title>Index of {title}</title></head>\r\n<body>\r\n<h1>Index of {title}</h1><hr><pre><a href=\"../\">../</a>\r\n"
     );

@@ -30,11 +30,15 @@ pub fn serve(site: &FilesSite, name: &Path, x: &Exchange) -> Result<Response<Bod
         }
         _ => return Err(403),
     }
-    let content_type = site.types.of(name);
+    let content_type = site.types.of(x.path());
     let (opened, coding) = site
         .compressed(name, boundary.as_deref(), x)
         .map_or((opened, None), |(file, coding)| (file, Some(coding)));
-    let mut answer = send(site, opened, &content_type, x);
+    let mut answer = if x.error.is_some() && !matches!(x.error_shown, None | Some(200)) {
+        error_page(site, opened, &content_type)
+    } else {
+        send(site, opened, &content_type, x, coding.is_none())
+    };
     if site.precompressed && answer.status() != StatusCode::PRECONDITION_FAILED {
         compress::vary(answer.headers_mut());
         if let Some(coding) = coding {
@@ -82,11 +86,46 @@ impl FilesSite {
     }
 }
 
-fn send(site: &FilesSite, opened: Opened, content_type: &HeaderValue, x: &Exchange) -> Response<Body> {
+/// A file whole.
+fn all(opened: Opened, content_type: &HeaderValue) -> Response<Body> {
     let size = opened.metadata.len();
+    let body = FileBody::new(opened.file, [Segment::File { at: 0, length: size }]);
+    let mut answer = Response::new(Body::File(body));
+    answer.headers_mut().insert(header::CONTENT_TYPE, content_type.clone());
+    answer.headers_mut().insert(header::CONTENT_LENGTH, size.into());
+    answer
+}
+
+/// The page of an error, which has no conditions, no ranges and no date of its own.
+fn error_page(site: &FilesSite, opened: Opened, content_type: &HeaderValue) -> Response<Body> {
+    let (_, seconds, etag) = marks(site, &opened);
+    let changed = Changed(UNIX_EPOCH + Duration::from_secs(seconds));
+    let mut answer = all(opened, content_type);
+    if let Some(etag) = etag {
+        insert_text(answer.headers_mut(), header::ETAG, &etag);
+    }
+    answer.extensions_mut().insert(changed);
+    answer
+}
+
+/// When a file was changed, also in seconds, and its ETag.
+fn marks(site: &FilesSite, opened: &Opened) -> (SystemTime, u64, Option<String>) {
     let changed = opened.metadata.modified().unwrap_or(UNIX_EPOCH);
     let seconds = changed.duration_since(UNIX_EPOCH).map(|d| d.as_secs()).unwrap_or(0);
-    let etag = site.etag.then(|| format!("\"{seconds:x}-{size:x}\""));
+    let etag = site.etag.then(|| format!("\"{seconds:x}-{:x}\"", opened.metadata.len()));
+    (changed, seconds, etag)
+}
+
+/// A file, as far as the request wants it. A compressed copy is not read in `parts`, as in nginx.
+fn send(
+    site: &FilesSite,
+    opened: Opened,
+    content_type: &HeaderValue,
+    x: &Exchange,
+    parts: bool,
+) -> Response<Body> {
+    let size = opened.metadata.len();
+    let (changed, seconds, etag) = marks(site, &opened);
     let last_modified = crate::http::variables::http_date(changed);
     let validators = |headers: &mut HeaderMap| {
         if let Ok(value) = HeaderValue::try_from(last_modified.as_str()) {
@@ -109,30 +148,29 @@ fn send(site: &FilesSite, opened: Opened, content_type: &HeaderValue, x: &Exchan
     }
     let wanted = match x.request.headers.get(header::RANGE).and_then(|value| value.to_str().ok()) {
         Some(range)
-            if x.request.method == Method::GET && if_range(&x.request.headers, etag.as_deref(), seconds) =>
+            if parts
+                && x.request.method == Method::GET
+                && if_range(&x.request.headers, etag.as_deref(), seconds) =>
         {
             ranges::parse(range, size)
         }
         _ => Wanted::All,
     };
+    let in_parts = matches!(wanted, Wanted::Ranges(_));
     let mut answer = match wanted {
         Wanted::Nothing => {
             let mut answer = respond::page(416);
             insert_text(answer.headers_mut(), header::CONTENT_RANGE, &format!("bytes */{size}"));
             return answer;
         }
-        Wanted::All => {
-            let body = FileBody::new(opened.file, [Segment::File { at: 0, length: size }]);
-            let mut answer = Response::new(Body::File(body));
-            answer.headers_mut().insert(header::CONTENT_TYPE, content_type.clone());
-            answer.headers_mut().insert(header::CONTENT_LENGTH, size.into());
-            answer
-        }
+        Wanted::All => all(opened, content_type),
         Wanted::Ranges(list) => partial(opened, &list, size, content_type),
     };
     let headers = answer.headers_mut();
     validators(headers);
-    headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    if parts && !in_parts {
+        headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    }
     answer.extensions_mut().insert(Changed(changed));
     answer
 }
@@ -204,7 +242,7 @@ fn condition(headers: &HeaderMap, method: &Method, etag: Option<&str>, changed: 
         }
     } else if let Some(since) = date(headers, header::IF_MODIFIED_SINCE)
         && reading
-        && changed <= since
+        && changed == since
     {
         return Condition::NotModified;
     }

@@ -1,50 +1,53 @@
 //! Content types by the suffix of a file's name: the route's own table, then nginx's `mime.types`.
 
-use std::collections::HashMap;
-use std::path::Path;
+use std::collections::{BTreeMap, HashMap};
 
 use http::HeaderValue;
 use model::snapshot::Files;
 
 /// The table of one route.
-#[derive(Debug)]
-pub(super) struct Types {
+#[derive(Clone, Debug, Default)]
+pub struct Types {
     own: HashMap<String, HeaderValue>,
     builtin: bool,
     default: Option<HeaderValue>,
 }
 
 impl Types {
+    /// The table of a route with files.
     pub(super) fn new(files: &Files) -> Self {
-        Self {
-            own: files
-                .types
-                .iter()
-                .filter_map(|(suffix, kind)| {
-                    Some((suffix.to_ascii_lowercase(), HeaderValue::try_from(kind.as_str()).ok()?))
-                })
-                .collect(),
-            builtin: files.builtin_types,
-            default: files.default_type.as_deref().and_then(|kind| HeaderValue::try_from(kind).ok()),
-        }
+        let default = files.default_type.as_deref().and_then(|kind| HeaderValue::try_from(kind).ok());
+        Self { default, ..Self::table(&files.types, files.builtin_types) }
+    }
+
+    /// A table without a default.
+    pub fn table(types: &BTreeMap<String, String>, builtin: bool) -> Self {
+        let own = types.iter().filter_map(|(suffix, kind)| {
+            Some((suffix.to_ascii_lowercase(), HeaderValue::try_from(kind.as_str()).ok()?))
+        });
+        Self { own: own.collect(), builtin, default: None }
     }
 
     pub(super) fn default_type(&self) -> Option<HeaderValue> {
         self.default.clone()
     }
 
-    /// The type of a file.
-    pub(super) fn of(&self, name: &Path) -> HeaderValue {
-        let suffix = name.extension().and_then(|s| s.to_str()).unwrap_or_default().to_ascii_lowercase();
-        if let Some(kind) = self.own.get(&suffix) {
-            return kind.clone();
-        }
-        if self.builtin
-            && let Some(kind) = builtin(&suffix)
-        {
-            return HeaderValue::from_static(kind);
-        }
-        self.default.clone().unwrap_or(HeaderValue::from_static("application/octet-stream"))
+    /// The type of what a path names, where its suffix says it. The path counts and not the file behind it, as in
+    /// nginx: `location /one { alias two.html; }` has no suffix.
+    pub fn find(&self, path: &str) -> Option<HeaderValue> {
+        let name = path.rsplit('/').next().unwrap_or_default();
+        let (_, suffix) = name.rsplit_once('.').filter(|(stem, _)| !stem.is_empty())?;
+        let suffix = suffix.to_ascii_lowercase();
+        self.own.get(&suffix).cloned().or_else(|| {
+            let kind = if self.builtin { builtin(&suffix) } else { None };
+            kind.map(HeaderValue::from_static)
+        })
+    }
+
+    /// The type of what a path names.
+    pub(super) fn of(&self, path: &str) -> HeaderValue {
+        let default = || self.default.clone().unwrap_or(HeaderValue::from_static("application/octet-stream"));
+        self.find(path).unwrap_or_else(default)
     }
 }
 

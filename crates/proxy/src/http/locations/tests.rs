@@ -12,7 +12,7 @@ fn compile(routes: &[Route]) -> (Locations, Vec<String>) {
 
 fn found(routes: &[Route], path: &str) -> String {
     let (locations, names) = compile(routes);
-    match locations.find(path) {
+    match locations.find(path, &Method::GET) {
         Location::Route(number) => names[number].clone(),
         Location::AddSlash => "add slash".to_owned(),
         Location::None => "none".to_owned(),
@@ -81,6 +81,21 @@ fn a_named_route_is_not_found_by_a_path() {
     let mut flat = Vec::new();
     let locations = Locations::new(&routes, &mut flat, &mut named);
     assert_eq!(named["fallback"], 0);
-    assert_eq!(locations.find("@fallback"), Location::None);
-    assert_eq!(locations.find("/"), Location::Route(1));
+    assert_eq!(locations.find("@fallback", &Method::GET), Location::None);
+    assert_eq!(locations.find("/", &Method::GET), Location::Route(1));
+}
+
+#[test]
+fn a_path_may_have_a_route_for_each_method() {
+    for path in ["/x", "= /x", "^~ /x", "~ ^/x$"] {
+        let mut routes = [route(path), route(path), route(path)];
+        for (route, method) in routes.iter_mut().zip(["GET", "POST", "PUT"]) {
+            route.methods = vec![method.to_owned()];
+        }
+        let mut flat = Vec::new();
+        let locations = Locations::new(&routes, &mut flat, &mut HashMap::new());
+        for (method, number) in [(Method::GET, 0), (Method::POST, 1), (Method::PUT, 2), (Method::DELETE, 0)] {
+            assert_eq!(locations.find("/x", &method), Location::Route(number), "{path} {method}");
+        }
+    }
 }

@@ -1,7 +1,7 @@
 use super::*;
 
 fn path(raw: &str) -> String {
-    normalize(raw).unwrap().path.into_owned()
+    shown(&normalize(raw).unwrap().path).into_owned()
 }
 
 #[test]
@@ -88,4 +88,23 @@ fn encoding_keeps_the_meaning_of_a_path() {
     assert_eq!(encode("/a b/?#%é"), "/a%20b/%3F%23%25%C3%A9");
     assert_eq!(encode_location("https://x/a b\r\nSet-Cookie: x"), "https://x/a%20b%0D%0ASet-Cookie:%20x");
     assert_eq!(encode_component("-----BEGIN C\n+/="), "-----BEGIN%20C%0A%2B%2F%3D");
+}
+
+#[test]
+fn bytes_that_are_not_text_go_through_unchanged_and_are_nobody_elses_path() {
+    let of = |raw: &str| normalize(raw).unwrap().path.into_owned();
+    let latin = of("/n/%e9");
+    assert_eq!((encode(&latin).as_ref(), shown(&latin).as_ref()), ("/n/%E9", "/n/%E9"));
+    assert_eq!(&*bytes(&latin), b"/n/\xe9");
+    assert_eq!(encode_location(&latin), "/n/%E9");
+    // Neither the escape as text nor the character that stands for the byte is the same path.
+    assert_ne!(of("/n/%25E9"), latin);
+    assert_eq!(encode(&of("/n/%25E9")), "/n/%25E9");
+    for written in ["/n/%F4%8F%BF%A9", "/n/\u{10FFE9}"] {
+        assert_ne!(of(written), latin);
+        assert_eq!(encode(&of(written)), "/n/%F4%8F%BF%A9", "{written}");
+        assert_eq!(&*bytes(&of(written)), "/n/\u{10FFE9}".as_bytes());
+    }
+    assert_eq!(encode(&of("/%F4%80%80%80")), "/%F4%80%80%80");
+    assert_eq!(normalize_decoded(&format!("{latin}/../x")).unwrap(), "/n/x");
 }

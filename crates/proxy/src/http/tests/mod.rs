@@ -23,6 +23,7 @@ mod framing;
 mod gate;
 mod http2;
 mod identity;
+mod paths;
 mod proxying;
 mod retries;
 mod routing;
