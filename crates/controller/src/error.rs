@@ -99,7 +99,9 @@ pub enum Error {
         at: String,
     },
     /// The clocks differ.
-    #[error("this clock is {seconds} seconds {direction} the API server's, and nothing is issued by a wrong clock")]
+    #[error(
+        "this clock is {seconds} seconds {direction} the API server's, and nothing is issued by a wrong clock"
+    )]
     Clock {
         /// By how much.
         seconds: u64,

@@ -71,8 +71,9 @@ pub fn names_granted(
         if !world.service_account_exists(namespace, account) {
             return refuse(format!("there is no service account {account:?} in the namespace {namespace}"));
         }
-        let id = SpiffeId::service_account(&domains.trust, namespace, account)
-            .map_err(|why| Error::Name(format!("the service account {account:?} gives no SPIFFE ID: {why}")))?;
+        let id = SpiffeId::service_account(&domains.trust, namespace, account).map_err(|why| {
+            Error::Name(format!("the service account {account:?} gives no SPIFFE ID: {why}"))
+        })?;
         names.push(AltName::from(&id));
     }
     let mut addresses = Vec::new();
@@ -179,7 +180,9 @@ fn place<'a>(labels: &[&'a str], domain: &str, world: &impl World) -> Place<'a> 
         [service, namespace] if world.namespace_exists(namespace) => {
             Place::Service { service, namespace, pods: 0 }
         }
-        [rest @ .., service, namespace] if !rest.is_empty() && world.service(namespace, service).is_some() => {
+        [rest @ .., service, namespace]
+            if !rest.is_empty() && world.service(namespace, service).is_some() =>
+        {
             Place::Service { service, namespace, pods: rest.len() }
         }
         _ => Place::Elsewhere,

@@ -67,7 +67,8 @@ pub async fn lead(leader: Leader, started: impl FnOnce()) -> Result<Infallible> 
     if made {
         let issuer = state.active()?.0.name.clone();
         tracing::info!("made a new authority: {issuer}");
-        let record = Record::new(Action::Rotate, "Authority", &leader.namespace, &issuer, "the first one was made");
+        let record =
+            Record::new(Action::Rotate, "Authority", &leader.namespace, &issuer, "the first one was made");
         // It is in the API server already; the line is for people.
         let _ = leader.audit.write(&record);
     }
@@ -78,7 +79,10 @@ pub async fn lead(leader: Leader, started: impl FnOnce()) -> Result<Infallible> 
     let mut tasks = JoinSet::new();
 
     let (certificates, writer) = reflector::store::<Certificate>();
-    let events = reflector(writer, watcher(Api::all(leader.client.clone()), watcher::Config::default()).default_backoff());
+    let events = reflector(
+        writer,
+        watcher(Api::all(leader.client.clone()), watcher::Config::default()).default_backoff(),
+    );
     tasks.spawn(follow_certificates(
         events,
         queue.clone(),
@@ -89,34 +93,46 @@ pub async fn lead(leader: Leader, started: impl FnOnce()) -> Result<Infallible> 
     let client = || leader.client.clone();
     let all = watcher::Config::default;
     let (namespaces, writer) = reflector::store::<PartialObjectMeta<Namespace>>();
-    let events = reflector(writer, watcher(Api::<PartialObjectMeta<Namespace>>::all(client()), all()).default_backoff());
-    let follow = Follow { certificates: certificates.clone(), queue: queue.clone(), changed: Arc::clone(&changed) };
-    tasks.spawn(follow.clone().run(events, |found, certificate: &Certificate| {
-        certificate.namespace() == Some(found.name_any())
-    }));
+    let events = reflector(
+        writer,
+        watcher(Api::<PartialObjectMeta<Namespace>>::all(client()), all()).default_backoff(),
+    );
+    let follow =
+        Follow { certificates: certificates.clone(), queue: queue.clone(), changed: Arc::clone(&changed) };
+    tasks.spawn(
+        follow.clone().run(events, |found, certificate: &Certificate| {
+            certificate.namespace() == Some(found.name_any())
+        }),
+    );
     let (services, writer) = reflector::store::<Service>();
-    let events = watcher(Api::<Service>::all(client()), all()).default_backoff().modify(|service: &mut Service| {
-        service.metadata.managed_fields = None;
-        service.metadata.annotations = None;
-        service.status = None;
-    });
+    let events =
+        watcher(Api::<Service>::all(client()), all()).default_backoff().modify(|service: &mut Service| {
+            service.metadata.managed_fields = None;
+            service.metadata.annotations = None;
+            service.status = None;
+        });
     tasks.spawn(follow.clone().run(reflector(writer, events), |found, certificate: &Certificate| {
         let spec = &certificate.spec;
         certificate.namespace() == found.namespace()
             && (spec.services.contains(&found.name_any()) || !spec.dns_names.is_empty())
     }));
     let (accounts, writer) = reflector::store::<PartialObjectMeta<ServiceAccount>>();
-    let events = reflector(writer, watcher(Api::<PartialObjectMeta<ServiceAccount>>::all(client()), all()).default_backoff());
+    let events = reflector(
+        writer,
+        watcher(Api::<PartialObjectMeta<ServiceAccount>>::all(client()), all()).default_backoff(),
+    );
     tasks.spawn(follow.clone().run(events, |found, certificate: &Certificate| {
         certificate.namespace() == found.namespace()
             && certificate.spec.service_account.as_ref() == Some(&found.name_any())
     }));
     let (maps, writer) = reflector::store::<ConfigMap>();
-    let events = reflector(writer, watcher(Api::<ConfigMap>::all(client()), trust::selector()).default_backoff());
+    let events =
+        reflector(writer, watcher(Api::<ConfigMap>::all(client()), trust::selector()).default_backoff());
     tasks.spawn(follow.run(events, |_, _: &Certificate| false));
     tasks.spawn(leader.clone().follow_authority(store.clone(), authority_sender));
 
-    let unready = |what: &str| Error::Unreachable { action: format!("watch {what}"), reason: "it ended".to_owned() };
+    let unready =
+        |what: &str| Error::Unreachable { action: format!("watch {what}"), reason: "it ended".to_owned() };
     certificates.wait_until_ready().await.map_err(|_| unready("Certificates"))?;
     namespaces.wait_until_ready().await.map_err(|_| unready("Namespaces"))?;
     services.wait_until_ready().await.map_err(|_| unready("Services"))?;
@@ -194,7 +210,9 @@ impl Leader {
             let secret = match event {
                 Ok(Event::Apply(secret) | Event::InitApply(secret)) => secret,
                 Ok(Event::Delete(_)) => {
-                    tracing::error!("the authority's Secret was deleted: restore it; the last one stays in force");
+                    tracing::error!(
+                        "the authority's Secret was deleted: restore it; the last one stays in force"
+                    );
                     continue;
                 }
                 Ok(_) => continue,
@@ -212,7 +230,9 @@ impl Leader {
                     self.tell_metrics(&state);
                     sender.send_replace(Arc::new(state));
                 }
-                Ok(None) => tracing::error!("the authority's Secret was emptied; the last one stays in force"),
+                Ok(None) => {
+                    tracing::error!("the authority's Secret was emptied; the last one stays in force")
+                }
                 Err(error) => tracing::error!("{}; the last one stays in force", chain(&error)),
             }
         }

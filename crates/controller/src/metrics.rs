@@ -107,8 +107,16 @@ impl Metrics {
             "When an authority ends, in seconds since 1970",
             self.authorities.clone(),
         );
-        r.register("handfast_certificates_issued", "Certificates that were signed, by reason", self.issued.clone());
-        r.register("handfast_reconcile_failures", "Reconciliations that failed, by reason", self.failed.clone());
+        r.register(
+            "handfast_certificates_issued",
+            "Certificates that were signed, by reason",
+            self.issued.clone(),
+        );
+        r.register(
+            "handfast_reconcile_failures",
+            "Reconciliations that failed, by reason",
+            self.failed.clone(),
+        );
         r.register("handfast_reconcile_duration_seconds", "How long one took", self.reconciled.clone());
         r.register("handfast_leader", "1 while this process leads", self.leader.clone());
         r.register(

@@ -60,7 +60,9 @@ impl Bundles {
         let cluster_bundles = cluster_trust_bundles(&self.client).await;
         match &cluster_bundles {
             Some(kind) => tracing::info!("the cluster has ClusterTrustBundles ({})", kind.api_version),
-            None => tracing::info!("the cluster has no ClusterTrustBundles: trust bundles are ConfigMaps only"),
+            None => {
+                tracing::info!("the cluster has no ClusterTrustBundles: trust bundles are ConfigMaps only")
+            }
         }
         let mut told = None;
         loop {
@@ -94,9 +96,9 @@ impl Bundles {
 
     /// Writes every bundle that is not as it should be; false when one of them failed.
     async fn pass(&self, bundle: &str) -> bool {
-        let stale = self.stale(bundle);
-        let writes = stream::iter(stale.iter()).map(|namespace| self.write(namespace, bundle));
-        let done: Vec<Result<()>> = writes.buffer_unordered(AT_ONCE).collect().await;
+        let writes: Vec<_> =
+            self.stale(bundle).into_iter().map(|namespace| self.write(namespace, bundle)).collect();
+        let done: Vec<Result<()>> = stream::iter(writes).buffer_unordered(AT_ONCE).collect().await;
         let mut whole = true;
         for error in done.into_iter().filter_map(Result::err) {
             match error {
@@ -115,22 +117,25 @@ impl Bundles {
     /// are kept up to date: pods may still mount them.
     fn stale(&self, bundle: &str) -> BTreeSet<String> {
         let of_certificates = self.certificates.state().into_iter().filter_map(|found| found.namespace());
-        let by_label = self.namespaces.state().into_iter().filter(|found| wants_trust(found)).map(|f| f.name_any());
-        let managed = self.found.state().into_iter().filter(|found| is_managed(found)).filter_map(|f| f.namespace());
+        let by_label =
+            self.namespaces.state().into_iter().filter(|found| wants_trust(found)).map(|f| f.name_any());
+        let managed =
+            self.found.state().into_iter().filter(|found| is_managed(found)).filter_map(|f| f.namespace());
         let all: BTreeSet<String> = of_certificates.chain(by_label).chain(managed).collect();
         all.into_iter()
             .filter(|namespace| lives(&self.namespaces, namespace))
             .filter(|namespace| {
                 let found = self.found.get(&ObjectRef::new(TRUST_CONFIG_MAP).within(namespace));
                 !found.is_some_and(|found| {
-                    is_managed(&found) && found.data.as_ref().and_then(|d| d.get(KEY)).is_some_and(|t| t == bundle)
+                    is_managed(&found)
+                        && found.data.as_ref().and_then(|d| d.get(KEY)).is_some_and(|t| t == bundle)
                 })
             })
             .collect()
     }
 
-    async fn write(&self, namespace: &str, bundle: &str) -> Result<()> {
-        let api: Api<ConfigMap> = Api::namespaced(self.client.clone(), namespace);
+    async fn write(&self, namespace: String, bundle: &str) -> Result<()> {
+        let api: Api<ConfigMap> = Api::namespaced(self.client.clone(), &namespace);
         let mut map = ConfigMap {
             data: Some(BTreeMap::from([(KEY.to_owned(), bundle.to_owned())])),
             ..ConfigMap::default()
@@ -152,7 +157,9 @@ impl Bundles {
         });
         let params = PatchParams::apply(CONTROLLER).force();
         let written = api.patch(CLUSTER_TRUST_BUNDLE, &params, &Patch::Apply(object)).await;
-        written.map(|_| ()).map_err(Error::api(format!("write the ClusterTrustBundle {CLUSTER_TRUST_BUNDLE}")))
+        written
+            .map(|_| ())
+            .map_err(Error::api(format!("write the ClusterTrustBundle {CLUSTER_TRUST_BUNDLE}")))
     }
 }
 

@@ -122,10 +122,12 @@ pub(super) fn read(data: &BTreeMap<String, ByteString>) -> Result<Option<State>>
     };
     let document: Document = serde_json::from_slice(&json.0).map_err(|e| broken(format!("{STATE}: {e}")))?;
     if document.version != VERSION {
-        return Err(broken(format!("{STATE} has version {}, and this binary knows {VERSION}", document.version)));
+        return Err(broken(format!(
+            "{STATE} has version {}, and this binary knows {VERSION}",
+            document.version
+        )));
     }
-    let trust_domain =
-        document.trust_domain.parse().map_err(|e| broken(format!("its trust domain: {e}")))?;
+    let trust_domain = document.trust_domain.parse().map_err(|e| broken(format!("its trust domain: {e}")))?;
     let members =
         document.members.into_iter().map(|member| read_member(member, data)).collect::<Result<Vec<_>>>()?;
     let state = State {
@@ -163,7 +165,9 @@ fn check(state: &State) -> Result<()> {
     }
     if let Some(rotation) = &state.rotation {
         for name in [&rotation.old, &rotation.new] {
-            state.member(name).ok_or_else(|| broken(format!("the rotation names {name}, which is missing")))?;
+            state
+                .member(name)
+                .ok_or_else(|| broken(format!("the rotation names {name}, which is missing")))?;
         }
     }
     Ok(())

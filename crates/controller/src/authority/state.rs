@@ -207,7 +207,10 @@ impl State {
             return Ok(state);
         }
         let Some((root, between)) = above.split_last().filter(|(root, _)| root.self_issued) else {
-            return Err(unusable(first, "its chain does not end in a root; give the certificates up to the root"));
+            return Err(unusable(
+                first,
+                "its chain does not end in a root; give the certificates up to the root",
+            ));
         };
         root.check_time(now)?;
         state.members.push(member("root-1", None, root.clone(), None));
@@ -240,9 +243,9 @@ impl State {
     /// When there is none, which no step leaves behind.
     pub fn active(&self) -> Result<(&Member, &Arc<Issuer>)> {
         let found = self.members.iter().find(|m| !m.is_root() && m.standing == Standing::Active);
-        found
-            .and_then(|member| member.issuer.as_ref().map(|issuer| (member, issuer)))
-            .ok_or_else(|| Error::AuthorityBroken("it names no issuing authority, or its key is missing".to_owned()))
+        found.and_then(|member| member.issuer.as_ref().map(|issuer| (member, issuer))).ok_or_else(|| {
+            Error::AuthorityBroken("it names no issuing authority, or its key is missing".to_owned())
+        })
     }
 
     /// The certificates between a leaf of this authority and its root, PEM.
@@ -320,7 +323,9 @@ impl State {
         for member in &mut next.members {
             let of_root = rotation.subject == Subject::Root && member.is_root();
             match member.standing {
-                Standing::Active if of_root || member.name == rotation.old => member.standing = Standing::Former,
+                Standing::Active if of_root || member.name == rotation.old => {
+                    member.standing = Standing::Former
+                }
                 Standing::Standby => {
                     member.certificate.check_time(now)?;
                     member.standing = Standing::Active;
@@ -353,7 +358,10 @@ impl State {
             let shown = live.iter().take(5).map(String::as_str).collect::<Vec<_>>().join(", ");
             let more = live.len().saturating_sub(5);
             let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-            return Err(Error::Step(format!("certificates of {} are still in use: {shown}{more}", rotation.old)));
+            return Err(Error::Step(format!(
+                "certificates of {} are still in use: {shown}{more}",
+                rotation.old
+            )));
         }
         if let Some(end) = self.old_leaves_end().filter(|end| now < *end && !all_replaced) {
             return Err(Error::Step(format!(
@@ -441,15 +449,13 @@ impl State {
     }
 
     fn make_intermediate(&mut self, root: &str, now: OffsetDateTime, standing: Standing) -> Result<String> {
-        let above = self
-            .member(root)
-            .and_then(|root| root.issuer.clone())
-            .ok_or_else(|| Error::Step(format!("the key of {root} is not here: only a new root can follow")))?;
+        let above = self.member(root).and_then(|root| root.issuer.clone()).ok_or_else(|| {
+            Error::Step(format!("the key of {root} is not here: only a new root can follow"))
+        })?;
         let (number, serial) = (self.next_number(false), Serial::random()?);
         let spec = self.spec("Intermediate CA", number, &serial, INTERMEDIATE_LIFETIME, 0);
         let key = PrivateKey::generate(KeyKind::P256)?;
-        let certificate =
-            CaCertificate::parse(&issue::intermediate(&spec, &key, &serial, &above, now)?.der)?;
+        let certificate = CaCertificate::parse(&issue::intermediate(&spec, &key, &serial, &above, now)?.der)?;
         let issuer = Some(Arc::new(Issuer::new(certificate.clone(), key)?));
         let name = format!("intermediate-{number}");
         self.members.push(Member { standing, ..member(&name, Some(root), certificate, issuer) });
@@ -461,7 +467,14 @@ impl State {
     }
 
     /// The part of the serial number keeps authorities of different clusters apart in one trust store.
-    fn spec(&self, kind: &str, number: usize, serial: &Serial, lifetime: Duration, path: u8) -> AuthoritySpec {
+    fn spec(
+        &self,
+        kind: &str,
+        number: usize,
+        serial: &Serial,
+        lifetime: Duration,
+        path: u8,
+    ) -> AuthoritySpec {
         let serial = serial.to_string();
         AuthoritySpec {
             common_name: format!("Handfast {kind} {number} ({})", serial.get(..6).unwrap_or(&serial)),
@@ -474,7 +487,12 @@ impl State {
     }
 }
 
-fn member(name: &str, parent: Option<&str>, certificate: CaCertificate, issuer: Option<Arc<Issuer>>) -> Member {
+fn member(
+    name: &str,
+    parent: Option<&str>,
+    certificate: CaCertificate,
+    issuer: Option<Arc<Issuer>>,
+) -> Member {
     Member {
         name: name.to_owned(),
         parent: parent.map(str::to_owned),

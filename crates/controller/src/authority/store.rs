@@ -25,10 +25,7 @@ pub struct AuthorityStore {
 impl AuthorityStore {
     /// Of the controller's namespace.
     pub fn new(client: Client, namespace: &str) -> Self {
-        Self {
-            api: Api::namespaced(client, namespace),
-            name: format!("{namespace}/{AUTHORITY_SECRET}"),
-        }
+        Self { api: Api::namespaced(client, namespace), name: format!("{namespace}/{AUTHORITY_SECRET}") }
     }
 
     /// The API of Secrets that it lies in, for watching it.
@@ -104,9 +101,10 @@ impl AuthorityStore {
     pub async fn change(&self, mut next: impl FnMut(&State) -> Result<State>) -> Result<State> {
         for _ in 0..TRIES {
             let found = self.get().await?;
-            let state = secret::read(found.data.as_ref().unwrap_or(&Default::default()))?.ok_or_else(|| {
-                Error::AuthorityBroken("it is empty: the controller has not started yet".to_owned())
-            })?;
+            let state =
+                secret::read(found.data.as_ref().unwrap_or(&Default::default()))?.ok_or_else(|| {
+                    Error::AuthorityBroken("it is empty: the controller has not started yet".to_owned())
+                })?;
             let state = next(&state)?;
             match self.replace(found, &state).await {
                 Ok(()) => return Ok(state),

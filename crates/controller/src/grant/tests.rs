@@ -30,7 +30,9 @@ fn known(allowed: &str) -> Known {
     let mut known = Known::default();
     known.annotations.insert("shop".to_owned(), allowed.to_owned());
     known.annotations.insert("bank".to_owned(), String::new());
-    known.services.insert(pair("shop", "web"), vec!["10.96.0.7".parse().unwrap(), "fd00::7".parse().unwrap()]);
+    known
+        .services
+        .insert(pair("shop", "web"), vec!["10.96.0.7".parse().unwrap(), "fd00::7".parse().unwrap()]);
     known.services.insert(pair("bank", "vault"), Vec::new());
     known.accounts.insert(pair("shop", "front"));
     known.accounts.insert(pair("bank", "teller"));
@@ -46,7 +48,8 @@ fn spec() -> CertificateSpec {
 }
 
 fn granted(spec: &CertificateSpec, known: &Known) -> Result<Vec<String>> {
-    names_granted("shop", spec, known, &domains()).map(|names| names.iter().map(ToString::to_string).collect())
+    names_granted("shop", spec, known, &domains())
+        .map(|names| names.iter().map(ToString::to_string).collect())
 }
 
 fn dns(name: &str, allowed: &str) -> Result<Vec<String>> {
@@ -145,9 +148,20 @@ fn pods_below_an_own_service_are_granted_without_annotation() {
 #[test]
 fn what_is_read_as_an_address_or_is_no_name_is_refused() {
     let all = "10.0.0.1, 1.2, 0x7f.1, *.example.com, www.example.com";
-    for name in
-        ["10.0.0.1", "1.2", "web.127", "a.0x7f", "::1", "www.example.com.", "wwẉ.example.com", "", ".", "a..b", "*", "*.*.a.b"]
-    {
+    for name in [
+        "10.0.0.1",
+        "1.2",
+        "web.127",
+        "a.0x7f",
+        "::1",
+        "www.example.com.",
+        "wwẉ.example.com",
+        "",
+        ".",
+        "a..b",
+        "*",
+        "*.*.a.b",
+    ] {
         assert!(dns(name, all).is_err(), "{name}");
     }
 }
@@ -178,6 +192,7 @@ fn a_slash_in_a_service_account_moves_nothing() {
 
 #[test]
 fn a_thousand_names_are_refused() {
-    let spec = CertificateSpec { dns_names: (0..1000).map(|i| format!("a{i}.example.com")).collect(), ..spec() };
+    let spec =
+        CertificateSpec { dns_names: (0..1000).map(|i| format!("a{i}.example.com")).collect(), ..spec() };
     assert!(granted(&spec, &known("*.example.com")).is_err());
 }

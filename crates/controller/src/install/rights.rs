@@ -56,7 +56,12 @@ pub(super) fn of_controller(namespace: &str) -> Vec<Value> {
 
 /// The Role and RoleBinding that let the controller write these Secrets of a namespace, and read these others (the
 /// passwords of keystores): by name, and no other Secret.
-pub fn secret_access(controller_namespace: &str, namespace: &str, written: &[String], read: &[String]) -> [Value; 2] {
+pub fn secret_access(
+    controller_namespace: &str,
+    namespace: &str,
+    written: &[String],
+    read: &[String],
+) -> [Value; 2] {
     const RBAC: &str = "rbac.authorization.k8s.io/v1";
     let names = |names: &[String]| {
         let mut names: Vec<&str> = names.iter().map(String::as_str).collect();

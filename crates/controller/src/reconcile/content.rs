@@ -96,7 +96,12 @@ pub fn secret(
     }
     let mut metadata = metadata(certificate, wanted, authority, pair, revision);
     metadata.resource_version = at;
-    Ok(Secret { metadata, data: Some(data), type_: Some("kubernetes.io/tls".to_owned()), ..Secret::default() })
+    Ok(Secret {
+        metadata,
+        data: Some(data),
+        type_: Some("kubernetes.io/tls".to_owned()),
+        ..Secret::default()
+    })
 }
 
 /// Name, labels, annotations and owner.
@@ -161,9 +166,7 @@ pub fn stale_form(
                 TRUSTSTORE_P12 | TRUSTSTORE_JKS => {
                     held.len() == roots.len() && roots.iter().all(|root| held.contains(&root.as_slice()))
                 }
-                _ => {
-                    held == chain && contents.keys.first().is_some_and(|key| *key.0 == pair.key.pkcs8_der())
-                }
+                _ => held == chain && contents.keys.first().is_some_and(|key| *key.0 == pair.key.pkcs8_der()),
             }
         });
         if !good {
@@ -174,11 +177,14 @@ pub fn stale_form(
 }
 
 fn form(key: &str, wanted: &Wanted, authority: &State, pair: &Pair, chain: &[Vec<u8>]) -> Result<Vec<u8>> {
-    let chain: Vec<CertificateDer<'_>> = chain.iter().map(|der| CertificateDer::from(der.as_slice())).collect();
+    let chain: Vec<CertificateDer<'_>> =
+        chain.iter().map(|der| CertificateDer::from(der.as_slice())).collect();
     let roots: Vec<(String, CertificateDer<'_>)> = authority
         .trusted_roots()
         .enumerate()
-        .map(|(i, root)| (format!("{ALIAS}-{}", i + 1), CertificateDer::from(root.certificate.der.as_slice())))
+        .map(|(i, root)| {
+            (format!("{ALIAS}-{}", i + 1), CertificateDer::from(root.certificate.der.as_slice()))
+        })
         .collect();
     let password = wanted.stores.as_ref().map(|stores| stores.password.as_str()).unwrap_or_default();
     // Java shows it as the entry's date. That of the certificate, so that the same content gives the same bytes.

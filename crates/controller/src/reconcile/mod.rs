@@ -149,9 +149,9 @@ async fn issue(
     }
     if job.wanted.lifetime > job.authority.longest_leaf {
         let longest = job.wanted.lifetime;
-        let raised = context.store.change(|state| {
-            Ok(State { longest_leaf: state.longest_leaf.max(longest), ..state.clone() })
-        });
+        let raised = context
+            .store
+            .change(|state| Ok(State { longest_leaf: state.longest_leaf.max(longest), ..state.clone() }));
         job.authority = Arc::new(raised.await?);
     }
     let signing = job.clone();
@@ -193,7 +193,11 @@ async fn apply(secrets: &Api<Secret>, secret: &Secret, full_name: &str) -> Resul
     let params = PatchParams::apply(CONTROLLER);
     let params = if secret.metadata.resource_version.is_some() { params.force() } else { params };
     let name = secret.metadata.name.as_deref().unwrap_or_default();
-    secrets.patch(name, &params, &Patch::Apply(secret)).await.map(|_| ()).map_err(secret_error("write", full_name))
+    secrets
+        .patch(name, &params, &Patch::Apply(secret))
+        .await
+        .map(|_| ())
+        .map_err(secret_error("write", full_name))
 }
 
 /// What has to be computed away from the threads that wait for the network.
@@ -249,7 +253,9 @@ impl Job {
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
     match tokio::task::spawn_blocking(work).await {
         Ok(done) => done,
-        Err(error) => Err(Error::Unreachable { action: "finish a computation".to_owned(), reason: error.to_string() }),
+        Err(error) => {
+            Err(Error::Unreachable { action: "finish a computation".to_owned(), reason: error.to_string() })
+        }
     }
 }
 
@@ -260,7 +266,8 @@ async fn password(secrets: &Api<Secret>, namespace: &str, stores: &Keystores) ->
     let value = found.data.and_then(|mut data| data.remove("password"));
     let value = value.ok_or_else(|| Error::Password(format!("the Secret {name} has no key \"password\"")))?;
     let password = String::from_utf8(value.0).map(Zeroizing::new);
-    let password = password.map_err(|_| Error::Password(format!("the password in the Secret {name} is no text")))?;
+    let password =
+        password.map_err(|_| Error::Password(format!("the password in the Secret {name} is no text")))?;
     if password.trim().is_empty() {
         return Err(Error::Password(format!("the password in the Secret {name} is empty")));
     }

@@ -38,19 +38,26 @@ impl Pair {
             }
             _ => Err(format!("holds no {key}")),
         };
-        let chain = certificates_of_pem(text("tls.crt")?).map_err(|_| "holds a damaged tls.crt".to_owned())?;
+        let chain =
+            certificates_of_pem(text("tls.crt")?).map_err(|_| "holds a damaged tls.crt".to_owned())?;
         let leaf = chain.first().ok_or("holds no certificate in tls.crt")?;
         let seen = inspect::certificate(leaf).map_err(|_| "holds a damaged tls.crt".to_owned())?;
         // The reason is not quoted: whatever lies there instead of a key may be secret.
-        let key = PrivateKey::from_pem(text("tls.key")?, None).map_err(|_| "holds a damaged tls.key".to_owned())?;
+        let key =
+            PrivateKey::from_pem(text("tls.key")?, None).map_err(|_| "holds a damaged tls.key".to_owned())?;
         if inspect::pin(&key.public_key_info()) != seen.spki_pin {
             return Err("holds a key that does not belong to its certificate".to_owned());
         }
-        let date = |unix| OffsetDateTime::from_unix_timestamp(unix).map_err(|_| "holds a damaged tls.crt".to_owned());
+        let date = |unix| {
+            OffsetDateTime::from_unix_timestamp(unix).map_err(|_| "holds a damaged tls.crt".to_owned())
+        };
         let mut names: Vec<String> = seen.names.iter().map(ToString::to_string).collect();
         names.sort_unstable();
         Ok(Self {
-            serial: seen.serial.parse().map_err(|_| "holds a certificate without a serial number".to_owned())?,
+            serial: seen
+                .serial
+                .parse()
+                .map_err(|_| "holds a certificate without a serial number".to_owned())?,
             usage: match seen.extended_key_usage.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
                 ["serverAuth"] => Some(Usage::Server),
                 ["clientAuth"] => Some(Usage::Client),

@@ -95,13 +95,21 @@ pub fn plan(
         return issue("lifetime", "the lifetime changed".to_owned(), true);
     }
     if pair.not_after <= now {
-        return issue("expired", format!("the certificate expired at {}", certs::rfc3339(pair.not_after)), true);
+        return issue(
+            "expired",
+            format!("the certificate expired at {}", certs::rfc3339(pair.not_after)),
+            true,
+        );
     }
     if now < pair.not_before {
         return issue("early", "the certificate is not valid yet: a clock was wrong".to_owned(), true);
     }
     if pair.renew_at() <= now {
-        return issue("due", format!("two thirds of its life are over, it ends {}", certs::rfc3339(pair.not_after)), true);
+        return issue(
+            "due",
+            format!("two thirds of its life are over, it ends {}", certs::rfc3339(pair.not_after)),
+            true,
+        );
     }
     let pair = Box::new(pair);
     match beside(certificate, found, data, wanted, authority, &pair)? {
@@ -117,7 +125,9 @@ fn check_owner(certificate: &Certificate, found: &Secret) -> Result<()> {
     let foreign = |reason: &str| Err(Error::SecretForeign { name: name.clone(), reason: reason.to_owned() });
     let label = found.metadata.labels.as_ref().and_then(|labels| labels.get(MANAGED_LABEL));
     if label.map(String::as_str) != Some("true") {
-        return foreign(&format!("it does not have the label {MANAGED_LABEL}=true, so somebody else made it"));
+        return foreign(&format!(
+            "it does not have the label {MANAGED_LABEL}=true, so somebody else made it"
+        ));
     }
     let of = found.metadata.annotations.as_ref().and_then(|all| all.get(annotation::CERTIFICATE));
     match of {
@@ -128,7 +138,10 @@ fn check_owner(certificate: &Certificate, found: &Secret) -> Result<()> {
     // A Secret cannot change its type.
     match found.type_.as_deref() {
         Some("kubernetes.io/tls") => Ok(()),
-        other => foreign(&format!("it has the type {}, and kubernetes.io/tls is needed", other.unwrap_or("Opaque"))),
+        other => foreign(&format!(
+            "it has the type {}, and kubernetes.io/tls is needed",
+            other.unwrap_or("Opaque")
+        )),
     }
 }
 
@@ -164,10 +177,15 @@ fn beside(
     let has = |have: &Option<BTreeMap<String, String>>, want: &Option<BTreeMap<String, String>>| {
         want.iter().flatten().all(|(key, value)| have.as_ref().and_then(|have| have.get(key)) == Some(value))
     };
-    let owned = meta.owner_references.iter().flatten().all(|want| {
-        found.metadata.owner_references.iter().flatten().any(|have| have.uid == want.uid)
-    });
-    if !owned || !has(&found.metadata.labels, &meta.labels) || !has(&found.metadata.annotations, &meta.annotations) {
+    let owned = meta
+        .owner_references
+        .iter()
+        .flatten()
+        .all(|want| found.metadata.owner_references.iter().flatten().any(|have| have.uid == want.uid));
+    if !owned
+        || !has(&found.metadata.labels, &meta.labels)
+        || !has(&found.metadata.annotations, &meta.annotations)
+    {
         return Ok(Some("its labels, annotations or owner changed".to_owned()));
     }
     Ok(None)

@@ -107,7 +107,8 @@ fn conditions(
     now: OffsetDateTime,
 ) -> Vec<Condition> {
     let before = certificate.status.as_ref().and_then(|s| s.conditions.iter().find(|c| c.type_ == "Ready"));
-    let since = before.filter(|before| before.status == status).map(|before| before.last_transition_time.clone());
+    let since =
+        before.filter(|before| before.status == status).map(|before| before.last_transition_time.clone());
     vec![Condition {
         type_: "Ready".to_owned(),
         status: status.to_owned(),

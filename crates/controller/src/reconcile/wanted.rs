@@ -81,7 +81,9 @@ fn lifetime(text: &str) -> Result<Duration> {
     let span: Span = text.parse().map_err(|why| Error::Spec(format!("spec.lifetime: {why}")))?;
     let lifetime = Duration::seconds(i64::try_from(span.0.as_secs()).unwrap_or(i64::MAX));
     if lifetime < SHORTEST_LIFETIME || lifetime > LONGEST_LIFETIME {
-        return Err(Error::Spec(format!("spec.lifetime: {text} is not between one minute and a hundred years")));
+        return Err(Error::Spec(format!(
+            "spec.lifetime: {text} is not between one minute and a hundred years"
+        )));
     }
     Ok(lifetime)
 }

@@ -29,7 +29,8 @@ impl Cluster {
         };
         let mut config = match &self.context {
             Some(context) => {
-                let options = KubeConfigOptions { context: Some(context.clone()), ..KubeConfigOptions::default() };
+                let options =
+                    KubeConfigOptions { context: Some(context.clone()), ..KubeConfigOptions::default() };
                 Config::from_kubeconfig(&options).await.map_err(|why| failed(&why))?
             }
             None => Config::infer().await.map_err(|why| failed(&why))?,

@@ -52,8 +52,8 @@ pub fn run(args: Args, globals: &Globals) -> Outcome {
         .trust_domain
         .parse()
         .map_err(|why| Failure::usage(format!("--trust-domain {}: {why}", args.trust_domain)))?;
-    let domains =
-        Domains::new(trust_domain, &args.cluster_domain).map_err(|why| Failure::from(why).exit(EXIT_USAGE))?;
+    let domains = Domains::new(trust_domain, &args.cluster_domain)
+        .map_err(|why| Failure::from(why).exit(EXIT_USAGE))?;
     block_on(stay(args, domains))
 }
 

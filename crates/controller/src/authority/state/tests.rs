@@ -71,7 +71,10 @@ fn an_intermediate_of_another_authority_is_imported_with_its_chain() {
     assert_eq!(s.trust_bundle_pem(), other.trust_bundle_pem());
     let short = other.intermediates_pem(member);
     assert!(State::import(TrustDomain::default(), &short, key(), NOW).is_err(), "the root is missing");
-    assert!(State::import(TrustDomain::default(), &other.trust_bundle_pem(), key(), NOW).is_err(), "another key");
+    assert!(
+        State::import(TrustDomain::default(), &other.trust_bundle_pem(), key(), NOW).is_err(),
+        "another key"
+    );
 }
 
 #[test]

@@ -19,7 +19,8 @@ struct Case {
 
 impl Case {
     fn new() -> Self {
-        let spec: CertificateSpec = serde_json::from_value(serde_json::json!({"secretName": "web-tls"})).unwrap();
+        let spec: CertificateSpec =
+            serde_json::from_value(serde_json::json!({"secretName": "web-tls"})).unwrap();
         let mut certificate = Certificate::new("web", spec);
         certificate.metadata.namespace = Some("shop".to_owned());
         certificate.metadata.uid = Some("u-1".to_owned());
@@ -53,7 +54,9 @@ fn stores() -> Option<Stores> {
 #[test]
 fn what_was_issued_is_kept_until_two_thirds_of_its_life() {
     let case = Case::new();
-    assert!(matches!(case.plan(None, NOW).unwrap(), Plan::Issue(why) if why.label == "missing" && !why.again));
+    assert!(
+        matches!(case.plan(None, NOW).unwrap(), Plan::Issue(why) if why.label == "missing" && !why.again)
+    );
     let secret = case.issued(NOW);
     assert_eq!(case.label(&secret, NOW), "keep");
     assert_eq!(case.label(&secret, NOW + Duration::days(56)), "keep");
