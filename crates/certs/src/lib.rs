@@ -32,7 +32,7 @@ pub mod verify;
 #[cfg(test)]
 mod fixtures;
 
-pub use authority::{Authority, InitOptions, Issued, Member, active_issuer, members};
+pub use authority::{Authority, InitOptions, Issued, Member, active_issuer, check_key, members};
 pub use constraints::{Constraints, Network};
 pub use csr::Csr;
 pub use error::{Error, Result};
@@ -40,10 +40,10 @@ pub use import::{Import, read_chain};
 pub use issue::SKEW;
 pub use issuer::{CaCertificate, Issuer};
 pub use key::{KeyKind, PrivateKey};
-pub use ledger::{Ledger, Record, RecordKind, Status};
+pub use ledger::{Ledger, PROOF, Record, RecordKind, Status};
 pub use renew::{renew_at, request_of};
 pub use request::{AltName, DEFAULT_LIFETIME, Request, SHORTEST_LIFETIME, Usage, check_file_name};
 pub use revoke::{LIST_LIFETIME, List, ROOT_LIST_LIFETIME, Reason};
 pub use serial::Serial;
-pub use store::{Layout, create_private_folder, read_private, write_private, write_public};
+pub use store::{Layout, create_folder, create_private_folder, read_private, write_private, write_public};
 pub use text::{certificates_of_pem, pem, rfc3339, serial_hex};
