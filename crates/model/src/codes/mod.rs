@@ -10,11 +10,13 @@
 //! | HF4xxx | serving: sockets, upstreams, reloads      | [`serving`]      |
 //! | HF5xxx | findings of `handfast test` and `explain` | [`findings`]     |
 //! | HF6xxx | trust stores of the system, NSS and Java  | [`trust`]        |
+//! | HF71xx | Kubernetes manifests, and their wiring    | [`manifests`]    |
 //! | HF9xxx | usage and the environment                 | [`usage`]        |
 
 pub mod certificates;
 pub mod configuration;
 pub mod findings;
+pub mod manifests;
 pub mod refusals;
 pub mod serving;
 pub mod trust;
@@ -73,6 +75,7 @@ pub fn all() -> impl Iterator<Item = &'static Code> {
         refusals::ALL,
         serving::ALL,
         findings::ALL,
+        manifests::ALL,
         trust::ALL,
         usage::ALL,
     ]

@@ -1,0 +1,2 @@
+//! Kubernetes manifests as people write them.
+pub mod yaml;
