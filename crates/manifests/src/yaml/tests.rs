@@ -20,24 +20,24 @@ fn map(entries: &[(&str, &str)]) -> Value {
 #[test]
 fn a_key_is_inserted_after_the_last_line_of_its_mapping_and_its_comments() {
     let text = "a:\n  b: 1 # one\n  # more of a\n# of c\nc: 2\n";
-    let got = edited(text, &[change(&["a".into()], key("n", map(&[("x", "y z")])))]);
-    assert_eq!(got, "a:\n  b: 1 # one\n  # more of a\n  n:\n    x: \"y z\"\n# of c\nc: 2\n");
+    let got = edited(text, &[change(&["a".into()], key("k", map(&[("x", "y z")])))]);
+    assert_eq!(got, "a:\n  b: 1 # one\n  # more of a\n  k:\n    x: \"y z\"\n# of c\nc: 2\n");
 }
 
 #[test]
 fn items_are_appended_to_lists_of_every_indentation() {
     for (text, want) in [
-        ("l:\n- a: 1\n# of m\nm: 2\n", "l:\n- a: 1\n- n: v\n# of m\nm: 2\n"),
-        ("l:\n  - a: 1\n    b: 2\nm: 2\n", "l:\n  - a: 1\n    b: 2\n  - n: v\nm: 2\n"),
-        ("l:\n    -   a: 1\n    # end\nm: 2\n", "l:\n    -   a: 1\n    # end\n    - n: v\nm: 2\n"),
-        ("l: [a, b]\n", "l: [a, b, {\"n\": \"v\"}]\n"),
-        ("l:\r\n- a: 1\r\nm: 2\r\n", "l:\r\n- a: 1\r\n- n: v\r\nm: 2\r\n"),
-        ("l:\n- a: 1", "l:\n- a: 1\n- n: v"),
-        ("{\"l\": [\n  {\"a\": 1}\n]}", "{\"l\": [\n  {\"a\": 1},\n  {\"n\": \"v\"}\n]}"),
-        ("l:\n- |\n  - a: 1\n  # no comment\nm: 2\n", "l:\n- |\n  - a: 1\n  # no comment\n- n: v\nm: 2\n"),
-        ("l:\n- \"a\n  b\"\nm: 2\n", "l:\n- \"a\n  b\"\n- n: v\nm: 2\n"),
+        ("l:\n- a: 1\n# of m\nm: 2\n", "l:\n- a: 1\n- k: v\n# of m\nm: 2\n"),
+        ("l:\n  - a: 1\n    b: 2\nm: 2\n", "l:\n  - a: 1\n    b: 2\n  - k: v\nm: 2\n"),
+        ("l:\n    -   a: 1\n    # end\nm: 2\n", "l:\n    -   a: 1\n    # end\n    - k: v\nm: 2\n"),
+        ("l: [a, b]\n", "l: [a, b, {\"k\": \"v\"}]\n"),
+        ("l:\r\n- a: 1\r\nm: 2\r\n", "l:\r\n- a: 1\r\n- k: v\r\nm: 2\r\n"),
+        ("l:\n- a: 1", "l:\n- a: 1\n- k: v"),
+        ("{\"l\": [\n  {\"a\": 1}\n]}", "{\"l\": [\n  {\"a\": 1},\n  {\"k\": \"v\"}\n]}"),
+        ("l:\n- |\n  - a: 1\n  # no comment\nm: 2\n", "l:\n- |\n  - a: 1\n  # no comment\n- k: v\nm: 2\n"),
+        ("l:\n- \"a\n  b\"\nm: 2\n", "l:\n- \"a\n  b\"\n- k: v\nm: 2\n"),
     ] {
-        let got = edited(text, &[change(&["l".into()], Add::Items(vec![map(&[("n", "v")])]))]);
+        let got = edited(text, &[change(&["l".into()], Add::Items(vec![map(&[("k", "v")])]))]);
         assert_eq!(got, want, "{text}");
     }
 }
@@ -45,16 +45,16 @@ fn items_are_appended_to_lists_of_every_indentation() {
 #[test]
 fn empty_values_are_filled() {
     for (text, want) in [
-        ("a: {} # none\nb: 1\n", "a: # none\n  n: v\nb: 1\n"),
-        ("a:\nb: 1\n", "a:\n  n: v\nb: 1\n"),
-        ("a:   \n  # later\nb: 1\n", "a:   \n  n: v\n  # later\nb: 1\n"),
-        ("a: null\nb: 1\n", "a:\n  n: v\nb: 1\n"),
-        ("a: {\n  }\nb: 1\n", "a: {\"n\": \"v\"}\nb: 1\n"),
-        ("\"a\": ~", "\"a\":\n  n: v"),
-        ("{\"a\": {}}", "{\"a\": {\"n\": \"v\"}}"),
-        ("x: {y: 1}\na:", "x: {y: 1}\na:\n  n: v"),
+        ("a: {} # none\nb: 1\n", "a: # none\n  k: v\nb: 1\n"),
+        ("a:\nb: 1\n", "a:\n  k: v\nb: 1\n"),
+        ("a:   \n  # later\nb: 1\n", "a:   \n  k: v\n  # later\nb: 1\n"),
+        ("a: null\nb: 1\n", "a:\n  k: v\nb: 1\n"),
+        ("a: {\n  }\nb: 1\n", "a: {\"k\": \"v\"}\nb: 1\n"),
+        ("\"a\": ~", "\"a\":\n  k: v"),
+        ("{\"a\": {}}", "{\"a\": {\"k\": \"v\"}}"),
+        ("x: {y: 1}\na:", "x: {y: 1}\na:\n  k: v"),
     ] {
-        let got = edited(text, &[change(&[], key("a", map(&[("n", "v")])))]);
+        let got = edited(text, &[change(&[], key("a", map(&[("k", "v")])))]);
         assert_eq!(got, want, "{text}");
     }
 }
@@ -81,7 +81,7 @@ fn shared_nodes_are_refused() {
         "b: &x\n  a: {}\n<<: *x\n",
     ] {
         let documents = tree::parse(text).unwrap();
-        let outcome = apply(text, &documents, &[change(&["a".into()], key("n", Value::string("v")))]);
+        let outcome = apply(text, &documents, &[change(&["a".into()], key("k", Value::string("v")))]);
         assert!(matches!(outcome, Err(Unsafe::Form { .. })), "{text}: {outcome:?}");
     }
 }
@@ -92,10 +92,10 @@ fn an_anchor_without_alias_and_a_second_document_are_no_obstacle() {
     let got = apply(
         text,
         &tree::parse(text).unwrap(),
-        &[change(&["a".into()], key("n", Value::number(1))), (1, change(&["a".into()], key("n", Value::truth(true))).1)],
+        &[change(&["a".into()], key("k", Value::number(1))), (1, change(&["a".into()], key("k", Value::truth(true))).1)],
     )
     .unwrap();
-    assert_eq!(got, "--- # first\na: &x\n  c: 1\n  n: 1\n--- # second\na:\n  c: 2\n  n: true\n...\n");
+    assert_eq!(got, "--- # first\na: &x\n  c: 1\n  k: 1\n--- # second\na:\n  c: 2\n  k: true\n...\n");
 }
 
 #[test]

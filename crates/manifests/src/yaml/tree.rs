@@ -298,6 +298,14 @@ impl Builder<'_> {
                         let colon = rest.find(':').map_or(key_span.end, |at| key_span.end + at + 1);
                         node.span = colon..colon;
                     }
+                    // A list at the column of its key is said to begin behind its first dash.
+                    if let Kind::Sequence { flow: false, .. } = node.kind
+                        && !node.borrowed
+                        && let Some(dash) = first_dash(self.text, key_span.end)
+                    {
+                        node.span.start = dash;
+                        node.column = column(self.text, dash);
+                    }
                     if key == "<<" {
                         merge(entries, &node, &key_span)?;
                     } else {
@@ -314,6 +322,22 @@ impl Builder<'_> {
             Kind::Scalar { .. } => {}
         }
         Ok(())
+    }
+}
+
+/// The first dash behind a key, past its colon, comments, an anchor and a tag.
+fn first_dash(text: &str, key_end: usize) -> Option<usize> {
+    let mut at = key_end + text.get(key_end..)?.find(':')? + 1;
+    loop {
+        let rest = text.get(at..)?;
+        let content = rest.trim_start();
+        at += rest.len() - content.len();
+        at += match content.as_bytes().first()? {
+            b'-' => return Some(at),
+            b'#' => content.find('\n')?,
+            b'&' | b'!' => content.find(char::is_whitespace)?,
+            _ => return None,
+        };
     }
 }
 

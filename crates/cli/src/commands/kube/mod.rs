@@ -1,5 +1,11 @@
 //! `handfast kube`: one file per subcommand, each with `Args` and `run`.
 
+mod apply;
+mod connect;
+mod controller;
+mod install;
+mod uninstall;
+
 use super::Globals;
 use crate::failure::Outcome;
 
@@ -12,9 +18,19 @@ pub struct Args {
 
 #[derive(clap::Subcommand)]
 enum Command {
+    /// Install the controller: print its objects as YAML, or apply them.
+    Install(install::Args),
+    /// Take the controller out again; the authority stays unless it is asked for.
+    Uninstall(uninstall::Args),
+    /// Run the controller: issue and renew what Certificates ask for. This is what the installed pods run.
+    Controller(controller::Args),
 }
 
 /// Runs `handfast kube`.
-pub fn run(args: Args, _globals: &Globals) -> Outcome {
-    match args.command {}
+pub fn run(args: Args, globals: &Globals) -> Outcome {
+    match args.command {
+        Command::Install(args) => install::run(args, globals),
+        Command::Uninstall(args) => uninstall::run(args, globals),
+        Command::Controller(args) => controller::run(args, globals),
+    }
 }
