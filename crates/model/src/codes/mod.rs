@@ -10,21 +10,15 @@
 //! | HF4xxx | serving: sockets, upstreams, reloads      | [`serving`]      |
 //! | HF5xxx | findings of `handfast test` and `explain` | [`findings`]     |
 //! | HF6xxx | trust stores of the system, NSS and Java  | [`trust`]        |
-<<<<<<< HEAD
 //! | HF71xx | Kubernetes manifests, and their wiring    | [`manifests`]    |
-=======
-//! | HF7xxx | Kubernetes                                | [`kube`]         |
->>>>>>> k1
+//! | HF7xxx | Kubernetes, but for manifests              | [`kube`]         |
 //! | HF9xxx | usage and the environment                 | [`usage`]        |
 
 pub mod certificates;
 pub mod configuration;
 pub mod findings;
-<<<<<<< HEAD
 pub mod manifests;
-=======
 pub mod kube;
->>>>>>> k1
 pub mod refusals;
 pub mod serving;
 pub mod trust;
