@@ -60,7 +60,10 @@ pub fn apply(text: &str, documents: &[Document], changes: &[(usize, Change)]) ->
             return Err(Unsafe::Check("a change for a document that is not there".to_owned()));
         };
         amend(value, change)?;
-        patches.extend(patch(text, document, change, newline)?);
+        // What belongs to a deeper place ends before what belongs to the place around it.
+        let filled = matches!(&change.add, Add::Key(key, _) if holds(document, &change.path, key));
+        let depth = change.path.len() + usize::from(filled);
+        patches.extend(patch(text, document, change, newline)?.into_iter().map(|patch| (depth, patch)));
     }
     let edited = splice(text, patches)?;
     check(&edited, &expected)?;
@@ -119,6 +122,16 @@ fn amend(value: &mut Value, change: &Change) -> Result<(), Unsafe> {
         _ => return Err(wrong("not the kind of collection that was expected")),
     }
     Ok(())
+}
+
+/// Whether the mapping behind a path has this key.
+fn holds(document: &Document, path: &[Step], key: &str) -> bool {
+    path.iter()
+        .try_fold(&document.root, |node, step| match step {
+            Step::Key(key) => node.get(key),
+            Step::Index(index) => node.items().get(*index),
+        })
+        .is_some_and(|node| node.entry(key).is_some())
 }
 
 /// Makes the change to the text.
@@ -211,6 +224,14 @@ fn fill(
     let mut lines = Vec::new();
     render::below(&mut lines, "", entry.key_column, value, layout);
     lines.remove(0);
+    // Alone on its line, as Helm likes it: the line is replaced.
+    let line = text.get(..old.span.start).map_or(0, |before| before.rfind('\n').map_or(0, |at| at + 1));
+    let rest = text.get(old.span.end..).unwrap_or_default();
+    let end = rest.find('\n').map_or(rest.len(), |feed| feed);
+    if line > entry.key_span.start && start <= line && rest.get(..end).is_some_and(|rest| rest.trim().is_empty()) {
+        let end = old.span.end + rest.get(..end).unwrap_or_default().trim_end_matches('\r').len();
+        return Ok(vec![Patch { span: line..end, text: lines.join(newline) }]);
+    }
     let removed = (!written.is_empty()).then(|| Patch { span: start..old.span.end, text: String::new() });
     Ok(removed.into_iter().chain([after(text, old.span.end, None, &lines, newline)]).collect())
 }
@@ -240,9 +261,10 @@ fn into_flow(text: &str, node: &Node, new: &str) -> Patch {
 /// Inserts lines after the line in which a value ends, and after the comments that follow it at `column` or deeper.
 fn after(text: &str, end: usize, column: Option<usize>, lines: &[String], newline: &str) -> Patch {
     let rest = text.get(end..).unwrap_or_default();
-    // A block scalar ends with its line feed: then the next line is the place.
-    let ended = end > 0 && text.as_bytes().get(end - 1) == Some(&b'\n');
-    let mut at = if ended { end } else { rest.find('\n').map_or(text.len(), |feed| end + feed + 1) };
+    // A block scalar ends with its line feed, or within the indentation of the next line: that line is the place.
+    let line = text.get(..end).map_or(0, |before| before.rfind('\n').map_or(0, |at| at + 1));
+    let ended = text.get(line..end).is_some_and(|before| before.trim_matches(' ').is_empty());
+    let mut at = if ended { line } else { rest.find('\n').map_or(text.len(), |feed| end + feed + 1) };
     while let Some(column) = column.filter(|_| at < text.len()) {
         let rest = text.get(at..).unwrap_or_default();
         let line = rest.split_inclusive('\n').next().unwrap_or_default();
@@ -265,12 +287,12 @@ fn after(text: &str, end: usize, column: Option<usize>, lines: &[String], newlin
     Patch { span: at..at, text: new }
 }
 
-/// All patches at once; those at the same place stay in their order.
-fn splice(text: &str, mut patches: Vec<Patch>) -> Result<String, Unsafe> {
-    patches.sort_by_key(|patch| patch.span.start);
+/// All patches at once; at the same place the deepest first, else in their order.
+fn splice(text: &str, mut patches: Vec<(usize, Patch)>) -> Result<String, Unsafe> {
+    patches.sort_by_key(|(depth, patch)| (patch.span.start, std::cmp::Reverse(*depth)));
     let mut edited = String::with_capacity(text.len() + 1024);
     let mut at = 0;
-    for patch in patches {
+    for (_, patch) in patches {
         let Some(kept) = text.get(at..patch.span.start) else {
             return Err(Unsafe::Check("two changes overlap".to_owned()));
         };
