@@ -27,6 +27,11 @@ pub const TRUST_LABEL: &str = "handfast.dev/trust";
 /// Certificates of this namespace may hold beside the names of its own Services.
 pub const ALLOWED_DNS_ANNOTATION: &str = "handfast.dev/allowed-dns-names";
 
+/// Annotation of a workload: names of the Services or workloads that it calls, by comma. Whoever has it is a client.
+pub const CALLS_ANNOTATION: &str = "handfast.dev/calls";
+/// Annotation that `kube wire` puts on a pod template: `server`, `client` or `server,client`.
+pub const WIRED_ANNOTATION: &str = "handfast.dev/wired";
+
 /// Annotations on a managed Secret.
 pub mod secret {
     /// Name of the Certificate that it belongs to.
@@ -55,6 +60,8 @@ pub const CLIENT_MOUNT: &str = "/etc/handfast/client";
 pub const SERVER_VOLUME: &str = "handfast-server";
 /// See [`SERVER_VOLUME`].
 pub const CLIENT_VOLUME: &str = "handfast-client";
+/// Group that may read the mounted Secrets in pods that do not run as root and name no group themselves.
+pub const FILES_GROUP: i64 = 65532;
 /// Environment variables that `kube wire` sets: name, mount, file.
 pub const ENVIRONMENT: [(&str, &str, &str); 6] = [
     ("TLS_SERVER_CERT_FILE", SERVER_MOUNT, "tls.crt"),
@@ -74,3 +81,8 @@ pub fn server_secret(workload: &str) -> String {
 pub fn client_secret(workload: &str) -> String {
     format!("{workload}-client-tls")
 }
+
+/// Name of the server Secret and its Certificate in the simplest use: one server and one client.
+pub const SIMPLE_SERVER_SECRET: &str = "server-tls-secret";
+/// See [`SIMPLE_SERVER_SECRET`].
+pub const SIMPLE_CLIENT_SECRET: &str = "client-tls-secret";

@@ -1,10 +1,13 @@
 //! `handfast kube`: one file per subcommand, each with `Args` and `run`.
 
 mod apply;
+mod cert;
 mod connect;
 mod controller;
 mod install;
+mod secret;
 mod uninstall;
+mod wire;
 
 use super::Globals;
 use crate::failure::Outcome;
@@ -20,6 +23,12 @@ pub struct Args {
 enum Command {
     /// Install the controller: print its objects as YAML, or apply them.
     Install(install::Args),
+    /// Certificates, Secrets, mounts and variables for whatever a manifest holds: print, write or apply it.
+    Wire(wire::Args),
+    /// A Certificate for a workload, or with --local its Secret from the authority of this folder.
+    Cert(cert::Args),
+    /// A Secret of type kubernetes.io/tls from files, after looking whether the pair is good.
+    Secret(secret::Args),
     /// Take the controller out again; the authority stays unless it is asked for.
     Uninstall(uninstall::Args),
     /// Run the controller: issue and renew what Certificates ask for. This is what the installed pods run.
@@ -30,6 +39,9 @@ enum Command {
 pub fn run(args: Args, globals: &Globals) -> Outcome {
     match args.command {
         Command::Install(args) => install::run(args, globals),
+        Command::Wire(args) => wire::run(args, globals),
+        Command::Cert(args) => cert::run(args, globals),
+        Command::Secret(args) => secret::run(args, globals),
         Command::Uninstall(args) => uninstall::run(args, globals),
         Command::Controller(args) => controller::run(args, globals),
     }
