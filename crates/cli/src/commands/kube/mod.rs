@@ -1,5 +1,7 @@
 //! `handfast kube`: one file per subcommand, each with `Args` and `run`.
 
+mod configure;
+
 use super::Globals;
 use crate::failure::Outcome;
 
@@ -12,9 +14,13 @@ pub struct Args {
 
 #[derive(clap::Subcommand)]
 enum Command {
+    /// Print settings for an application that has its Secrets mounted.
+    Configure(configure::Args),
 }
 
 /// Runs `handfast kube`.
-pub fn run(args: Args, _globals: &Globals) -> Outcome {
-    match args.command {}
+pub fn run(args: Args, globals: &Globals) -> Outcome {
+    match args.command {
+        Command::Configure(args) => configure::run(args, globals),
+    }
 }
