@@ -48,30 +48,6 @@ public class Store {
         }
         HttpsServer server = HttpsServer.create(new InetSocketAddress(Integer.parseInt(words[2])), 0);
         server.setHttpsConfigurator(new HttpsConfigurator(context(dir)) {
-            String known = link();
-            SSLContext last = getSSLContext();
-
-            String link() throws RuntimeException {
-                try {
-                    return Files.readSymbolicLink(dir.resolve("..data")).toString();
-                } catch (java.io.IOException error) {
-                    throw new UncheckedIOException(error);
-                }
-            }
-
-            // Spring swaps the context of its connector when a watched file has changed.
-            @Override public SSLContext getSSLContext() {
-                try {
-                    if (known != null && !link().equals(known)) {
-                        last = context(dir);
-                        known = link();
-                    }
-                } catch (Exception error) {
-                    System.err.println(error);
-                }
-                return last != null ? last : super.getSSLContext();
-            }
-
             @Override public void configure(HttpsParameters parameters) {
                 SSLParameters wanted = getSSLContext().getDefaultSSLParameters();
                 wanted.setNeedClientAuth(true);
@@ -86,9 +62,5 @@ public class Store {
             exchange.close();
         });
         server.start();
-    }
-
-    static class UncheckedIOException extends RuntimeException {
-        UncheckedIOException(Exception cause) { super(cause); }
     }
 }

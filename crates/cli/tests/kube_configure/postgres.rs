@@ -104,6 +104,7 @@ fn postgres_asks_and_shows_certificates_and_is_reloaded_by_the_script() {
             command.arg(folder.join("reload.sh")).env("PGDATA", folder.join("data")).env("PATH", path);
             command
         }),
+        renews: true,
     }
     .run(&Place::with_group(postgres.user.map(|(_, group)| group)));
 }

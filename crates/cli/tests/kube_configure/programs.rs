@@ -102,6 +102,7 @@ fn nginx_asks_and_shows_certificates_and_is_reloaded_by_the_script() {
             command.arg(folder.join("reload.sh")).env("PATH", path);
             command
         }),
+        renews: true,
     }
     .run(&place);
 }
@@ -131,6 +132,7 @@ fn envoy_asks_and_shows_certificates_and_watches_the_folder() {
         words: GET,
         behind: Some(&upstream.addr().to_string()),
         reload: None,
+        renews: true,
     }
     .run(&place);
 }
@@ -159,6 +161,7 @@ fn scripts(place: &Place, application: &str, server: &dyn Fn(&Path) -> Command, 
         words: (GET.0, "hello, "),
         behind: None,
         reload: None,
+        renews: true,
     }
     .run(place);
 }
@@ -218,6 +221,7 @@ fn grpc_asks_and_shows_certificates_and_reads_renewed_files() {
         ),
         behind: None,
         reload: None,
+        renews: true,
     }
     .run(&Place::new());
 }
@@ -244,6 +248,7 @@ fn redis_asks_and_shows_certificates_and_is_reloaded_by_the_script() {
         words: ("PING\r\n", "+PONG"),
         behind: None,
         reload: Some(&|folder, _| interpreted(Path::new("sh"), folder.join("reload.sh"))),
+        renews: true,
     }
     .run(&Place::new());
 }
@@ -280,6 +285,7 @@ fn java_asks_and_shows_certificates_with_the_files_of_the_spring_bundles() {
         words: (GET.0, "hello, "),
         behind: None,
         reload: None,
+        renews: false,
     }
     .run(&Place::new());
 }

@@ -5,7 +5,6 @@ use std::process::Command;
 use serde_json::Value;
 use testkit::handfast::eventually;
 use testkit::http_upstream::HttpUpstream;
-use testkit::program::Program;
 
 use crate::mount::{Place, peek};
 use crate::trial::{GET, Running};

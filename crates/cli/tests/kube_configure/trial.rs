@@ -29,6 +29,8 @@ pub struct Trial<'a> {
     pub behind: Option<&'a str>,
     /// Runs the printed reload.sh; `None` where the application watches.
     pub reload: Option<&'a dyn Fn(&Path, u32) -> Command>,
+    /// Whether a renewed pair is tried.
+    pub renews: bool,
 }
 
 pub const GET: (&str, &str) = ("GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", " 200 OK");
@@ -69,6 +71,9 @@ impl Trial<'_> {
         );
         drop(other);
 
+        if !self.renews {
+            return;
+        }
         let reloader = self.reload.map(|reload| {
             let mut command = reload(&folder, server.program.pid());
             Running::start(command.env("HANDFAST_RELOAD_SECONDS", "0.3"), "TERM")
