@@ -4,9 +4,11 @@
 #   make lint        formatting, clippy, who-imports-whom, file sizes
 #   make unit        unit tests and documentation examples
 #   make black-box   the real binary against real clients and servers
+#   make bench-driver  the tests of the benchmark's own driver; no servers
 #   make fuzz        every fuzz target, FUZZ_SECONDS (10) each
 #   make bench       Handfast beside nginx, haproxy, Envoy and Caddy; writes bench/RESULTS.md
 #   make docs        the documentation of the crates
+#   make cluster     a real one-node Kubernetes in a network namespace of its own; see tests/cluster/README.md
 
 # Rust by rustup and Go by its own archive are often not on the PATH of a bare `sh`.
 export PATH := $(PATH):$(HOME)/.cargo/bin:/usr/local/go/bin
@@ -14,7 +16,7 @@ export PATH := $(PATH):$(HOME)/.cargo/bin:/usr/local/go/bin
 export CARGO_TERM_COLOR ?= auto
 FUZZ_SECONDS ?= 10
 
-.PHONY: all test tools build lint fmt clippy check-imports check-sizes unit doc-tests black-box fuzz bench docs clients
+.PHONY: all test tools build lint fmt clippy check-imports check-sizes unit doc-tests black-box fuzz bench bench-driver docs clients cluster cluster-check
 
 all: build
 
@@ -61,5 +63,19 @@ fuzz:
 bench:
 	bench/run
 
+# A benchmark that divides wrongly measures nothing: its driver is tested without any server.
+bench-driver:
+	python3 -m unittest discover -s bench -p tests.py -t bench
+
 docs:
 	RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" cargo doc --workspace --no-deps --document-private-items --locked
+
+# Brings up the Kubernetes of the tests and leaves it running: tests/cluster/cluster kubectl ..., tests/cluster/cluster down
+cluster:
+	@tests/cluster/tools
+	tests/cluster/cluster up
+
+# Whether that Kubernetes works, and leaves nothing behind.
+cluster-check:
+	@tests/cluster/tools
+	tests/cluster/check

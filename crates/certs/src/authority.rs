@@ -16,11 +16,11 @@ use crate::issuer::{CaCertificate, Issuer};
 use crate::key::{KeyKind, PrivateKey};
 use crate::ledger::{Ledger, Record, RecordKind, event, insert, unused_serial};
 use crate::lock::{Lock, PATIENCE};
-use crate::request::Request;
+use crate::request::{AltName, Request};
 use crate::serial::Serial;
 use crate::settings::{Settings, save_settings, settings_of};
-use crate::store::{Layout, read_private, read_public, write_public};
-use crate::text::pem;
+use crate::store::{Layout, read_private, read_public, remove_leftovers, write_public};
+use crate::text::{certificates_of_pem, pem};
 
 #[cfg(test)]
 mod tests;
@@ -61,8 +61,7 @@ impl Default for InitOptions {
     }
 }
 
-/// A certificate that was issued and recorded, with its key.
-#[derive(Debug)]
+/// A certificate that was issued and recorded, with its key. Its `Debug` shows no key.
 pub struct Issued {
     /// The ledger's record of it.
     pub record: Record,
@@ -76,6 +75,16 @@ pub struct Issued {
     pub key_pem: Option<Zeroizing<String>>,
     /// Whether it ends earlier than asked for, because its issuer does.
     pub shortened: bool,
+}
+
+impl std::fmt::Debug for Issued {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Issued")
+            .field("record", &self.record)
+            .field("shortened", &self.shortened)
+            .field("key", &self.key_pem.as_ref().map(|_| ".."))
+            .finish_non_exhaustive()
+    }
 }
 
 /// A certificate authority, opened and locked: no other process changes it meanwhile.
@@ -107,6 +116,7 @@ pub struct Member {
 impl Authority {
     /// Makes a root and an intermediate in a folder that has none.
     pub fn init(dir: &Path, options: &InitOptions, who: &str, now: OffsetDateTime) -> Result<Self> {
+        options.check()?;
         if options.root_lifetime < options.intermediate_lifetime {
             return Err(Error::Request("the intermediate would outlive its root".into()));
         }
@@ -118,10 +128,8 @@ impl Authority {
             new_intermediate(tx, &layout, &settings, &root, &options.constraints, "active", who, now)?;
             event(tx, now, who, "made the authority")
         })?;
-        let mut authority = Self::load(layout, lock, ledger)?;
-        // While the root's key is at hand: chains need the root's list too.
-        authority.publish_lists(now, false)?;
-        Ok(authority)
+        // While the root's key is at hand: chains need the root's list too, which loading signs.
+        Self::load(layout, lock, ledger, now)
     }
 
     /// Opens the authority of a folder; waits a few seconds for another process that has it open.
@@ -132,7 +140,7 @@ impl Authority {
         }
         let lock = Lock::take(&layout, PATIENCE)?;
         let ledger = Ledger::open(&layout.ledger())?;
-        Self::load(layout, lock, ledger)
+        Self::load(layout, lock, ledger, OffsetDateTime::now_utc())
     }
 
     /// Opens the ledger alone, to look things up: no lock, no keys.
@@ -148,7 +156,8 @@ impl Authority {
         }
     }
 
-    pub(crate) fn load(layout: Layout, lock: Lock, ledger: Ledger) -> Result<Self> {
+    pub(crate) fn load(layout: Layout, lock: Lock, ledger: Ledger, now: OffsetDateTime) -> Result<Self> {
+        remove_leftovers(&layout);
         let all = members(&ledger)?;
         if all.is_empty() {
             return Err(Error::Missing(layout.dir().to_owned()));
@@ -158,8 +167,10 @@ impl Authority {
             .clone();
         let settings = ledger.read_settings()?;
         let key = read_issuer(&layout, &issuer)?;
-        let authority = Self { layout, ledger, settings, issuer, key, _lock: lock };
+        let mut authority = Self { layout, ledger, settings, issuer, key, _lock: lock };
         authority.publish(&all)?;
+        // A revocation is not done before everybody can see it, even if its own process was killed.
+        authority.publish_dirty(now)?;
         Ok(authority)
     }
 
@@ -176,8 +187,19 @@ impl Authority {
     pub fn issue(&mut self, request: &Request, who: &str, now: OffsetDateTime) -> Result<Issued> {
         // What is wrong with the request should not cost an RSA key first.
         request.check()?;
-        let key = PrivateKey::generate(request.key)?;
-        let mut issued = self.certify(request, &key, who, now)?;
+        self.issue_with(request, PrivateKey::generate(request.key)?, who, now)
+    }
+
+    /// Issues a certificate with a key that was just made: a long RSA key takes seconds, during which nobody
+    /// should be kept out of the authority.
+    pub fn issue_with(
+        &mut self,
+        request: &Request,
+        key: PrivateKey,
+        who: &str,
+        now: OffsetDateTime,
+    ) -> Result<Issued> {
+        let mut issued = self.sign(request, &key, true, who, now)?;
         issued.key_pem = Some(key.to_pem());
         Ok(issued)
     }
@@ -190,7 +212,19 @@ impl Authority {
         who: &str,
         now: OffsetDateTime,
     ) -> Result<Issued> {
+        self.sign(request, public_key, false, who, now)
+    }
+
+    fn sign(
+        &mut self,
+        request: &Request,
+        public_key: &impl PublicKeyData,
+        own_key: bool,
+        who: &str,
+        now: OffsetDateTime,
+    ) -> Result<Issued> {
         let crl_url = self.settings.crl_url.as_deref().map(|base| list_url(base, &self.issuer.name));
+        let above = self.above_issuer()?;
         let (issuer, key) = (&self.issuer, &self.key);
         let own = self.ledger.by_serial(&issuer.certificate.serial)?;
         if let Some((at, _)) = own.and_then(|record| record.revoked) {
@@ -201,7 +235,7 @@ impl Authority {
         }
         let (record, shortened) = self.ledger.change(|tx| {
             let serial = unused_serial(tx)?;
-            let signed = issue::leaf(request, public_key, &serial, key, crl_url.as_deref(), now)?;
+            let signed = issue::leaf(request, public_key, &serial, key, &above, crl_url.as_deref(), now)?;
             let record = Record {
                 serial,
                 issuer: issuer.name.clone(),
@@ -216,6 +250,8 @@ impl Authority {
                 who: who.to_owned(),
                 der: signed.der,
                 revoked: None,
+                lifetime: Some(request.lifetime),
+                own_key: Some(own_key),
             };
             insert(tx, &record)?;
             Ok((record, signed.shortened))
@@ -229,6 +265,34 @@ impl Authority {
             shortened,
             record,
         })
+    }
+
+    /// The certificates above the issuing one, up to the root: their limits hold for all below them.
+    fn above_issuer(&self) -> Result<Vec<CaCertificate>> {
+        let mut above = certificates_of_pem(&self.issuer.above)
+            .map_err(|e| Error::Broken(format!("the chain of {} cannot be read: {e}", self.issuer.name)))?
+            .iter()
+            .map(|der| CaCertificate::parse(der))
+            .collect::<Result<Vec<_>>>()?;
+        if let Some(parent) = &self.issuer.parent {
+            let all = self.members()?;
+            let root = all.into_iter().find(|member| member.name == *parent);
+            above.push(root.ok_or_else(|| Error::Broken(format!("the ledger lacks {parent}")))?.certificate);
+        }
+        Ok(above)
+    }
+
+    /// Refuses names that the issuing authority, or one above it, may not issue.
+    pub fn check_names(&self, names: &[AltName]) -> Result<()> {
+        for ca in std::iter::once(&self.issuer.certificate).chain(&self.above_issuer()?) {
+            Constraints::of(ca)?.check(names, None, &ca.subject)?;
+        }
+        Ok(())
+    }
+
+    /// What the issuing authority may issue.
+    pub fn constraints(&self) -> Result<Constraints> {
+        Constraints::of(&self.issuer.certificate)
     }
 
     fn chain_above_leaf(&self) -> String {
@@ -339,8 +403,21 @@ pub(crate) fn read_issuer(layout: &Layout, member: &Member) -> Result<Issuer> {
     if member.name.starts_with("root") && !path.exists() {
         return Err(Error::RootOffline(path));
     }
-    let key = PrivateKey::from_pem(&read_private(&path)?, None)?;
-    Issuer::new(member.certificate.clone(), key)
+    let shown = path.display();
+    let key = PrivateKey::from_pem(&read_private(&path)?, None).map_err(|error| match error {
+        Error::Key(why) => Error::Key(format!("{shown}: {why}")),
+        Error::WeakKey(why) => Error::WeakKey(format!("{shown}: {why}")),
+        other => other,
+    })?;
+    Issuer::new(member.certificate.clone(), key).map_err(|error| match error {
+        Error::KeyMismatch(subject) => Error::KeyMismatch(format!("{subject} (the key is in {shown})")),
+        other => other,
+    })
+}
+
+/// Whether the key of an authority is there, closed to others, whole, and of its certificate.
+pub fn check_key(layout: &Layout, member: &Member) -> Result<()> {
+    read_issuer(layout, member).map(|_| ())
 }
 
 fn update_public(path: &Path, text: &str) -> Result<()> {

@@ -71,6 +71,9 @@ impl FromStr for Network {
     }
 }
 
+/// Reserved never to exist (RFC 2606, section 2).
+const NO_HOST: &str = "invalid";
+
 /// What an authority may issue; empty lists limit nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Constraints {
@@ -82,7 +85,7 @@ pub struct Constraints {
     pub permitted_ip: Vec<Network>,
     /// Networks that are forbidden.
     pub excluded_ip: Vec<Network>,
-    /// E-mail addresses, hosts or `.domains`; read from imported authorities only.
+    /// E-mail addresses, hosts or `.domains`.
     pub permitted_email: Vec<String>,
     /// As `permitted_email`, forbidden.
     pub excluded_email: Vec<String>,
@@ -106,6 +109,8 @@ impl Constraints {
         if all.is_empty() {
             return Ok(all);
         }
+        // There is no form that excludes every address; one host that nobody can have permits none.
+        all.permitted_email.push(NO_HOST.to_owned());
         if dns.is_empty() {
             all.excluded_dns.push(String::new());
         }
@@ -144,9 +149,15 @@ impl Constraints {
         Ok(all)
     }
 
-    /// Refuses the first name that is not permitted.
-    pub fn check(&self, names: &[AltName], issuer: &str) -> Result<()> {
-        for name in names {
+    /// Refuses the first name that is not permitted. The common name counts too where it looks like a name of
+    /// one of the kinds: some clients still read it.
+    pub fn check(&self, names: &[AltName], common_name: Option<&str>, issuer: &str) -> Result<()> {
+        // One word is a person's or a service's name, and no host that could be reached from elsewhere.
+        let common_name = common_name
+            .filter(|text| text.contains(['.', ':', '@']))
+            .and_then(|text| AltName::guess(text).ok())
+            .filter(|name| !matches!(name, AltName::Uri(_)));
+        for name in names.iter().chain(&common_name) {
             let (permitted, excluded) = match name {
                 AltName::Dns(text) => (
                     self.permitted_dns.is_empty() || self.permitted_dns.iter().any(|d| below(text, d)),

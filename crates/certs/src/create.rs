@@ -75,7 +75,7 @@ pub(crate) fn new_intermediate(
 pub(crate) fn save_key(layout: &Layout, name: &str, key: &PrivateKey) -> Result<()> {
     let path = layout.key(name);
     if let Some(folder) = path.parent() {
-        crate::store::create_private_folder(folder)?;
+        crate::store::create_folder(folder)?;
     }
     set_aside(&path)?;
     write_private(&path, key.to_pem().as_bytes())
@@ -107,6 +107,8 @@ pub(crate) fn save_member(
         who: who.to_owned(),
         der: certificate.der.clone(),
         revoked: None,
+        lifetime: None,
+        own_key: None,
     };
     insert(tx, &record)?;
     tx.execute(

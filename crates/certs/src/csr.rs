@@ -5,10 +5,11 @@ use rcgen::{PublicKeyData, SubjectPublicKeyInfo};
 use x509_parser::certification_request::X509CertificationRequest;
 use x509_parser::extensions::{GeneralName, ParsedExtension};
 use x509_parser::prelude::FromDer as _;
-use x509_parser::public_key::PublicKey;
 
 use crate::error::{Error, Result};
+use crate::formats::tlv;
 use crate::request::AltName;
+use crate::verify::key_strength;
 
 #[cfg(test)]
 mod tests;
@@ -25,7 +26,7 @@ pub struct Csr {
     pub names: Vec<AltName>,
     /// What it asks for besides, in words: odd names, usages, being an authority.
     pub other: Vec<String>,
-    /// Its key, as in `EC 256 bits`.
+    /// Its key, as in `EC P-256`.
     pub key: String,
     public_key: SubjectPublicKeyInfo,
 }
@@ -59,12 +60,14 @@ impl Csr {
             return Err(refuse("bytes follow it"));
         }
         let info = &csr.certification_request_info;
-        let (key, weak) = describe(&info.subject_pki);
-        if weak {
-            return Err(Error::WeakKey(format!("the request's key has {key}")));
+        let strength = key_strength(&info.subject_pki);
+        if let Some(why) = &strength.weakness {
+            return Err(match strength.algorithm.as_str() {
+                "RSA" => Error::WeakKey(format!("the request's key is too weak: {why}")),
+                _ => Error::Csr(format!("its key cannot be certified: {why}")),
+            });
         }
-        csr.verify_signature()
-            .map_err(|_| refuse("its own signature is wrong, so the asker did not prove to have the key"))?;
+        verify(der, info.raw, info.subject_pki.raw)?;
         let public_key = SubjectPublicKeyInfo::from_der(info.subject_pki.raw)
             .map_err(|_| refuse("its key is of a kind that is not supported"))?;
         let (mut names, mut other) = (Vec::new(), Vec::new());
@@ -97,7 +100,13 @@ impl Csr {
                 _ => other.push("a further extension".into()),
             }
         }
-        Ok(Self { subject: printable(&info.subject.to_string()), names, other, key, public_key })
+        Ok(Self {
+            subject: printable(&info.subject.to_string()),
+            names,
+            other,
+            key: strength.to_string(),
+            public_key,
+        })
     }
 
     /// The key to certify.
@@ -126,11 +135,34 @@ fn alt_name(name: &GeneralName<'_>) -> std::result::Result<AltName, String> {
     checked.map_err(|_| printable(&format!("{name}")))
 }
 
-fn describe(key: &x509_parser::x509::SubjectPublicKeyInfo<'_>) -> (String, bool) {
-    match key.parsed() {
-        Ok(PublicKey::RSA(rsa)) => (format!("RSA {} bits", rsa.key_size()), rsa.key_size() < 2048),
-        Ok(PublicKey::EC(point)) => (format!("EC {} bits", point.key_size()), false),
-        _ if key.algorithm.algorithm.to_id_string() == "1.3.101.112" => ("Ed25519".to_owned(), false),
-        _ => ("an unknown kind".to_owned(), false),
+/// Verifies that the key in the request signed it (RFC 2986, section 4.2).
+fn verify(der: &[u8], signed: &[u8], public_key: &[u8]) -> Result<()> {
+    let refuse = |why: &str| Error::Csr(why.to_owned());
+    let damaged = || refuse("it is damaged");
+    let (content, _) = tlv::take(der, tlv::SEQUENCE).ok_or_else(damaged)?;
+    let rest = content.get(signed.len()..).ok_or_else(damaged)?;
+    let (algorithm, rest) = tlv::take(rest, tlv::SEQUENCE).ok_or_else(damaged)?;
+    let signature = bits(rest).ok_or_else(damaged)?;
+    let (content, _) = tlv::take(public_key, tlv::SEQUENCE).ok_or_else(damaged)?;
+    let (kind, rest) = tlv::take(content, tlv::SEQUENCE).ok_or_else(damaged)?;
+    let key = bits(rest).ok_or_else(damaged)?;
+    let mut fitting = webpki::ALL_VERIFICATION_ALGS
+        .iter()
+        .filter(|one| {
+            one.signature_alg_id().as_ref() == algorithm && one.public_key_alg_id().as_ref() == kind
+        })
+        .peekable();
+    if fitting.peek().is_none() {
+        return Err(refuse("it is signed with an algorithm that is not accepted; SHA-256 or better is"));
     }
+    match fitting.any(|one| one.verify_signature(key, signed, signature).is_ok()) {
+        true => Ok(()),
+        false => Err(refuse("its own signature is wrong, so the asker did not prove to have the key")),
+    }
+}
+
+/// The content of a BIT STRING of whole bytes.
+fn bits(der: &[u8]) -> Option<&[u8]> {
+    let (content, _) = tlv::take(der, 0x03)?;
+    content.strip_prefix(&[0])
 }

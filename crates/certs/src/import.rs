@@ -26,21 +26,25 @@ pub struct Import {
     pub key: PrivateKey,
 }
 
-impl Authority {
-    /// Makes an authority in a folder that has none, from an existing root or intermediate. The options say
-    /// what is made anew; their constraints hold for the new intermediate below an imported root.
-    pub fn import(
-        dir: &Path,
-        import: Import,
-        options: &InitOptions,
-        who: &str,
-        now: OffsetDateTime,
-    ) -> Result<Self> {
-        let chain = read_chain(&import.chain_pem)?;
-        let Some((first, above)) = chain.split_first() else {
-            return Err(Error::Request("the file holds no certificate".into()));
-        };
-        first.check_time(now)?;
+impl Import {
+    /// Checks all that can be checked without writing anything: the chain up to its root, its dates, the key.
+    /// The authority's certificate comes back.
+    pub fn check(&self, options: &InitOptions, now: OffsetDateTime) -> Result<CaCertificate> {
+        let chain = self.chain(options, now)?;
+        let first = chain.first().ok_or_else(empty)?.clone();
+        match self.key.public_key_info() == first.public_key {
+            true => Ok(first),
+            false => Err(Error::KeyMismatch(first.subject)),
+        }
+    }
+
+    fn chain(&self, options: &InitOptions, now: OffsetDateTime) -> Result<Vec<CaCertificate>> {
+        options.check()?;
+        let chain = read_chain(&self.chain_pem)?;
+        let (first, above) = chain.split_first().ok_or_else(empty)?;
+        for ca in &chain {
+            ca.check_time(now)?;
+        }
         let root = above.last();
         if !first.self_issued && !root.is_some_and(|root| root.self_issued) {
             return Err(Error::Unusable {
@@ -54,6 +58,31 @@ impl Authority {
                 reason: "its path length of 0 forbids the intermediate that would issue below it".into(),
             });
         }
+        if !first.self_issued && !options.constraints.is_empty() {
+            return Err(Error::Request(
+                "an intermediate that is there already cannot be limited any more; only a new one below a root".into(),
+            ));
+        }
+        Ok(chain)
+    }
+}
+
+fn empty() -> Error {
+    Error::Request("the file holds no certificate".into())
+}
+
+impl Authority {
+    /// Makes an authority in a folder that has none, from an existing root or intermediate. The options say
+    /// what is made anew; their constraints hold for the new intermediate below an imported root.
+    pub fn import(
+        dir: &Path,
+        import: Import,
+        options: &InitOptions,
+        who: &str,
+        now: OffsetDateTime,
+    ) -> Result<Self> {
+        let chain = import.chain(options, now)?;
+        let (first, above) = chain.split_first().ok_or_else(empty)?;
         let issuer = Issuer::new(first.clone(), import.key)?;
         let (layout, lock, mut ledger) = prepare(dir)?;
         ledger.change(|tx| {
@@ -79,14 +108,12 @@ impl Authority {
             }
             event(tx, now, who, &format!("imported {}", first.subject))
         })?;
-        let mut authority = Self::load(layout, lock, ledger)?;
-        authority.publish_lists(now, false)?;
-        Ok(authority)
+        Self::load(layout, lock, ledger, now)
     }
 }
 
 /// The certificates of a chain, each signed by the next; more than ten is no chain of authorities.
-fn read_chain(text: &str) -> Result<Vec<CaCertificate>> {
+pub fn read_chain(text: &str) -> Result<Vec<CaCertificate>> {
     let ders = certificates_of_pem(text).map_err(|e| Error::Request(format!("this is no PEM text: {e}")))?;
     if ders.len() > 10 {
         return Err(Error::Request("the file holds more than ten certificates".into()));
@@ -96,6 +123,13 @@ fn read_chain(text: &str) -> Result<Vec<CaCertificate>> {
         pair[1].signed(&pair[0].der).map_err(|_| Error::Unusable {
             subject: pair[0].subject.clone(),
             reason: format!("it was not signed by the next certificate in the file, {}", pair[1].subject),
+        })?;
+    }
+    // A name that is its own issuer's is no root yet: anybody can write that. Its signature says it.
+    if let Some(last) = chain.last().filter(|last| last.self_issued) {
+        last.signed(&last.der).map_err(|_| Error::Unusable {
+            subject: last.subject.clone(),
+            reason: "it names itself as its issuer, but its own key did not sign it".to_owned(),
         })?;
     }
     Ok(chain)

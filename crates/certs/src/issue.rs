@@ -10,7 +10,7 @@ use time::{Duration, OffsetDateTime};
 
 use crate::constraints::Constraints;
 use crate::error::{Error, Result};
-use crate::issuer::Issuer;
+use crate::issuer::{CaCertificate, Issuer};
 use crate::key::PrivateKey;
 use crate::request::{AltName, Request, Usage};
 use crate::serial::Serial;
@@ -48,24 +48,31 @@ pub struct AuthoritySpec {
     pub crl_url: Option<String>,
 }
 
-/// Signs a leaf. Refuses names that the issuer's constraints forbid; never outlives the issuer.
+/// Signs a leaf. Refuses names that the issuer's constraints, or those of an authority above it, forbid; never
+/// outlives any of them. `above` is the chain over the issuer, up to the root.
+#[allow(clippy::too_many_arguments, reason = "each is one fact of the new certificate")]
 pub fn leaf(
     request: &Request,
     public_key: &impl PublicKeyData,
     serial: &Serial,
     issuer: &Issuer,
+    above: &[CaCertificate],
     crl_url: Option<&str>,
     now: OffsetDateTime,
 ) -> Result<Signed> {
     request.check()?;
     let ca = issuer.certificate();
-    ca.check_time(now)?;
-    Constraints::of(ca)?.check(&request.names, &ca.subject)?;
+    let mut end = ca.not_after;
+    for ca in std::iter::once(ca).chain(above) {
+        ca.check_time(now)?;
+        Constraints::of(ca)?.check(&request.names, request.common_name.as_deref(), &ca.subject)?;
+        end = end.min(ca.not_after);
+    }
 
     let mut params = base(serial);
     let wanted = whole_second(now) + request.lifetime;
     params.not_before = (whole_second(now) - SKEW).max(ca.not_before);
-    params.not_after = wanted.min(ca.not_after);
+    params.not_after = wanted.min(end);
     params.distinguished_name = name(request.common_name.as_deref(), request.organization.as_deref());
     params.is_ca = IsCa::ExplicitNoCa;
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
@@ -170,15 +177,23 @@ fn san(name: &AltName) -> Result<SanType> {
 }
 
 fn name_constraints(constraints: &Constraints) -> Option<NameConstraints> {
-    let subtrees = |dns: &[String], ip: &[crate::constraints::Network]| {
+    let subtrees = |dns: &[String], ip: &[crate::constraints::Network], email: &[String]| {
         let dns = dns.iter().cloned().map(GeneralSubtree::DnsName);
         let ip =
             ip.iter().map(|n| GeneralSubtree::IpAddress(CidrSubnet::from_addr_prefix(n.address, n.prefix)));
-        dns.chain(ip).collect()
+        dns.chain(ip).chain(email.iter().cloned().map(GeneralSubtree::Rfc822Name)).collect()
     };
     (!constraints.is_empty()).then(|| NameConstraints {
-        permitted_subtrees: subtrees(&constraints.permitted_dns, &constraints.permitted_ip),
-        excluded_subtrees: subtrees(&constraints.excluded_dns, &constraints.excluded_ip),
+        permitted_subtrees: subtrees(
+            &constraints.permitted_dns,
+            &constraints.permitted_ip,
+            &constraints.permitted_email,
+        ),
+        excluded_subtrees: subtrees(
+            &constraints.excluded_dns,
+            &constraints.excluded_ip,
+            &constraints.excluded_email,
+        ),
     })
 }
 

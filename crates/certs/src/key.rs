@@ -164,12 +164,17 @@ impl PrivateKey {
                 return Self::from_signer(kind, Signer::Ecdsa(key));
             }
         }
-        match RsaKeyPair::from_pkcs8(der).or_else(|_| RsaKeyPair::from_der(der)) {
+        let small = |reason: &aws_lc_rs::error::KeyRejected| reason.to_string() == "TooSmall";
+        let rsa = match RsaKeyPair::from_pkcs8(der) {
+            Err(reason) if !small(&reason) => RsaKeyPair::from_der(der),
+            known => known,
+        };
+        match rsa {
             Ok(key) => {
                 let bits = u32::try_from(key.public_modulus_len() * 8).unwrap_or(u32::MAX);
                 Self::from_signer(KeyKind::Rsa(bits), Signer::Rsa(key))
             }
-            Err(reason) if reason.to_string() == "TooSmall" => {
+            Err(reason) if small(&reason) => {
                 Err(Error::WeakKey("the RSA key has fewer than 2048 bits".into()))
             }
             Err(_) => Err(Error::Key(

@@ -5,7 +5,7 @@
 
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Row, Transaction, TransactionBehavior};
@@ -19,7 +19,13 @@ use crate::serial::Serial;
 mod tests;
 
 /// The schema that this binary writes; older ones are brought up to it when the ledger is opened.
-const SCHEMA: i64 = 1;
+const SCHEMA: i64 = 2;
+
+/// From schema 1 to 2: what was asked for, and whether the key was made here or is somebody else's.
+const LIFETIME_AND_KEY: &str = "
+ALTER TABLE certificate ADD COLUMN lifetime INTEGER;
+ALTER TABLE certificate ADD COLUMN own_key INTEGER;
+";
 
 const CREATE: &str = "
 CREATE TABLE setting (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
@@ -119,6 +125,10 @@ pub struct Record {
     pub der: Vec<u8>,
     /// When and why (RFC 5280, section 5.3.1: the reason's number) it was revoked.
     pub revoked: Option<(OffsetDateTime, u8)>,
+    /// The lifetime that was asked for; the certificate's may be shorter, because its issuer ended earlier.
+    pub lifetime: Option<time::Duration>,
+    /// Whether its key was made here; not so where a signing request brought a public key.
+    pub own_key: Option<bool>,
 }
 
 /// What a certificate is at a point in time.
@@ -154,10 +164,22 @@ impl Record {
     }
 }
 
+/// The name of the certificates with which trust stores are tried. They live ten minutes, and their key is gone
+/// when the try is over.
+pub const PROOF: (&str, &str) = ("trust-check", "handfast trust");
+
+impl Record {
+    /// Whether it served to try a trust store, so that nobody depends on it.
+    pub fn is_proof(&self) -> bool {
+        (self.name.as_str(), self.who.as_str()) == PROOF
+    }
+}
+
 /// The ledger of one authority.
 #[derive(Debug)]
 pub struct Ledger {
     connection: Connection,
+    path: PathBuf,
 }
 
 impl Ledger {
@@ -178,12 +200,19 @@ impl Ledger {
     /// Opens the ledger for looking things up; needs no lock.
     pub(crate) fn open_reading(path: &Path) -> Result<Self> {
         // Read-write, because a reader of a write-ahead log keeps its place in a shared file; it only selects.
-        let ledger = Self::connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-        ledger.check_schema()?;
+        let mut ledger = Self::connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        // What this binary looks up must be there; a ledger without any schema is not made here.
+        if ledger.check_schema()? != 0 {
+            ledger.migrate()?;
+        }
         Ok(ledger)
     }
 
     fn connect(path: &Path, mode: OpenFlags) -> Result<Self> {
+        Self::try_connect(path, mode).map_err(|error| full_or(error, path))
+    }
+
+    fn try_connect(path: &Path, mode: OpenFlags) -> Result<Self> {
         let flags = mode | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(path, flags)?;
         connection.busy_timeout(Duration::from_secs(5))?;
@@ -191,7 +220,7 @@ impl Ledger {
         connection.pragma_update(None, "synchronous", "FULL")?;
         connection.pragma_update(None, "foreign_keys", true)?;
         connection.pragma_update(None, "trusted_schema", false)?;
-        Ok(Self { connection })
+        Ok(Self { connection, path: path.to_owned() })
     }
 
     fn check_schema(&self) -> Result<i64> {
@@ -200,17 +229,29 @@ impl Ledger {
     }
 
     fn migrate(&mut self) -> Result<()> {
-        if self.check_schema()? == 0 {
-            self.change(|tx| {
-                tx.execute_batch(CREATE)?;
-                Ok(tx.pragma_update(None, "user_version", SCHEMA)?)
-            })?;
+        if self.check_schema()? >= SCHEMA {
+            return Ok(());
         }
-        Ok(())
+        self.change(|tx| {
+            // Asked again within the transaction: another process may have done it meanwhile.
+            let found: i64 = tx.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+            if found < 1 {
+                tx.execute_batch(CREATE)?;
+            }
+            if found < 2 {
+                tx.execute_batch(LIFETIME_AND_KEY)?;
+            }
+            Ok(tx.pragma_update(None, "user_version", SCHEMA)?)
+        })
     }
 
     /// Runs a change as one transaction: all of it is kept, or nothing.
     pub(crate) fn change<T>(&mut self, work: impl FnOnce(&Transaction<'_>) -> Result<T>) -> Result<T> {
+        let path = self.path.clone();
+        self.try_change(work).map_err(|error| full_or(error, &path))
+    }
+
+    fn try_change<T>(&mut self, work: impl FnOnce(&Transaction<'_>) -> Result<T>) -> Result<T> {
         let tx = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let value = work(&tx)?;
         tx.commit()?;
@@ -223,7 +264,7 @@ impl Ledger {
 
     /// Looks something up.
     pub(crate) fn read<T>(&self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T> {
-        Ok(work(&self.connection)?)
+        work(&self.connection).map_err(|error| full_or(error.into(), &self.path))
     }
 
     /// A setting of the authority.
@@ -264,7 +305,7 @@ impl Ledger {
     fn select<const N: usize>(&self, condition: &str, values: [String; N]) -> Result<Vec<Record>> {
         let query = format!(
             "SELECT serial, issuer, kind, name, subject, names, usage, not_before, not_after, issued_at, who, \
-             der, revoked_at, reason FROM certificate WHERE {condition} ORDER BY issued_at DESC, rowid DESC"
+             der, revoked_at, reason, lifetime, own_key FROM certificate WHERE {condition} ORDER BY issued_at DESC, rowid DESC"
         );
         self.read(|c| {
             let mut statement = c.prepare_cached(&query)?;
@@ -280,6 +321,25 @@ impl Ledger {
             let rows = statement.query_map([], |row| row.get::<_, String>(0))?;
             Ok(rows.collect::<rusqlite::Result<Vec<_>>>()?.into_iter().filter(|line| line != "ok").collect())
         })
+    }
+}
+
+/// SQLite calls a full disk an input or output error where its shared memory cannot grow, or its log cannot be
+/// made: whether there is room is found out by writing.
+fn full_or(error: Error, path: &Path) -> Error {
+    use rusqlite::ErrorCode::{CannotOpen, SystemIoFailure};
+    let suspect = matches!(&error, Error::Ledger(inner)
+        if matches!(inner.sqlite_error_code(), Some(CannotOpen | SystemIoFailure)));
+    if !suspect {
+        return error;
+    }
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let tried = tempfile::tempfile_in(folder).and_then(|mut file| {
+        std::io::Write::write_all(&mut file, &[0; 1 << 16]).and_then(|()| file.sync_all())
+    });
+    match tried.map_err(|e| e.kind()) {
+        Err(std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded) => Error::LedgerFull,
+        _ => error,
     }
 }
 
@@ -308,7 +368,8 @@ pub(crate) fn insert(tx: &Transaction<'_>, record: &Record) -> Result<()> {
     let names: Vec<String> = record.names.iter().map(ToString::to_string).collect();
     tx.execute(
         "INSERT INTO certificate (serial, issuer, kind, name, subject, names, usage, not_before, not_after, \
-         issued_at, who, der) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+         issued_at, who, der, lifetime, own_key) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
         rusqlite::params![
             record.serial.to_string(),
             record.issuer,
@@ -322,6 +383,8 @@ pub(crate) fn insert(tx: &Transaction<'_>, record: &Record) -> Result<()> {
             record.issued_at.unix_timestamp(),
             record.who,
             record.der,
+            record.lifetime.map(time::Duration::whole_seconds),
+            record.own_key,
         ],
     )?;
     Ok(())
@@ -364,5 +427,7 @@ fn read_record(row: &Row<'_>) -> rusqlite::Result<Record> {
         who: row.get(10)?,
         der: row.get(11)?,
         revoked,
+        lifetime: row.get::<_, Option<i64>>(14)?.map(time::Duration::seconds),
+        own_key: row.get(15)?,
     })
 }

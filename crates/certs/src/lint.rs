@@ -237,6 +237,14 @@ fn alternative_names(cert: &Certificate, server: bool, findings: &mut Findings) 
         let what = format!("{uris} URIs beside a SPIFFE identity; validators refuse it");
         findings.add(&code::LINT_SPIFFE_NAMES, Severity::Error, what);
     }
+    let uses = &cert.extended_key_usage;
+    if spiffe && !uses.is_empty() && !(has(uses, "serverAuth") && has(uses, "clientAuth")) {
+        let what = format!(
+            "a SPIFFE identity is for both ends of a connection, and this one for {} alone",
+            uses.join(", ")
+        );
+        findings.add(&code::LINT_SPIFFE_USAGE, Severity::Warning, what);
+    }
 }
 
 fn dns_name(dns: &str, findings: &mut Findings) {

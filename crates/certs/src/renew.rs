@@ -1,5 +1,6 @@
 //! Renewal: when a certificate should be replaced (a pure decision), and the request that replaces it.
 
+use rcgen::SubjectPublicKeyInfo;
 use time::{Duration, OffsetDateTime};
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
@@ -31,9 +32,19 @@ impl Record {
 }
 
 impl Authority {
-    /// Issues a certificate like an older one: same name, names, usage, kind of key and lifetime; new key.
+    /// Issues a certificate like an older one: same name, names, usage, kind of key and lifetime. Its key is
+    /// new; where the older one's key is somebody else's, that key is certified again.
     pub fn renew(&mut self, record: &Record, who: &str, now: OffsetDateTime) -> Result<Issued> {
-        self.issue(&request_of(record)?, who, now)
+        let request = request_of(record)?;
+        match record.own_key {
+            Some(false) => {
+                let broken = || Error::Broken(format!("the key of {} cannot be read", record.serial));
+                let (_, x509) = X509Certificate::from_der(&record.der).map_err(|_| broken())?;
+                let key = SubjectPublicKeyInfo::from_der(x509.public_key().raw).map_err(|_| broken())?;
+                self.certify(&request, &key, who, now)
+            }
+            _ => self.issue(&request, who, now),
+        }
     }
 }
 
@@ -51,7 +62,7 @@ pub fn request_of(record: &Record) -> Result<Request> {
         names: record.names.clone(),
         usage: Some(record.usage.parse()?),
         key: kind_of(&x509),
-        lifetime: record.not_after - record.issued_at,
+        lifetime: record.lifetime.unwrap_or(record.not_after - record.issued_at),
     })
 }
 

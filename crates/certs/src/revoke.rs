@@ -132,6 +132,21 @@ pub struct List {
     pub der: Vec<u8>,
     /// Set when a new one is due but cannot be signed: the root's key is offline.
     pub offline: bool,
+    /// Set when a certificate was revoked that is not on it yet.
+    pub outdated: bool,
+    /// Set when its authority was retired: it is kept as long as it may matter.
+    pub retired: bool,
+}
+
+/// Which lists are signed anew.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Which {
+    /// Those that lack a revocation.
+    Outdated,
+    /// Those, and those whose half time is over.
+    Due,
+    /// All.
+    All,
 }
 
 impl List {
@@ -152,6 +167,8 @@ impl Authority {
     ) -> Result<Record> {
         let record = self.ledger.by_serial(serial)?.ok_or_else(|| Error::Unknown(serial.to_string()))?;
         if let Some((at, _)) = record.revoked {
+            // Said only once it is true for everybody.
+            self.publish_lists(now, false)?;
             return Err(Error::AlreadyRevoked { serial: serial.to_string(), at: rfc3339(at) });
         }
         if record.kind == RecordKind::Root {
@@ -184,12 +201,20 @@ impl Authority {
 
     /// Signs the lists that are due (all of them with `force`), and writes them into the folder.
     pub fn publish_lists(&mut self, now: OffsetDateTime, force: bool) -> Result<Vec<List>> {
+        self.publish_which(now, if force { Which::All } else { Which::Due })
+    }
+
+    /// Signs the lists that lack a revocation, and heals the files: a process may have been killed in between.
+    pub(crate) fn publish_dirty(&mut self, now: OffsetDateTime) -> Result<()> {
+        self.publish_which(now, Which::Outdated).map(|_| ())
+    }
+
+    fn publish_which(&mut self, now: OffsetDateTime, which: Which) -> Result<Vec<List>> {
         let mut lists = Vec::new();
-        for member in self.members()? {
-            if member.state == "retired" || !member.certificate.signs_crls {
-                continue;
-            }
-            if let Some(list) = self.list_of(&member, now, force)? {
+        for member in self.members()?.iter().filter(|member| publishes(member, now)) {
+            if let Some(list) = self.list_of(member, now, which)?
+                && list.counts(now)
+            {
                 lists.push(list);
             }
         }
@@ -206,19 +231,25 @@ impl Authority {
         Ok(lists)
     }
 
-    fn list_of(&mut self, member: &Member, now: OffsetDateTime, force: bool) -> Result<Option<List>> {
-        let stored = stored_list(&self.ledger, &member.name)?;
-        let due = force || stored.as_ref().is_none_or(|(list, dirty)| *dirty || is_due(list, now));
+    fn list_of(&mut self, member: &Member, now: OffsetDateTime, which: Which) -> Result<Option<List>> {
+        let stored = stored_list(&self.ledger, member)?;
+        let due = match (&stored, which) {
+            (None, _) | (_, Which::All) => true,
+            (Some(list), Which::Due) => list.outdated || is_due(list, now),
+            (Some(list), Which::Outdated) => list.outdated,
+        };
         if !due {
-            return Ok(stored.map(|(list, _)| list));
+            return Ok(stored);
         }
         let issuer = match self.issuer.name == member.name {
             true => None,
             false => match read_issuer(&self.layout, member) {
                 Ok(issuer) => Some(issuer),
                 // An offline root is as it should be; its last list goes on being served.
-                Err(Error::RootOffline(_)) => {
-                    return Ok(stored.map(|(list, _)| List { offline: true, ..list }));
+                Err(Error::RootOffline(_)) => return Ok(stored.map(|list| List { offline: true, ..list })),
+                // The key of one that issues no longer may be gone; that must not stop the others.
+                Err(Error::File { .. }) if !self.layout.key(&member.name).exists() => {
+                    return Ok(stored.map(|list| List { offline: true, ..list }));
                 }
                 Err(error) => return Err(error),
             },
@@ -226,17 +257,17 @@ impl Authority {
         let issuer = issuer.as_ref().unwrap_or(&self.key);
         // An authority that has expired signs nothing; what it signed has expired too.
         if issuer.certificate().check_time(now).is_err() {
-            return Ok(stored.map(|(list, _)| list));
+            return Ok(stored);
         }
         let revoked = self.ledger.revoked_of(&member.name)?;
-        let name = member.name.clone();
+        let (name, retired) = (member.name.clone(), member.state == "retired");
         let list = self.ledger.change(|tx| {
             let number: u64 = tx.query_row(
                 "UPDATE authority SET crl_number = crl_number + 1 WHERE name = ?1 RETURNING crl_number",
                 [&name],
                 |row| row.get(0),
             )?;
-            let list = sign(&name, number, issuer, &revoked, now)?;
+            let list = List { retired, ..sign(&name, number, issuer, &revoked, now)? };
             tx.execute(
                 "UPDATE authority SET crl_at = ?2, crl_next = ?3, crl = ?4 WHERE name = ?1",
                 (&name, list.this_update.unix_timestamp(), list.next_update.unix_timestamp(), &list.der),
@@ -247,14 +278,25 @@ impl Authority {
     }
 
     /// The lists as they are stored, without signing any.
-    pub fn lists(ledger: &crate::ledger::Ledger) -> Result<Vec<List>> {
+    pub fn lists(ledger: &crate::ledger::Ledger, now: OffsetDateTime) -> Result<Vec<List>> {
         let mut lists = Vec::new();
-        for member in crate::authority::members(ledger)? {
-            if member.state != "retired" {
-                lists.extend(stored_list(ledger, &member.name)?.map(|(list, _)| list));
-            }
+        for member in crate::authority::members(ledger)?.iter().filter(|member| publishes(member, now)) {
+            lists.extend(stored_list(ledger, member)?.filter(|list| list.counts(now)));
         }
         Ok(lists)
+    }
+}
+
+/// Whether an authority has a list. A retired intermediate may still chain to a trusted root, so that without
+/// its list what it revoked would be good again: it goes on until its certificate ends.
+fn publishes(member: &Member, now: OffsetDateTime) -> bool {
+    member.certificate.signs_crls && (member.state != "retired" || member.certificate.not_after > now)
+}
+
+impl List {
+    /// A retired root's key is gone, and its stale list says nothing that anybody asks for.
+    fn counts(&self, now: OffsetDateTime) -> bool {
+        !self.retired || self.next_update > now
     }
 }
 
@@ -289,7 +331,16 @@ fn sign(name: &str, number: u64, issuer: &Issuer, revoked: &[Record], now: Offse
         key_identifier_method: issuer.key_id(),
     };
     let der = crl_with_issuer_name(params.signed_by(issuer.signer())?.der(), issuer)?;
-    Ok(List { authority: name.to_owned(), number, this_update, next_update, der, offline: false })
+    Ok(List {
+        authority: name.to_owned(),
+        number,
+        this_update,
+        next_update,
+        der,
+        offline: false,
+        outdated: false,
+        retired: false,
+    })
 }
 
 fn minimal(number: u64) -> Vec<u8> {
@@ -297,11 +348,11 @@ fn minimal(number: u64) -> Vec<u8> {
     bytes[bytes.iter().position(|b| *b != 0).unwrap_or(7)..].to_vec()
 }
 
-fn stored_list(ledger: &crate::ledger::Ledger, name: &str) -> Result<Option<(List, bool)>> {
+fn stored_list(ledger: &crate::ledger::Ledger, member: &Member) -> Result<Option<List>> {
     let row: (u64, Option<i64>, Option<i64>, Option<Vec<u8>>) = ledger.read(|c| {
         c.query_row(
             "SELECT crl_number, crl_at, crl_next, crl FROM authority WHERE name = ?1",
-            [name],
+            [&member.name],
             |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)),
         )
     })?;
@@ -310,16 +361,15 @@ fn stored_list(ledger: &crate::ledger::Ledger, name: &str) -> Result<Option<(Lis
             .map_err(|_| Error::Broken("a list's date is wrong".into()))
     };
     let (number, this_update, next_update, der) = row;
-    Ok(match (next_update, der) {
-        (Some(next), Some(der)) => {
-            let dirty = this_update.is_none();
-            let this_update = at(this_update.unwrap_or(0))?;
-            let next_update = at(next)?;
-            Some((
-                List { authority: name.to_owned(), number, this_update, next_update, der, offline: false },
-                dirty,
-            ))
-        }
-        _ => None,
-    })
+    let (Some(next), Some(der)) = (next_update, der) else { return Ok(None) };
+    Ok(Some(List {
+        authority: member.name.clone(),
+        number,
+        this_update: at(this_update.unwrap_or(0))?,
+        next_update: at(next)?,
+        der,
+        offline: false,
+        outdated: this_update.is_none(),
+        retired: member.state == "retired",
+    }))
 }

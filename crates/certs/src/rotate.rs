@@ -20,6 +20,7 @@ use crate::authority::{Authority, Member, members, read_issuer};
 use crate::constraints::Constraints;
 use crate::create::{new_intermediate, new_root};
 use crate::error::{Error, Result};
+use crate::issuer::Issuer;
 use crate::ledger::{Ledger, event};
 use crate::store::read_public;
 use crate::text::{certificates_of_pem, rfc3339};
@@ -121,9 +122,12 @@ impl Authority {
         current(&self.ledger)
     }
 
-    /// Makes the new authority. Refused while another rotation goes on; a new intermediate needs its root's
-    /// key, and a root that lives. A new root needs nothing of the old one, which may have expired.
-    pub fn rotate_start(&mut self, subject: Subject, who: &str, now: OffsetDateTime) -> Result<Rotation> {
+    /// Whether a rotation may start now; for an intermediate its root with the key comes back.
+    pub(crate) fn start_below(
+        &self,
+        subject: Subject,
+        now: OffsetDateTime,
+    ) -> Result<Option<(String, Issuer)>> {
         if let Some(rotation) = self.rotation()? {
             return Err(refuse(format!(
                 "a rotation of the {} goes on already (step: {}); finish it, or abort it",
@@ -131,23 +135,33 @@ impl Authority {
                 rotation.step.as_str()
             )));
         }
+        if subject == Subject::Root {
+            return Ok(None);
+        }
+        let name = self.issuer.parent.clone().unwrap_or_else(|| self.issuer.name.clone());
+        let all = self.members()?;
+        let member = member(&all, &name)?;
+        if member.certificate.not_after <= now {
+            return Err(refuse(format!(
+                "{name} expired at {}, and nothing below it would be accepted; rotate the root",
+                rfc3339(member.certificate.not_after)
+            )));
+        }
+        Ok(Some((name, read_issuer(&self.layout, member)?)))
+    }
+
+    /// Whether [`Self::rotate_start`] would be accepted.
+    pub fn check_start(&self, subject: Subject, now: OffsetDateTime) -> Result<()> {
+        self.start_below(subject, now).map(|_| ())
+    }
+
+    /// Makes the new authority. Refused while another rotation goes on; a new intermediate needs its root's
+    /// key, and a root that lives. A new root needs nothing of the old one, which may have expired.
+    pub fn rotate_start(&mut self, subject: Subject, who: &str, now: OffsetDateTime) -> Result<Rotation> {
+        let root = self.start_below(subject, now)?;
         let old_issuer = self.issuer.clone();
         let old_root = old_issuer.parent.clone().unwrap_or_else(|| old_issuer.name.clone());
         let constraints = Constraints::of(&old_issuer.certificate)?;
-        let root = match subject {
-            Subject::Root => None,
-            Subject::Intermediate => {
-                let all = self.members()?;
-                let member = member(&all, &old_root)?;
-                if member.certificate.not_after <= now {
-                    return Err(refuse(format!(
-                        "{old_root} expired at {}, and nothing below it would be accepted; rotate the root",
-                        rfc3339(member.certificate.not_after)
-                    )));
-                }
-                Some((old_root.clone(), read_issuer(&self.layout, member)?))
-            }
-        };
         let (layout, settings) = (self.layout.clone(), self.settings.clone());
         self.ledger.change(|tx| {
             let root = match root {
@@ -176,6 +190,12 @@ impl Authority {
         who: &str,
         now: OffsetDateTime,
     ) -> Result<Rotation> {
+        self.check_confirm(copies, all_have_it)?;
+        self.advance(Step::Confirmed, who, now)
+    }
+
+    /// Whether [`Self::rotate_confirm`] would be accepted.
+    pub fn check_confirm(&self, copies: &[&Path], all_have_it: bool) -> Result<Rotation> {
         let rotation = self.need(Some(&[Step::Distributing]))?;
         if rotation.subject == Subject::Root {
             if copies.is_empty() && !all_have_it {
@@ -188,6 +208,12 @@ impl Authority {
             let wanted = certificates_of_pem(&self.trust_bundle_pem()?)
                 .map_err(|e| Error::Broken(format!("the trust bundle cannot be read: {e}")))?;
             for copy in copies {
+                if same_file(copy, &self.layout.bundle()) {
+                    return Err(refuse(format!(
+                        "{} is the authority's own bundle: give a copy as a verifier has it",
+                        copy.display()
+                    )));
+                }
                 let found = certificates_of_pem(&read_public(copy)?)
                     .map_err(|e| refuse(format!("{} is no PEM file: {e}", copy.display())))?;
                 let lacking = wanted.iter().filter(|root| !found.contains(root)).count();
@@ -201,20 +227,13 @@ impl Authority {
                 }
             }
         }
-        self.advance(Step::Confirmed, who, now)
+        Ok(rotation)
     }
 
     /// Lets the new authority issue. Refused before the confirmation, and while the new authority or its key
     /// cannot be used now.
     pub fn rotate_switch(&mut self, who: &str, now: OffsetDateTime) -> Result<Rotation> {
-        let rotation = self.need(Some(&[Step::Confirmed]))?;
-        let all = self.members()?;
-        let new = member(&all, &rotation.new_issuer)?;
-        new.certificate.check_time(now)?;
-        let root = member(&all, &rotation.new_root)?;
-        root.certificate.check_time(now)?;
-        root.certificate.signed(&new.certificate.der)?;
-        read_issuer(&self.layout, new)?;
+        let rotation = self.check_switch(now)?;
         self.ledger.change(|tx| {
             let state = |name: &str, state: &str| {
                 tx.execute("UPDATE authority SET state = ?2 WHERE name = ?1", (name, state))
@@ -232,9 +251,41 @@ impl Authority {
         self.need(None)
     }
 
+    /// Whether [`Self::rotate_switch`] would be accepted.
+    pub fn check_switch(&self, now: OffsetDateTime) -> Result<Rotation> {
+        let rotation = self.need(Some(&[Step::Confirmed]))?;
+        let all = self.members()?;
+        let new = member(&all, &rotation.new_issuer)?;
+        new.certificate.check_time(now)?;
+        let root = member(&all, &rotation.new_root)?;
+        root.certificate.check_time(now)?;
+        root.certificate.signed(&new.certificate.der)?;
+        read_issuer(&self.layout, new)?;
+        Ok(rotation)
+    }
+
     /// Ends the rotation: the old authority is trusted no longer. Refused while a certificate that it signed
     /// is neither expired nor revoked.
     pub fn rotate_retire(&mut self, who: &str, now: OffsetDateTime) -> Result<Rotation> {
+        let rotation = self.check_retire(now)?;
+        self.ledger.change(|tx| {
+            let retire =
+                |name: &str| tx.execute("UPDATE authority SET state = 'retired' WHERE name = ?1", [name]);
+            retire(&rotation.old_issuer)?;
+            if rotation.subject == Subject::Root {
+                // Intermediates of earlier rotations below this root go with it.
+                tx.execute("UPDATE authority SET state = 'retired' WHERE parent = ?1", [&rotation.old_root])?;
+                retire(&rotation.old_root)?;
+            }
+            tx.execute("DELETE FROM rotation", [])?;
+            event(tx, now, who, &format!("retired {}", rotation.old_issuer))
+        })?;
+        self.reload(now)?;
+        Ok(rotation)
+    }
+
+    /// Whether [`Self::rotate_retire`] would be accepted.
+    pub fn check_retire(&self, now: OffsetDateTime) -> Result<Rotation> {
         let rotation = self.need(Some(&[Step::Switched]))?;
         let live = self.old_live(&rotation, now)?;
         if let Some(last) = live.iter().max_by_key(|record| record.not_after) {
@@ -252,25 +303,17 @@ impl Authority {
                 rfc3339(last.not_after)
             )));
         }
-        self.ledger.change(|tx| {
-            let retire =
-                |name: &str| tx.execute("UPDATE authority SET state = 'retired' WHERE name = ?1", [name]);
-            retire(&rotation.old_issuer)?;
-            if rotation.subject == Subject::Root {
-                // Intermediates of earlier rotations below this root go with it.
-                tx.execute("UPDATE authority SET state = 'retired' WHERE parent = ?1", [&rotation.old_root])?;
-                retire(&rotation.old_root)?;
-            }
-            tx.execute("DELETE FROM rotation", [])?;
-            event(tx, now, who, &format!("retired {}", rotation.old_issuer))
-        })?;
-        self.reload(now)?;
         Ok(rotation)
+    }
+
+    /// Whether [`Self::rotate_abort`] would be accepted.
+    pub fn check_abort(&self) -> Result<Rotation> {
+        self.need(Some(&[Step::Distributing, Step::Confirmed]))
     }
 
     /// Drops the new authority. Refused after the switch, for certificates of it may be in use.
     pub fn rotate_abort(&mut self, who: &str, now: OffsetDateTime) -> Result<Rotation> {
-        let rotation = self.need(Some(&[Step::Distributing, Step::Confirmed]))?;
+        let rotation = self.check_abort()?;
         self.ledger.change(|tx| {
             let retire =
                 |name: &str| tx.execute("UPDATE authority SET state = 'retired' WHERE name = ?1", [name]);
@@ -292,7 +335,8 @@ impl Authority {
             let below =
                 rotation.subject == Subject::Root && member.parent.as_ref() == Some(&rotation.old_root);
             if below || member.name == rotation.old_issuer || member.name == rotation.old_root {
-                live.extend(self.ledger.live_of(&member.name, now)?);
+                let records = self.ledger.live_of(&member.name, now)?;
+                live.extend(records.into_iter().filter(|record| !record.is_proof()));
             }
         }
         Ok(live)
@@ -331,6 +375,12 @@ impl Authority {
         self.publish(&all)?;
         self.publish_lists(now, false).map(|_| ())
     }
+}
+
+fn same_file(one: &Path, other: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    let file = |path: &Path| std::fs::metadata(path).ok().map(|found| (found.dev(), found.ino()));
+    file(one).is_some_and(|one| Some(one) == file(other))
 }
 
 fn refuse(why: String) -> Error {

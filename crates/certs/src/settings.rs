@@ -21,14 +21,49 @@ pub(crate) struct Settings {
     pub(crate) crl_url: Option<String>,
 }
 
+impl InitOptions {
+    /// Refuses texts that cannot stand in a certificate.
+    pub fn check(&self) -> Result<()> {
+        let good = |text: &str, longest| {
+            let length = text.chars().count();
+            (1..=longest).contains(&length) && !text.chars().any(char::is_control)
+        };
+        let refuse = |why: &str| Err(Error::Request(why.to_owned()));
+        if !good(&self.name, 32) {
+            return refuse("the authority's name has 1 to 32 characters, none of them a control character");
+        }
+        // RFC 5280, appendix A: ub-organization-name.
+        if self.organization.as_deref().is_some_and(|text| !good(text, 64)) {
+            return refuse("the organisation has 1 to 64 characters, none of them a control character");
+        }
+        match &self.crl_url {
+            Some(url) => check_url(url),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A URL in a certificate is ASCII (RFC 5280, section 4.2.1.6), and each client must be able to fetch it.
+fn check_url(url: &str) -> Result<()> {
+    let refuse =
+        |why: &str| Err(Error::Request(format!("{url:?} is no URL of a folder of revocation lists: {why}")));
+    let Some(rest) = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://")) else {
+        return refuse("it begins with http://");
+    };
+    if url.len() > 1024 || !url.bytes().all(|b| b.is_ascii_graphic() && !b"\"<>\\^`{|}?#".contains(&b)) {
+        return refuse("it is a host and a path in ASCII; write other letters as xn--... or as %41");
+    }
+    let host = rest.split('/').next().unwrap_or_default();
+    let named = host.bytes().any(|b| b.is_ascii_alphanumeric());
+    if !named || !host.bytes().all(|b| b.is_ascii_alphanumeric() || b".-_:[]".contains(&b)) {
+        return refuse("a host name or an address follows the two slashes");
+    }
+    Ok(())
+}
+
 pub(crate) fn save_settings(tx: &Transaction<'_>, options: &InitOptions) -> Result<()> {
     let days = |lifetime: Duration| lifetime.whole_seconds().to_string();
-    if options.name.is_empty()
-        || options.name.chars().count() > 32
-        || options.name.chars().any(char::is_control)
-    {
-        return Err(Error::Request("the authority's name has 1 to 32 characters".into()));
-    }
+    options.check()?;
     for (name, value) in [
         ("name", Some(options.name.clone())),
         ("organization", options.organization.clone()),

@@ -13,9 +13,10 @@
 //! | `lock`                      | keeps two processes apart                     | 0600 |
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{ErrorKind, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::io::{Error as IoError, ErrorKind, Read as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use zeroize::Zeroizing;
 
@@ -97,9 +98,71 @@ impl Layout {
     }
 }
 
-/// Makes a folder with mode 0700, with its parents; one that exists is left as it is.
+/// Makes a folder with mode 0700, with its parents. One that exists is refused when it is a symbolic link, or
+/// when others own it or may write into it: they could swap what is written there.
 pub fn create_private_folder(path: &Path) -> Result<()> {
+    let failed = || Error::file("create", path);
+    create_folder(path)?;
+    // Not followed: the link's target is chosen by whoever made the link.
+    let found = fs::symlink_metadata(path).map_err(failed())?;
+    let refuse = |why: &str| Err(failed()(IoError::other(why)));
+    if !found.is_dir() {
+        return refuse("it is a symbolic link or no folder");
+    }
+    if found.uid() != own_user().map_err(failed())? {
+        return refuse("the folder belongs to another user");
+    }
+    if found.mode() & 0o002 != 0 {
+        return refuse("everybody may write into the folder");
+    }
+    Ok(())
+}
+
+/// Makes a folder with mode 0700, with its parents; one that exists is left as it is, whoever owns it: for
+/// places that the operator named.
+pub fn create_folder(path: &Path) -> Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(Error::file("create", path))
+}
+
+/// The user that this process acts as, without `unsafe`: the owner of a file that it makes.
+fn own_user() -> std::io::Result<u32> {
+    match fs::metadata("/proc/self") {
+        Ok(own) => Ok(own.uid()),
+        Err(_) => Ok(tempfile::tempfile()?.metadata()?.uid()),
+    }
+}
+
+/// Removes what a killed process left of `write`: `.NAME.key.HEX` may hold a private key. Called with the
+/// lock held. Into some of the folders others write without the lock, so there only old ones go.
+pub(crate) fn remove_leftovers(layout: &Layout) {
+    let folders = [("authorities", true), ("root", true), ("crl", true), ("certs", false), ("", false)];
+    for (folder, ours) in folders {
+        for entry in fs::read_dir(layout.dir().join(folder)).into_iter().flatten().flatten() {
+            let name = entry.file_name();
+            if !name.to_str().is_some_and(is_temporary) {
+                continue;
+            }
+            let age = entry.metadata().and_then(|found| found.modified()).ok();
+            let age = age.and_then(|at| SystemTime::now().duration_since(at).ok()).unwrap_or_default();
+            if ours || age > ABANDONED {
+                // Best effort: it is tried again at the next opening.
+                let _ = fs::remove_file(entry.path());
+            }
+        }
+    }
+}
+
+/// After this time nobody is still writing a temporary file.
+const ABANDONED: Duration = Duration::from_secs(60);
+
+/// Whether `create_temporary` made this name: a dot, the file's name, a dot and 16 hexadecimal digits.
+fn is_temporary(name: &str) -> bool {
+    let suffix = name.strip_prefix('.').and_then(|name| name.rsplit_once('.'));
+    suffix.is_some_and(|(name, hex)| {
+        !name.is_empty()
+            && hex.len() == 16
+            && hex.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+    })
 }
 
 /// Writes a secret file: mode 0600 from its first byte on, synced, then renamed into place.
@@ -150,16 +213,25 @@ fn create_temporary(folder: &Path, name: &std::ffi::OsStr, mode: u32) -> std::io
     }
 }
 
-/// Reads a private key file, and refuses it when others than its owner may read it.
+/// Reads a private key file, and refuses it when others than its owner may read it. The permissions are those
+/// of the very file that is read, even if another one takes its name meanwhile.
 pub fn read_private(path: impl AsRef<Path>) -> Result<Zeroizing<String>> {
     let path = path.as_ref();
-    let metadata = fs::metadata(path).map_err(Error::file("read", path))?;
+    let failed = || Error::file("read", path);
+    let mut file = File::open(path).map_err(failed())?;
+    let metadata = file.metadata().map_err(failed())?;
+    if metadata.is_dir() {
+        return Err(failed()(ErrorKind::IsADirectory.into()));
+    }
     let mode = metadata.permissions().mode() & 0o7777;
     // Group access is common on purpose (a service's group); access for the world never is.
     if mode & 0o007 != 0 {
         return Err(Error::Exposed { path: path.to_owned(), mode });
     }
-    fs::read_to_string(path).map(Zeroizing::new).map_err(Error::file("read", path))
+    // Room for all of it at once: a buffer that grows leaves copies behind.
+    let mut text = Zeroizing::new(String::with_capacity(metadata.len().min(1 << 20) as usize + 1));
+    file.read_to_string(&mut text).map_err(failed())?;
+    Ok(text)
 }
 
 /// Reads a file that is no secret.

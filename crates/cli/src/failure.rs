@@ -70,7 +70,8 @@ impl Failure {
 
     /// Prints the failure to stderr and gives the exit code.
     pub fn report(&self) -> ExitCode {
-        eprint!("{self}");
+        // Where nobody reads stderr any more, the exit code still says it.
+        let _ = std::io::Write::write_all(&mut std::io::stderr(), self.to_string().as_bytes());
         ExitCode::from(self.exit)
     }
 }

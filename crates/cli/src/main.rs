@@ -3,17 +3,20 @@
 //! Each command lives in a file of its own under `commands/` and offers `Args` (clap) and `run`.
 //! Data goes to stdout, messages to stderr; [`failure`] prints every error in one form.
 
+#![deny(clippy::print_stdout, clippy::print_stderr, reason = "std's macros panic on a closed pipe; use ours")]
+
+// First: its macros replace std's in every module below.
+#[macro_use]
+mod output;
+
 mod commands;
 mod duration;
 mod failure;
 mod logging;
 mod operator;
-mod output;
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
 fn main() -> ExitCode {
-    commands::Cli::parse().run()
+    commands::Cli::from_command_line(std::env::args_os()).run()
 }

@@ -22,6 +22,18 @@ pub fn who() -> String {
     }
 }
 
+/// Says something to the person, a line on stderr. Where nobody listens any more (`2>&1 | head`) nothing is lost
+/// but the words.
+pub fn line(words: impl std::fmt::Display) {
+    let _ = writeln!(std::io::stderr(), "{words}");
+}
+
+/// As `eprintln!`, which would panic where nobody listens.
+macro_rules! note {
+    ($($words:tt)*) => { $crate::operator::line(format_args!($($words)*)) };
+}
+pub(crate) use note;
+
 /// Asks a question on the terminal; without one, `--yes` must have been given.
 pub fn confirm(question: &str, yes: bool) -> Result<(), Failure> {
     if yes {
@@ -31,11 +43,11 @@ pub fn confirm(question: &str, yes: bool) -> Result<(), Failure> {
         return Err(Failure::usage(format!("{question} There is no terminal to ask on"))
             .fix("read the output above, then run the command again with --yes"));
     }
-    eprint!("{question} [y/N] ");
     let mut answer = String::new();
     // A terminal that went away is a no.
-    let _ =
-        std::io::stderr().flush().and_then(|()| std::io::stdin().lock().read_line(&mut answer).map(|_| ()));
+    let _ = write!(std::io::stderr(), "{question} [y/N] ")
+        .and_then(|()| std::io::stderr().flush())
+        .and_then(|()| std::io::stdin().lock().read_line(&mut answer).map(|_| ()));
     match answer.trim().to_ascii_lowercase().as_str() {
         "y" | "yes" => Ok(()),
         _ => Err(Failure::usage("nothing was done, because the answer was no")),

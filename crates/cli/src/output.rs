@@ -1,11 +1,63 @@
-//! What all commands share when they print: the choice of format, and colours only where wanted.
+//! What all commands share when they print: the choice of format, colours only where wanted, and one way to
+//! stdout and stderr that survives a reader that goes away (`handfast test ... | head`).
 
-use std::io::IsTerminal;
+use std::fmt;
+use std::io::{self, IsTerminal, Write};
+use std::sync::Mutex;
 
 use clap::ValueEnum;
 use serde::Serialize;
 
 use crate::failure::Failure;
+
+/// As std's, through [`out`](crate::output::out).
+macro_rules! print {
+    ($($argument:tt)*) => { $crate::output::out(format_args!($($argument)*)) };
+}
+
+/// As std's, through [`out`](crate::output::out).
+macro_rules! println {
+    () => { $crate::output::out(format_args!("\n")) };
+    ($($argument:tt)*) => { $crate::output::out(format_args!("{}\n", format_args!($($argument)*))) };
+}
+
+/// As std's, through [`tell`](crate::output::tell).
+macro_rules! eprint {
+    ($($argument:tt)*) => { $crate::output::tell(format_args!($($argument)*)) };
+}
+
+/// As std's, through [`tell`](crate::output::tell).
+macro_rules! eprintln {
+    ($($argument:tt)*) => { $crate::output::tell(format_args!("{}\n", format_args!($($argument)*))) };
+}
+
+/// The first reason for which data did not reach stdout, other than that nobody reads any more.
+static LOST: Mutex<Option<io::Error>> = Mutex::new(None);
+
+/// Writes data to stdout. A reader that went away is no failure, as `handfast cert list | head` shows; any other
+/// error is kept for [`lost`].
+pub fn out(text: fmt::Arguments<'_>) {
+    let mut stdout = io::stdout().lock();
+    match stdout.write_fmt(text).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            if let Ok(mut lost) = LOST.lock() {
+                lost.get_or_insert(error);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Writes a message to stderr; where that is closed, there is nobody left to tell.
+pub fn tell(text: fmt::Arguments<'_>) {
+    let _ = io::stderr().lock().write_fmt(text);
+}
+
+/// Why data did not reach stdout (a full disk), if it did not: the command has failed then.
+pub fn lost() -> Option<Failure> {
+    let error = LOST.lock().ok()?.take()?;
+    Some(Failure::writing(std::path::Path::new("stdout"), &error))
+}
 
 /// The format of a command's data on stdout.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -21,7 +73,7 @@ pub enum Format {
 
 /// Start of bold, start of red and the reset, each empty when stderr is no terminal or `NO_COLOR` is set.
 pub fn colours_for_stderr() -> (&'static str, &'static str, &'static str) {
-    colours(std::io::stderr().is_terminal())
+    colours(io::stderr().is_terminal())
 }
 
 fn colours(terminal: bool) -> (&'static str, &'static str, &'static str) {
@@ -43,12 +95,13 @@ pub fn print(
         Format::Json => serde_json::to_string_pretty(document).map_err(|e| failed(e.to_string()))? + "\n",
         Format::Yaml => serde_saphyr::to_string(document).map_err(|e| failed(e.to_string()))?,
     };
-    use std::io::Write as _;
-    match std::io::stdout().write_all(text.as_bytes()) {
-        // `handfast cert list | head` is no failure.
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-        result => result.map_err(|e| failed(e.to_string())),
-    }
+    print!("{text}");
+    Ok(())
+}
+
+/// Whether stdout is a terminal that may be coloured.
+pub fn colours_stdout() -> bool {
+    !colours(io::stdout().is_terminal()).0.is_empty()
 }
 
 /// Aligned columns, two spaces apart, with a heading.

@@ -45,9 +45,12 @@ pub struct CertificateSpec {
     /// Kind of the key: p256 (default), p384, p521, ed25519, rsa2048, rsa3072, rsa4096.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
-    /// Lifetime, as in 24h or 90d (default 90d). Never longer than the issuer's.
+    /// Lifetime, as in 24h or 90d (default 90d; one minute at least). Never longer than the issuer's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lifetime: Option<String>,
+    /// Whether `tls-combined.pem` is in the Secret too: certificates, then the key, in one file.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub combined_pem: bool,
     /// Further forms of the pair in the Secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keystores: Option<Keystores>,

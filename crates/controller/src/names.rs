@@ -41,6 +41,10 @@ pub mod secret {
     pub const ISSUER: &str = "handfast.dev/issuer";
     /// `server`, `client` or `both`.
     pub const USAGE: &str = "handfast.dev/usage";
+    /// The lifetime that was asked for, in seconds; the certificate's own is shorter where its issuer ends earlier.
+    pub const LIFETIME: &str = "handfast.dev/lifetime";
+    /// How many certificates were issued into it so far.
+    pub const REVISION: &str = "handfast.dev/revision";
 }
 
 /// Where `kube wire` mounts a workload's server Secret; files are `tls.crt`, `tls.key`, `ca.crt`.

@@ -114,6 +114,48 @@ fn verification_off_lets_everybody_in() {
 }
 
 #[test]
+fn a_site_that_forbids_everything_to_everybody_is_no_mutual_site() {
+    let pki = pki();
+    let content = site(TLS).replace("return 200 ok", "return 403");
+    let Some(report) = prove(&pki, &content, |_| {}) else { return };
+    let found = red(&report);
+    for id in
+        ["no-certificate", "good", "self-signed", "other-ca", "expired", "revoked", "refused-then-resumed"]
+    {
+        assert!(found.contains(&id), "{id} is not red: {found:?}");
+    }
+    let without = prove(&pki, &content, |plan| plan.credentials = Credentials::default()).unwrap();
+    for report in [&report, &without] {
+        let row = report.rows.iter().find(|row| row.id == "no-certificate").unwrap();
+        assert!(row.cause.as_deref().unwrap().contains("ssl_verify_client is off"), "{row:?}");
+        assert!(row.observed.starts_with("answered, HTTP 403"), "{row:?}");
+        assert!(row.fix.as_deref().unwrap().contains("clients.mode: required"), "{row:?}");
+    }
+    assert!(red(&without).contains(&"self-signed"), "{:?}", red(&without));
+    // Where no client certificate is expected, the application may forbid what it likes.
+    let open = prove(&pki, &content, |plan| plan.expect = Expect::OneWay).unwrap();
+    assert_eq!(red(&open), Vec::<&str>::new());
+}
+
+#[test]
+fn a_status_that_the_good_certificate_gets_too_refuses_nobody() {
+    let pki = pki();
+    let verify = VERIFY.replace("client on", "client optional_no_ca");
+    let content = site(&format!("{TLS}{verify}")).replace("return 200 ok", "return 403");
+    let Some(report) = prove(&pki, &content, |_| {}) else { return };
+    let found = red(&report);
+    for id in ["no-certificate", "good", "self-signed", "other-ca"] {
+        assert!(found.contains(&id), "{id} is not red: {found:?}");
+    }
+    let row = report.rows.iter().find(|row| row.id == "good").unwrap();
+    assert!(row.cause.as_deref().unwrap().contains("without any certificate"), "{row:?}");
+    // Without a good pair to compare with, it cannot be told; it must not be green in silence.
+    let without = prove(&pki, &content, |plan| plan.credentials = Credentials::default()).unwrap();
+    let row = without.rows.iter().find(|row| row.id == "no-certificate").unwrap();
+    assert_eq!(row.verdict, Verdict::Warn, "{row:?}");
+}
+
+#[test]
 fn optional_verification_is_red_where_mutual_is_expected_and_green_where_optional_is() {
     let pki = pki();
     let content = site(&format!("{TLS}{}{CRL}", VERIFY.replace("client on", "client optional")));

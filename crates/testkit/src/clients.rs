@@ -122,6 +122,16 @@ impl Seen {
 }
 
 impl Client {
+    /// Whether its program is on this machine.
+    pub fn is_installed(self) -> bool {
+        match self {
+            Self::OpenSsl => crate::find_program("openssl").is_some(),
+            Self::GnuTls => crate::find_program("gnutls-cli").is_some(),
+            Self::Curl => crate::find_program("curl").is_some(),
+            Self::Go => GoClient::find().is_some(),
+        }
+    }
+
     /// Makes the connection; `None` if the program is not installed.
     pub fn connect(self, attempt: &Attempt<'_>) -> Option<Seen> {
         match self {

@@ -72,3 +72,50 @@ fn a_key_of_another_authority_is_noticed() {
     std::fs::copy(one.path().join(key), two.path().join(key)).unwrap();
     assert!(matches!(Authority::open(two.path()), Err(Error::KeyMismatch(_))));
 }
+
+#[test]
+fn what_was_issued_shows_no_key_in_its_debug_form() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut ca = Authority::init(dir.path(), &InitOptions::default(), "me", now()).unwrap();
+    let issued = ca.issue(&web(), "me", now()).unwrap();
+    let secret: String = issued.key_pem.as_ref().unwrap().lines().nth(1).unwrap().to_owned();
+    let shown = format!("{issued:?}");
+    assert!(shown.contains("web.test") && !shown.contains(&secret) && !shown.contains("PRIVATE"), "{shown}");
+}
+
+#[test]
+fn texts_that_cannot_stand_in_a_certificate_are_refused_before_anything_is_made() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = dir.path().join("ca");
+    let long = "x".repeat(300);
+    let url = |text: &str| InitOptions { crl_url: Some(text.to_owned()), ..InitOptions::default() };
+    let organization =
+        |text: &str| InitOptions { organization: Some(text.to_owned()), ..InitOptions::default() };
+    for bad in
+        ["http://\u{fc}n\u{ef}.test/x", "not a url", "ftp://a/", "http:///x", "http://a b/", "http://a/?q"]
+    {
+        assert!(matches!(Authority::init(&at, &url(bad), "me", now()), Err(Error::Request(_))), "{bad}");
+    }
+    for bad in ["", "a\nb", "\u{1b}[31m", &long] {
+        assert!(
+            matches!(Authority::init(&at, &organization(bad), "me", now()), Err(Error::Request(_))),
+            "{bad}"
+        );
+    }
+    assert!(!at.exists());
+    for good in ["http://crl.example.com/", "http://127.0.0.1:8000/lists", "http://[::1]/"] {
+        url(good).check().unwrap();
+    }
+}
+
+#[test]
+fn a_key_of_the_authority_that_cannot_be_used_is_named_with_its_file() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(Authority::init(dir.path(), &InitOptions::default(), "me", now()).unwrap());
+    let path = Layout::new(dir.path()).key("intermediate-1");
+    for text in ["nothing".to_owned(), PrivateKey::generate(KeyKind::P256).unwrap().to_pem().to_string()] {
+        crate::write_private(&path, text.as_bytes()).unwrap();
+        let error = Authority::open(dir.path()).unwrap_err().to_string();
+        assert!(error.contains("intermediate-1.key"), "{error}");
+    }
+}

@@ -12,7 +12,7 @@ fn made(kind: KeyKind) -> (Vec<u8>, PrivateKey) {
 
 #[test]
 fn what_a_request_asks_for_is_shown_and_its_key_is_taken() {
-    for kind in [KeyKind::P256, KeyKind::P384, KeyKind::Ed25519, KeyKind::Rsa(2048)] {
+    for kind in [KeyKind::P256, KeyKind::P384, KeyKind::P521, KeyKind::Ed25519, KeyKind::Rsa(2048)] {
         let (der, key) = made(kind);
         let csr = Csr::parse(&der).unwrap();
         assert_eq!(csr.names, [AltName::Dns("web.test".into())]);
@@ -37,4 +37,42 @@ proptest! {
     fn any_bytes_are_survived(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
         prop_assert!(Csr::parse(&bytes).is_err());
     }
+}
+
+/// Made by OpenSSL, which writes each of these a little differently than we do.
+#[test]
+fn requests_of_openssl_are_verified_and_kinds_that_are_not_taken_are_called_so() {
+    let pki = crate::fixtures::Pki::new();
+    let make = |name: &str, kind: &[&str], sign: &[&str]| {
+        let (key, csr) = (format!("{name}.key"), format!("{name}.csr"));
+        pki.openssl(&[&["genpkey", "-out", &key][..], kind].concat());
+        pki.openssl(&[&["req", "-new", "-subj", "/CN=x", "-key", &key, "-out", &csr][..], sign].concat());
+        Csr::parse(&std::fs::read(pki.path(&csr)).unwrap())
+    };
+    let curve = |name: &str| {
+        ["-algorithm", "EC", "-pkeyopt", &format!("ec_paramgen_curve:{name}")].map(str::to_owned)
+    };
+    let curved = |name: &str, digest: &str| {
+        let kind = curve(name);
+        let kind: Vec<&str> = kind.iter().map(String::as_str).collect();
+        make(&format!("{name}{digest}"), &kind, &[&format!("-{digest}")])
+    };
+    for (name, digest) in [("P-256", "sha256"), ("P-384", "sha384"), ("P-521", "sha512"), ("P-521", "sha256")]
+    {
+        curved(name, digest).unwrap();
+    }
+    make("rsa", &["-algorithm", "RSA"], &[]).unwrap();
+    make(
+        "pss",
+        &["-algorithm", "RSA"],
+        &["-sigopt", "rsa_padding_mode:pss", "-sigopt", "rsa_pss_saltlen:digest"],
+    )
+    .unwrap();
+    make("ed25519", &["-algorithm", "ED25519"], &[]).unwrap();
+    let why = |result: Result<Csr>| result.unwrap_err().to_string();
+    assert!(why(curved("P-224", "sha256")).contains("P-224"));
+    assert!(why(make("ed448", &["-algorithm", "ED448"], &[])).contains("Ed448"));
+    assert!(why(make("sha1", &["-algorithm", "RSA"], &["-sha1"])).contains("algorithm"));
+    let small = make("small", &["-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:1024"], &[]);
+    assert!(matches!(small, Err(Error::WeakKey(_))));
 }

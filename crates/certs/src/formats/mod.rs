@@ -9,7 +9,7 @@ pub mod der;
 pub mod jks;
 pub mod pem;
 pub mod pkcs12;
-mod tlv;
+pub(crate) mod tlv;
 
 #[cfg(test)]
 mod tests;

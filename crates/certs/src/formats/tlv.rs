@@ -7,10 +7,10 @@ pub(super) const INTEGER: u8 = 0x02;
 /// OCTET STRING.
 pub(super) const OCTETS: u8 = 0x04;
 /// SEQUENCE.
-pub(super) const SEQUENCE: u8 = 0x30;
+pub(crate) const SEQUENCE: u8 = 0x30;
 
 /// Takes one element with this tag: its content and what follows it.
-pub(super) fn take(bytes: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
+pub(crate) fn take(bytes: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
     let (&found, rest) = bytes.split_first()?;
     if found != tag {
         return None;

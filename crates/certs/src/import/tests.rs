@@ -52,3 +52,56 @@ fn a_leaf_a_foreign_key_and_a_broken_chain_are_refused() {
     assert!(matches!(import(wrong_order, key()), Err(Error::Unusable { .. })));
     assert!(!at.join("new/ledger.sqlite").exists(), "a refused import leaves nothing behind");
 }
+
+const CA: &str =
+    "basicConstraints=critical,CA:TRUE\nkeyUsage=critical,keyCertSign,cRLSign\nsubjectKeyIdentifier=hash\n";
+
+fn below(pki: &crate::fixtures::Pki, extensions: &str, root_days: &str) -> Result<Authority> {
+    pki.key("root", "P-256");
+    pki.sign("root", None, "/CN=Root", &format!("{CA}{extensions}"), &["-days", root_days]);
+    pki.key("sub", "P-256");
+    pki.sign("sub", Some("root"), "/CN=Sub", CA, &["-days", "1000"]);
+    let read = |name: &str| std::fs::read_to_string(pki.path(name)).unwrap();
+    let import = Import {
+        chain_pem: read("sub.crt") + &read("root.crt"),
+        key: PrivateKey::from_pem(&read("sub.key"), None).unwrap(),
+    };
+    Authority::import(&pki.path("ca"), import, &InitOptions::default(), "me", OffsetDateTime::now_utc())
+}
+
+#[test]
+fn a_leaf_never_outlives_the_root_above_an_imported_intermediate() {
+    let pki = crate::fixtures::Pki::new();
+    let mut ca = below(&pki, "", "10").unwrap();
+    let now = OffsetDateTime::now_utc();
+    let issued = ca.issue(&Request::new("web").with(AltName::dns("web.test").unwrap()), "me", now).unwrap();
+    assert!(issued.shortened && issued.record.not_after <= now + time::Duration::days(10));
+    assert_eq!(issued.record.lifetime, Some(crate::DEFAULT_LIFETIME), "what was asked for is remembered");
+    assert_eq!(crate::request_of(&issued.record).unwrap().lifetime, crate::DEFAULT_LIFETIME);
+}
+
+#[test]
+fn the_name_constraints_of_an_imported_root_hold_for_all_below_it() {
+    let pki = crate::fixtures::Pki::new();
+    let mut ca = below(&pki, "nameConstraints=critical,permitted;DNS:example.com\n", "100").unwrap();
+    let now = OffsetDateTime::now_utc();
+    let request = |name: &str| Request::new("web").with(AltName::dns(name).unwrap());
+    ca.issue(&request("a.example.com"), "me", now).unwrap();
+    assert!(matches!(ca.issue(&request("a.example.org"), "me", now), Err(Error::NotPermitted { .. })));
+    assert!(ca.check_names(&[AltName::dns("localhost").unwrap()]).is_err());
+}
+
+#[test]
+fn a_root_that_its_own_key_did_not_sign_is_refused() {
+    let pki = crate::fixtures::Pki::new();
+    pki.root("true", "/CN=Same");
+    pki.key("false", "P-256");
+    // Subject and issuer are the same name; the signature is another key's.
+    pki.sign("false", Some("true"), "/CN=Same", CA, &["-days", "100"]);
+    let read = |name: &str| std::fs::read_to_string(pki.path(name)).unwrap();
+    let key = PrivateKey::from_pem(&read("false.key"), None).unwrap();
+    let import = Import { chain_pem: read("false.crt"), key };
+    let now = OffsetDateTime::now_utc();
+    let result = Authority::import(&pki.path("ca"), import, &InitOptions::default(), "me", now);
+    assert!(matches!(result, Err(Error::Unusable { reason, .. }) if reason.contains("own key")));
+}

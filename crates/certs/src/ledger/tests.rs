@@ -35,3 +35,18 @@ fn commits_are_synced_and_the_file_is_closed_to_others() {
     assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     assert!(ledger.damage().unwrap().is_empty());
 }
+
+#[test]
+fn a_ledger_of_the_first_schema_is_brought_up_when_it_is_opened_even_for_looking() {
+    for reading in [true, false] {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("ledger.sqlite");
+        let old = Connection::open(&path).unwrap();
+        old.execute_batch(CREATE).unwrap();
+        old.pragma_update(None, "user_version", 1).unwrap();
+        drop(old);
+        let ledger = if reading { Ledger::open_reading(&path) } else { Ledger::open(&path) }.unwrap();
+        assert!(ledger.records().unwrap().is_empty());
+        assert_eq!(ledger.check_schema().unwrap(), SCHEMA);
+    }
+}

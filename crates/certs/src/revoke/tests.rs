@@ -75,3 +75,79 @@ fn reasons_are_read_as_people_write_them() {
     }
     assert!("removeFromCRL".parse::<Reason>().is_err());
 }
+
+/// As if the process had died between the commit of the mark and the signing of the list.
+fn mark_only(ca: &mut Authority, serial: &Serial, at: OffsetDateTime) {
+    let (serial, at) = (serial.to_string(), at.unix_timestamp());
+    ca.ledger
+        .change(|tx| {
+            tx.execute("UPDATE certificate SET revoked_at = ?2, reason = 1 WHERE serial = ?1", (serial, at))?;
+            Ok(tx.execute("UPDATE authority SET crl_at = NULL WHERE name = 'intermediate-1'", [])?)
+        })
+        .unwrap();
+}
+
+fn on_the_list(dir: &std::path::Path, authority: &str, serial: &Serial) -> bool {
+    let der = std::fs::read(dir.join(format!("crl/{authority}.crl"))).unwrap();
+    let (_, crl) = x509_parser::revocation_list::CertificateRevocationList::from_der(&der).unwrap();
+    let all = std::fs::read_to_string(dir.join("crl.pem")).unwrap();
+    assert!(all.contains(&pem("X509 CRL", &der)), "crl.pem lacks the list of {authority}");
+    crl.iter_revoked_certificates().any(|entry| Serial::from_bytes(entry.raw_serial()) == *serial)
+}
+
+#[test]
+fn a_revocation_that_was_interrupted_is_published_at_the_next_opening() {
+    let dir = tempfile::tempdir().unwrap();
+    let now = OffsetDateTime::now_utc();
+    let mut ca = Authority::init(dir.path(), &InitOptions::default(), "me", now).unwrap();
+    let web = ca.issue(&Request::new("web").with(AltName::dns("web.test").unwrap()), "me", now).unwrap();
+    mark_only(&mut ca, &web.serial, now);
+    assert!(Authority::lists(&ca.ledger, now).unwrap().iter().any(|list| list.outdated));
+    assert!(!on_the_list(dir.path(), "intermediate-1", &web.serial));
+    // Told that it is revoked already, one may rely on it.
+    assert!(matches!(
+        ca.revoke(&web.serial, Reason::Unspecified, "me", now),
+        Err(Error::AlreadyRevoked { .. })
+    ));
+    assert!(on_the_list(dir.path(), "intermediate-1", &web.serial));
+
+    let api = ca.issue(&Request::new("api").with(AltName::dns("api.test").unwrap()), "me", now).unwrap();
+    mark_only(&mut ca, &api.serial, now);
+    drop(ca);
+    let ca = Authority::open(dir.path()).unwrap();
+    assert!(on_the_list(dir.path(), "intermediate-1", &api.serial));
+    assert!(Authority::lists(&ca.ledger, now).unwrap().iter().all(|list| !list.outdated));
+    // A kill between the signing and the files leaves old files.
+    drop(ca);
+    std::fs::remove_file(dir.path().join("crl.pem")).unwrap();
+    std::fs::write(dir.path().join("crl/intermediate-1.crl"), b"old").unwrap();
+    drop(Authority::open(dir.path()).unwrap());
+    assert!(on_the_list(dir.path(), "intermediate-1", &api.serial));
+}
+
+#[test]
+fn a_retired_intermediates_list_goes_on_until_its_certificate_ends() {
+    let dir = tempfile::tempdir().unwrap();
+    let now = OffsetDateTime::now_utc();
+    let mut ca = Authority::init(dir.path(), &InitOptions::default(), "me", now).unwrap();
+    let web = ca.issue(&Request::new("web").with(AltName::dns("web.test").unwrap()), "me", now).unwrap();
+    ca.revoke(&web.serial, Reason::KeyCompromise, "me", now).unwrap();
+    ca.rotate_start(crate::rotate::Subject::Intermediate, "me", now).unwrap();
+    ca.rotate_confirm(&[], true, "me", now).unwrap();
+    ca.rotate_switch("me", now).unwrap();
+    ca.rotate_retire("me", now).unwrap();
+    assert!(on_the_list(dir.path(), "intermediate-1", &web.serial));
+    // It is renewed like the others.
+    let later = now + Duration::days(30);
+    let lists = ca.publish_lists(later, false).unwrap();
+    let list = lists.iter().find(|list| list.authority == "intermediate-1").unwrap();
+    assert!(list.retired && list.next_update > later);
+    assert!(on_the_list(dir.path(), "intermediate-1", &web.serial));
+    // Without its key the others go on.
+    std::fs::remove_file(ca.layout().key("intermediate-1")).unwrap();
+    let names = |lists: &[List]| lists.iter().map(|list| list.authority.clone()).collect::<Vec<_>>();
+    let lists = ca.publish_lists(later + Duration::days(30), false).unwrap();
+    assert_eq!(names(&lists), ["root-1", "intermediate-2"]);
+    let ended = ca.publish_lists(now + Duration::days(1826), false).unwrap();
+    assert!(!names(&ended).contains(&"intermediate-1".to_owned()));
+}

@@ -33,6 +33,9 @@ fn the_root_is_rotated_step_by_step_and_each_unsafe_step_is_refused() {
     let (dir, at) = (dir.path(), now());
     drop(Authority::init(dir, &InitOptions::default(), "me", at).unwrap());
     let old = step(dir, |ca| ca.issue(&web(), "me", at)).unwrap();
+    // What a try of the trust stores left holds nothing up.
+    let proof = Request::new(crate::PROOF.0).with(AltName::dns("localhost").unwrap());
+    step(dir, |ca| ca.issue(&proof, crate::PROOF.1, at)).unwrap();
 
     refused(step(dir, |ca| ca.rotate_switch("me", at)), "no rotation");
     refused(step(dir, |ca| ca.rotate_retire("me", at)), "no rotation");
@@ -44,6 +47,7 @@ fn the_root_is_rotated_step_by_step_and_each_unsafe_step_is_refused() {
     let lacking = dir.join("copy.crt");
     std::fs::write(&lacking, Authority::open(dir).unwrap().root_pem().unwrap()).unwrap();
     refused(step(dir, |ca| ca.rotate_confirm(&[&lacking], true, "me", at)), "lacks 1 of the 2");
+    refused(step(dir, |ca| ca.rotate_confirm(&[&dir.join("ca.crt")], false, "me", at)), "own bundle");
     std::fs::copy(dir.join("ca.crt"), &lacking).unwrap();
     step(dir, |ca| ca.rotate_confirm(&[&lacking], false, "me", at)).unwrap();
     assert_eq!(step(dir, |ca| Ok(ca.issuer().name.clone())).unwrap(), "intermediate-1", "not switched yet");
@@ -58,6 +62,7 @@ fn the_root_is_rotated_step_by_step_and_each_unsafe_step_is_refused() {
     assert_eq!(roots(dir), 2, "the old one is still trusted");
 
     step(dir, |ca| ca.revoke(&old.serial, crate::Reason::Superseded, "me", at)).unwrap();
+    assert!(step(dir, |ca| ca.old_live(&ca.rotation()?.unwrap(), at)).unwrap().is_empty());
     step(dir, |ca| ca.rotate_retire("me", at)).unwrap();
     assert_eq!(roots(dir), 1);
     let new = step(dir, |ca| ca.issue(&web(), "me", at)).unwrap();

@@ -1,6 +1,5 @@
 //! `handfast config`: validate, convert and describe configuration.
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
@@ -8,7 +7,7 @@ use serde_json::json;
 
 use super::Globals;
 use crate::failure::{Failure, Outcome};
-use crate::output::Format;
+use crate::output::{self, Format};
 
 /// Arguments of `handfast config`.
 #[derive(clap::Args)]
@@ -45,11 +44,11 @@ pub fn run(args: Args, globals: &Globals) -> Outcome {
         Command::Validate { file, no_files } => validate(&file, !no_files, globals.output),
         Command::Convert { file, no_files } => {
             let loaded = config::load_with(&file, !no_files)?;
-            print(&convert(&file, &loaded)?)?;
+            print!("{}", convert(&file, &loaded)?);
             Ok(crate::failure::EXIT_OK)
         }
         Command::Schema => {
-            print(&config::schema())?;
+            print!("{}", config::schema());
             Ok(crate::failure::EXIT_OK)
         }
     }
@@ -76,18 +75,15 @@ fn validate(file: &Path, files: bool, format: Format) -> Outcome {
             "column": note.place.as_ref().map(|place| place.column()),
         })).collect::<Vec<_>>(),
     });
-    match format {
-        Format::Table => {
-            let plural = |count: usize| if count == 1 { "" } else { "s" };
-            print(&format!(
-                "{} is valid: {listeners} listener{}, {services} service{}\n",
-                file.display(),
-                plural(listeners),
-                plural(services)
-            ))?;
-        }
-        Format::Json | Format::Yaml => print(&format!("{document:#}\n"))?,
-    }
+    let plural = |count: usize| if count == 1 { "" } else { "s" };
+    output::print(format, &document, || {
+        format!(
+            "{} is valid: {listeners} listener{}, {services} service{}\n",
+            file.display(),
+            plural(listeners),
+            plural(services)
+        )
+    })?;
     Ok(crate::failure::EXIT_OK)
 }
 
@@ -107,11 +103,4 @@ fn convert(file: &Path, loaded: &config::Loaded) -> Result<String, Failure> {
     })?;
     text.push_str(&yaml);
     Ok(text)
-}
-
-/// Writes data to stdout; a reader that went away is an error like any other.
-fn print(text: &str) -> Result<(), Failure> {
-    std::io::stdout()
-        .write_all(text.as_bytes())
-        .map_err(|error| Failure::writing(Path::new("<stdout>"), &error))
 }

@@ -2,6 +2,7 @@
 
 mod output;
 
+use std::ffi::OsString;
 use std::io::Read as _;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -88,7 +89,7 @@ pub fn run(args: Args, globals: &Globals) -> Outcome {
     }
     match subject(&what)? {
         Subject::Code(code) => {
-            output::code(code, globals.output);
+            output::code(code, globals.output)?;
             Ok(EXIT_OK)
         }
         Subject::Text(pasted) => text(&pasted, globals),
@@ -96,8 +97,29 @@ pub fn run(args: Args, globals: &Globals) -> Outcome {
     }
 }
 
+/// Lets a pasted text begin with a hyphen (gnutls-cli's do: `- Status: ...`): no option has a space in it, and a
+/// space in front tells it from an option.
+pub(super) fn pasted(arguments: impl IntoIterator<Item = OsString>) -> impl Iterator<Item = OsString> {
+    let mut is_explain = false;
+    arguments.into_iter().map(move |argument| {
+        let Some(text) = argument.to_str() else { return argument };
+        is_explain |= text == "explain";
+        if is_explain && text.starts_with('-') && !text.contains('=') && text.contains(char::is_whitespace) {
+            return OsString::from(format!(" {text}"));
+        }
+        argument
+    })
+}
+
+/// The full name of an exception or an error class, as in `javax.net.ssl.SSLHandshakeException`.
+fn is_class(what: &str) -> bool {
+    let last = what.rsplit(['.', ':']).next().unwrap_or_default();
+    let begins = last.chars().next().is_some_and(char::is_uppercase);
+    begins && (last.ends_with("Exception") || last.ends_with("Error"))
+}
+
 /// Tells codes, addresses and texts apart. A single word with a dot, a colon or a slash that reads as an
-/// address is one; `ECONNREFUSED` and `NET::ERR_CERT_DATE_INVALID` are texts.
+/// address is one; `ECONNREFUSED`, `NET::ERR_CERT_DATE_INVALID` and the names of exceptions are texts.
 fn subject(what: &str) -> Result<Subject, Failure> {
     let what = what.trim();
     let is_code = what.len() == 6
@@ -112,6 +134,7 @@ fn subject(what: &str) -> Result<Subject, Failure> {
         return Err(Failure::usage("nothing to explain; give an address, an error text or a code"));
     }
     if !what.contains(char::is_whitespace)
+        && !is_class(what)
         && (what.contains(['.', ':', '/']) || what == "localhost" || probe::explain::text(what).is_none())
         && let Ok(endpoint) = what.parse()
     {
@@ -127,17 +150,17 @@ fn text(pasted: &str, globals: &Globals) -> Outcome {
         .filter(|word| word.len() == 6)
         .find_map(model::codes::find);
     if let Some(code) = ours {
-        output::code(code, globals.output);
+        output::code(code, globals.output)?;
         return Ok(EXIT_OK);
     }
     let alert = probe::explain::alert_in(pasted);
     match probe::explain::text(pasted) {
         Some(cause) => {
-            output::cause(cause, alert, globals.output);
+            output::cause(cause, alert, globals.output)?;
             Ok(EXIT_OK)
         }
         None if alert.is_some_and(|alert| alert.name() != "unknown") => {
-            output::alert(alert.unwrap_or(probe::alert::Alert(0)), globals.output);
+            output::alert(alert.unwrap_or(probe::alert::Alert(0)), globals.output)?;
             Ok(EXIT_OK)
         }
         None => {
@@ -164,7 +187,7 @@ fn address(args: &Args, endpoint: &Endpoint, globals: &Globals) -> Outcome {
         version,
         roots: match &args.ca {
             Some(file) => read_roots(file)?,
-            None => system_roots(),
+            None => system_roots()?,
         },
         http_path: (args.app == App::Http).then(|| args.http_path.clone()),
         timeout: args.timeout,

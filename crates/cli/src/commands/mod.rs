@@ -10,10 +10,15 @@ mod test;
 mod trust;
 mod up;
 
+#[cfg(test)]
+mod tests;
+
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::builder::BoolishValueParser;
+use clap::{ArgAction, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::output::Format;
 
@@ -65,7 +70,26 @@ enum Command {
     Up(up::Args),
 }
 
+/// The whole command line. Every switch takes 1, yes, true and on (0, no, false and off) from its environment
+/// variable, where clap by itself knows true and false only.
+fn command() -> clap::Command {
+    fn boolish(command: clap::Command) -> clap::Command {
+        let is_switch =
+            |arg: &clap::Arg| matches!(arg.get_action(), ArgAction::SetTrue | ArgAction::SetFalse);
+        command
+            .mut_args(|arg| if is_switch(&arg) { arg.value_parser(BoolishValueParser::new()) } else { arg })
+            .mut_subcommands(boolish)
+    }
+    boolish(Cli::command())
+}
+
 impl Cli {
+    /// Reads the command line; prints help, the version or what is wrong with it, and ends, where that is due.
+    pub fn from_command_line(arguments: impl IntoIterator<Item = OsString>) -> Self {
+        let matches = command().get_matches_from(explain::pasted(arguments));
+        Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+    }
+
     /// Runs the command and prints its failure, if any.
     pub fn run(self) -> ExitCode {
         let globals = self.globals;
@@ -80,7 +104,7 @@ impl Cli {
             Command::Kube(args) => kube::run(args, &globals),
             Command::Up(args) => up::run(args, &globals),
         };
-        match outcome {
+        match outcome.and_then(|code| crate::output::lost().map_or(Ok(code), Err)) {
             Ok(code) => ExitCode::from(code),
             Err(failure) => failure.report(),
         }

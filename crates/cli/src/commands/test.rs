@@ -18,7 +18,7 @@ use crate::failure::{EXIT_FINDINGS, EXIT_OK, EXIT_USAGE, Failure, Outcome};
 /// Arguments of `handfast test`.
 #[derive(clap::Args)]
 #[command(after_help = "Exit codes: 0 every row as expected · 1 the server cannot be tried · \
-    2 wrong usage · 3 a row is not as expected.")]
+    2 wrong usage or input · 3 a row is not as expected (--fail-on).")]
 pub struct Args {
     /// The server: host, host:port or https://host:port.
     #[arg(required_unless_present = "rows")]
@@ -81,11 +81,14 @@ pub struct Args {
     #[arg(long, env = "HANDFAST_TEST_SKIP", value_delimiter = ',', value_name = "ROW")]
     skip: Vec<String>,
     /// List the rows and stop.
-    #[arg(long)]
+    #[arg(long, env = "HANDFAST_TEST_ROWS")]
     rows: bool,
     /// Print JUnit XML instead.
     #[arg(long, env = "HANDFAST_TEST_JUNIT")]
     junit: bool,
+    /// What gives exit code 3: a row that is not as expected, or a warning too.
+    #[arg(long, env = "HANDFAST_TEST_FAIL_ON", value_enum, default_value = "fail")]
+    fail_on: FailOn,
     /// Time for one connection, in seconds.
     #[arg(long, env = "HANDFAST_TEST_TIMEOUT", default_value = "10s", value_parser = seconds)]
     timeout: Duration,
@@ -109,6 +112,14 @@ enum App {
     Tcp,
 }
 
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum FailOn {
+    /// Failed rows.
+    Fail,
+    /// Failed rows and warnings.
+    Warn,
+}
+
 pub(super) fn seconds(text: &str) -> Result<Duration, String> {
     let digits = text.strip_suffix('s').unwrap_or(text);
     match digits.parse::<f64>() {
@@ -125,7 +136,7 @@ pub(super) fn show(report: &probe::test::Report) -> Result<(), Failure> {
 /// Runs `handfast test`.
 pub fn run(args: Args, globals: &Globals) -> Outcome {
     if args.rows {
-        output::rows(globals.output);
+        output::rows(globals.output)?;
         return Ok(EXIT_OK);
     }
     let Some(endpoint) = args.target.clone() else {
@@ -146,7 +157,8 @@ pub fn run(args: Args, globals: &Globals) -> Outcome {
     let report = runtime.block_on(probe::test::run(plan, |row| progress.done(row)))?;
     progress.clear();
     output::report(&report, globals.output, args.junit)?;
-    Ok(if report.is_good() { EXIT_OK } else { EXIT_FINDINGS })
+    let fails = !report.is_good() || (args.fail_on == FailOn::Warn && report.warned > 0);
+    Ok(if fails { EXIT_FINDINGS } else { EXIT_OK })
 }
 
 fn plan(args: &Args, endpoint: Endpoint) -> Result<Plan, Failure> {
@@ -161,7 +173,7 @@ fn plan(args: &Args, endpoint: Endpoint) -> Result<Plan, Failure> {
     let roots = match (&args.ca, &args.ca_dir) {
         (Some(file), _) => read_roots(file)?,
         (None, Some(dir)) => read_roots(&dir.join("ca.crt"))?,
-        (None, None) => system_roots(),
+        (None, None) => system_roots()?,
     };
     let credentials = Credentials {
         good: pair(&args.cert, &args.key)?,
@@ -195,7 +207,7 @@ fn plan(args: &Args, endpoint: Endpoint) -> Result<Plan, Failure> {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, Failure> {
-    std::fs::read(path).map_err(|error| Failure::reading(path, &error))
+    std::fs::read(path).map_err(|error| Failure::reading(path, &error).exit(EXIT_USAGE))
 }
 
 fn bad(path: &Path, error: impl std::fmt::Display) -> Failure {
@@ -220,15 +232,23 @@ pub(super) fn read_roots(file: &Path) -> Result<Vec<rustls::pki_types::Certifica
 }
 
 /// `SSL_CERT_FILE`, or the system's store; without one the row about the chain is skipped.
-pub(super) fn system_roots() -> Vec<rustls::pki_types::CertificateDer<'static>> {
-    let named = std::env::var_os("SSL_CERT_FILE").map(PathBuf::from);
+///
+/// # Errors
+///
+/// When `SSL_CERT_FILE` names a file that holds no certificates: to judge by other roots than those that were
+/// asked for would say the wrong thing.
+pub(super) fn system_roots() -> Result<Vec<rustls::pki_types::CertificateDer<'static>>, Failure> {
+    if let Some(named) = std::env::var_os("SSL_CERT_FILE").filter(|named| !named.is_empty()) {
+        return read_roots(Path::new(&named)).map_err(|failure| {
+            failure
+                .with("named by", "the environment variable SSL_CERT_FILE")
+                .fix("correct or unset SSL_CERT_FILE, or name the roots with --ca FILE")
+        });
+    }
     let known =
         ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"];
-    named
-        .into_iter()
-        .chain(known.map(PathBuf::from))
-        .find_map(|file| identity::certificates(&std::fs::read(file).ok()?).ok())
-        .unwrap_or_default()
+    let found = known.iter().find_map(|file| identity::certificates(&std::fs::read(file).ok()?).ok());
+    Ok(found.unwrap_or_default())
 }
 
 /// The newest intermediate of a CA folder whose key is there, else its newest root.

@@ -123,6 +123,7 @@ fn leaf_without_its_intermediate() {
 fn malformed_der() {
     Row {
         unreadable: true,
+        lone: Some(Client::Go),
         ..Row::certificate(&refusals::BAD_CERTIFICATE, 42, |pki| Some(&pki.malformed)).unable(ALL_BUT_GO)
     }
     .check();

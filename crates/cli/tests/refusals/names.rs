@@ -14,6 +14,7 @@ fn unknown_name_where_names_are_enforced() {
         sees: [Sees::Alert(112); 2],
         credential: |_| None,
         unable: &[],
+        lone: None,
         unreadable: false,
         edit: |attempt| attempt.server_name = Some("unknown.test"),
     }
@@ -28,6 +29,7 @@ fn no_name_where_names_are_enforced() {
         sees: [Sees::Alert(112); 2],
         credential: |_| None,
         unable: &[],
+        lone: None,
         unreadable: false,
         edit: |attempt| attempt.server_name = None,
     };

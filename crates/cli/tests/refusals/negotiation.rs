@@ -15,6 +15,7 @@ fn open(code: &'static model::codes::Code, alert: u8, edit: fn(&mut Attempt<'_>)
         sees: [Sees::Alert(alert); 2],
         credential: |_| None,
         unable: &[],
+        lone: None,
         unreadable: false,
         edit,
     }
@@ -28,9 +29,9 @@ fn tls_1_0_and_1_1() {
         (Version::Tls11, |a| a.version = Version::Tls11),
     ] {
         let row = open(&refusals::PROTOCOL_VERSION, 70, edit);
-        for client in testkit::clients::CLIENTS {
-            row.try_once(&server, client, version, Sees::Alert(70));
-        }
+        let mut tried = testkit::clients::CLIENTS.to_vec();
+        tried.retain(|client| row.try_once(&server, *client, version, Sees::Alert(70)));
+        assert!(tried.len() >= 2, "{version:?} was tried by {tried:?} only");
     }
     assert_eq!(server.upstream(), (0, 0));
 }
@@ -45,9 +46,10 @@ fn no_application_protocol_in_common() {
     let server = Server::start();
     let row = open(&refusals::NO_APPLICATION_PROTOCOL, 120, |attempt| attempt.alpn = &["imap"]);
     // curl offers h2 and http/1.1 only.
-    for client in [Client::OpenSsl, Client::GnuTls, Client::Go] {
-        row.try_once(&server, client, Version::Tls12, Sees::Alert(120));
-        row.try_once(&server, client, Version::Tls13, Sees::Alert(120));
+    for version in [Version::Tls12, Version::Tls13] {
+        let mut tried = vec![Client::OpenSsl, Client::GnuTls, Client::Go];
+        tried.retain(|client| row.try_once(&server, *client, version, Sees::Alert(120)));
+        assert!(tried.len() >= 2, "{version:?} was tried by {tried:?} only");
     }
     assert_eq!(server.upstream(), (0, 0));
 }

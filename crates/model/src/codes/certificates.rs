@@ -60,7 +60,7 @@ super::table! {
         "correct the request; see: handfast cert issue --help";
     CSR_INVALID = "HF1015", "csr_invalid",
         "The certificate signing request cannot be used",
-        "it is damaged, its own signature is wrong, or its key is not supported",
+        "it is damaged, its own signature is wrong, or its key or signature is of a kind that is not taken",
         "make a new one with: openssl req -new -key KEY -subj /CN=NAME";
     NAME_NOT_PERMITTED = "HF1016", "name_not_permitted",
         "The issuer's name constraints do not permit this name",
@@ -239,4 +239,8 @@ super::table! {
         "The private key that this format needs is not there",
         "only the certificate was given",
         "name the key with: --key FILE";
+    LINT_SPIFFE_USAGE = "HF1141", "lint_spiffe_usage",
+        "A SPIFFE certificate is for one end of a connection only",
+        "its extended key usage lacks serverAuth or clientAuth (X.509-SVID, section 4.4)",
+        "issue one for both: handfast cert issue NAME --both";
 }

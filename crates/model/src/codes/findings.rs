@@ -5,7 +5,7 @@ super::table! {
     NO_CERTIFICATE_ACCEPTED = "HF5001", "found_no_certificate_accepted",
         "A client without a certificate is let in",
         "the server does not ask for one, or asks and goes on without (nginx: ssl_verify_client off or optional)",
-        "nginx: ssl_verify_client on; haproxy: verify required; Handfast: clients.verify: required";
+        "nginx: ssl_verify_client on; haproxy: verify required; Handfast: clients.mode: required";
     SELF_SIGNED_ACCEPTED = "HF5002", "found_self_signed_accepted",
         "A self-signed client certificate is let in",
         "certificates are asked for but not verified (nginx: optional_no_ca)",
@@ -134,6 +134,10 @@ super::table! {
         "The server demands a client certificate where none was expected",
         "client verification is on for a site that should be one-way",
         "nginx: ssl_verify_client off; or prove a mutual site: --expect mutual --cert client.crt --key client.key";
+    NO_CURRENT_TLS = "HF5034", "found_no_current_tls",
+        "No client of today can speak with the server",
+        "it speaks only TLS 1.0 or 1.1, or only ciphers of the past (CBC, RC4, 3DES, RSA key exchange)",
+        "nginx: ssl_protocols TLSv1.2 TLSv1.3, and leave ssl_ciphers out; or update its TLS library";
     NOT_REACHED = "HF5101", "target_not_reached",
         "The server cannot be reached",
         "the name or the port is wrong, nothing listens there, or a firewall drops the packets",
@@ -148,8 +152,8 @@ super::table! {
         "check what listens there, and whether a load balancer belongs in front of it";
     HANDSHAKE_FAILED = "HF5104", "handshake_failed",
         "The handshake failed",
-        "see the step that is marked",
-        "compare both sides with: handfast explain HOST:PORT";
+        "the end of the handshake has no more precise reason",
+        "see each step with: handfast explain HOST:PORT; read the server's log";
     TEXT_UNKNOWN = "HF5105", "error_text_unknown",
         "This error text is not known",
         "it is not a TLS error, or it is new",

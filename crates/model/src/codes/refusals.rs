@@ -80,8 +80,8 @@ super::table! {
         "check the pair with: handfast cert lint --key KEY FILE";
     PROTOCOL_VERSION = "HF3020", "protocol_version",
         "No TLS version in common",
-        "the peer offers only TLS 1.0 or 1.1, or less than this listener requires",
-        "bring the client to TLS 1.2 or newer";
+        "one side speaks only TLS 1.0 or 1.1, or less than the other requires",
+        "bring the older side to TLS 1.2 or newer";
     NO_COMMON_CIPHER = "HF3021", "no_common_cipher",
         "No cipher suite, group or signature algorithm in common",
         "the peer offers only finite-field Diffie-Hellman, CBC or RSA key exchange, or the listener's list is too short",

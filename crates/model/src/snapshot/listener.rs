@@ -142,7 +142,8 @@ pub enum TlsVersion {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ProxyProtocolIn {
-    /// Networks (`10.0.0.0/8`) whose header is believed. Empty: everyone's.
+    /// Networks (`10.0.0.0/8`) whose header is believed; from any other address a connection is refused. Empty: the
+    /// header is read, and the addresses in it are believed from nobody.
     pub trusted: Vec<String>,
 }
 

@@ -71,7 +71,9 @@ pub struct Route {
     pub access_log: Option<super::AccessLog>,
     /// Routes within this one (nginx: nested locations). Once this route is chosen they are searched by the
     /// same rules, their regular expressions before those outside; where none fits, this route itself is used.
-    /// An exact route is final and its inner routes are not looked at. Nothing is inherited from this route.
+    /// An exact route is final and its inner routes are not looked at. They are behind this route's guards
+    /// (`clients`, `addresses`, `basic_auth`) unless they have one of that kind of their own; nothing else is
+    /// inherited.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub routes: Vec<Route>,
 }

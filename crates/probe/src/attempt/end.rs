@@ -38,20 +38,27 @@ pub enum End {
 }
 
 impl End {
-    /// Whether the server let the client in: it answered, and not with a refusal of the certificate.
+    /// Whether the server let the client in: it answered, and not with a status that may refuse.
     pub fn is_accepted(&self) -> bool {
-        match self {
-            End::Answered(Answer::Http(status, _)) => !REFUSING.contains(status),
-            End::Answered(_) => true,
-            _ => false,
-        }
+        matches!(self, End::Answered(_)) && !self.may_refuse()
     }
 
-    /// Whether the server turned the client away: an alert, a closed connection, or a status that says so.
-    pub fn is_refused(&self) -> bool {
+    /// Whether TLS ended it: an alert, or a connection that was closed without an answer.
+    pub fn is_cut(&self) -> bool {
+        matches!(self, End::Alert(_) | End::Closed | End::Reset)
+    }
+
+    /// Whether it is an HTTP status with which servers refuse a certificate. Applications answer so for reasons
+    /// of their own: alone it proves nothing (see [`crate::test`]).
+    pub fn may_refuse(&self) -> bool {
+        self.status().is_some_and(|status| REFUSING.contains(&status))
+    }
+
+    /// Whether the answer itself says that it is about the certificate: nginx's own statuses and sentences.
+    pub fn names_the_certificate(&self) -> bool {
         match self {
-            End::Answered(Answer::Http(status, _)) => REFUSING.contains(status),
-            End::Alert(_) | End::Closed | End::Reset => true,
+            End::Answered(Answer::Http(495 | 496, _)) => true,
+            End::Answered(Answer::Http(400, Some(text))) => text.contains("SSL certificate"),
             _ => false,
         }
     }
@@ -73,17 +80,17 @@ impl End {
     }
 }
 
-/// Statuses that refuse a certificate: 400 and 495-497 by nginx, 403 and 421 by policy.
+/// Statuses that may refuse a certificate: 400 and 495-497 by nginx, 403 and 421 by policy.
 const REFUSING: [u16; 6] = [400, 403, 421, 495, 496, 497];
 
 impl fmt::Display for End {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             End::Answered(Answer::Http(status, sentence)) => {
-                let word = if self.is_refused() { "refused" } else { "accepted" };
+                let word = if self.may_refuse() { "refused" } else { "accepted" };
                 write!(f, "{word}, HTTP {status}")?;
                 match sentence {
-                    Some(text) if self.is_refused() => write!(f, " ({text})"),
+                    Some(text) if self.may_refuse() => write!(f, " ({text})"),
                     _ => Ok(()),
                 }
             }

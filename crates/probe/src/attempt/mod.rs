@@ -104,6 +104,8 @@ pub struct Facts {
     pub asked: Option<Asked>,
     /// Whether our key could sign in a way that the server accepts; `None` when there was nothing to sign.
     pub could_sign: Option<bool>,
+    /// Whether the server's signature could not be checked: its RSA key is too small for the crypto library.
+    pub unproven: bool,
     /// Whether an earlier session was resumed.
     pub resumed: bool,
     /// When the server's chain was seen.

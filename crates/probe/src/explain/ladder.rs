@@ -93,6 +93,8 @@ pub(super) struct Observed {
     pub(super) rejection: Option<Rejection>,
     pub(super) received: Vec<u8>,
     pub(super) name: String,
+    /// The only version that was offered.
+    pub(super) only: Option<Version>,
 }
 
 /// Connects, watches and judges.
@@ -109,6 +111,7 @@ pub async fn climb(endpoint: &Endpoint, options: &Options) -> Ladder {
         rejection: None,
         received: Vec::new(),
         name: options.name.clone(),
+        only: options.version,
     };
     let mut marks = Marks::default();
     let attempt = Attempt {
@@ -301,7 +304,7 @@ fn steps(observed: &Observed, tape: &Tape, marks: &Marks, start: Instant, troubl
                 (group, true) => group
                     .iter()
                     .map(|group| ("group", group.clone()))
-                    .chain([("signature", "the server proved that it holds the certificate's key".into())])
+                    .chain([("signature", signature(facts))])
                     .collect(),
                 _ => Vec::new(),
             },
@@ -415,6 +418,13 @@ fn general_name(name: &GeneralName<'_>) -> String {
             _ => "an address of wrong length".into(),
         },
         other => other.to_string(),
+    }
+}
+
+fn signature(facts: &Facts) -> String {
+    match facts.unproven {
+        true => "not checked: the server's RSA key is too small to trust any signature of it".into(),
+        false => "the server proved that it holds the certificate's key".into(),
     }
 }
 

@@ -35,9 +35,12 @@ fn holds(words: &str, wanted: &str) -> bool {
     })
 }
 
+/// Names of errors that other words may hold: "enotfound" is in "FileNotFoundError".
+const WORDS: [&str; 4] = ["enotfound", "enoent", "epipe", "nxdomain"];
+
 /// Finds a part; one of up to four letters counts as a word of its own only ("eof" is not in "typeof").
 fn find(text: &str, part: &str) -> Option<usize> {
-    if part.len() > 4 {
+    if part.len() > 4 && !WORDS.contains(&part) {
         return text.find(part);
     }
     text.match_indices(part).map(|(at, _)| at).find(|at| {
@@ -51,9 +54,10 @@ fn find(text: &str, part: &str) -> Option<usize> {
 /// An alert that is named or numbered in the text ("alert number 48", "unknown_ca").
 pub fn alert_in(pasted: &str) -> Option<Alert> {
     let lower = pasted.to_lowercase();
-    if let Some(at) = lower.find("alert number ") {
-        let digits: String = lower.get(at + 13..)?.chars().take_while(char::is_ascii_digit).take(3).collect();
-        return digits.parse().ok().map(Alert);
+    // OpenSSL's, and gnutls-cli's "Received alert [48]".
+    if let Some((at, marker)) = ["alert number ", "alert ["].iter().find_map(|m| Some((lower.find(m)?, m))) {
+        let digits = lower.get(at + marker.len()..)?.chars().take_while(char::is_ascii_digit).take(3);
+        return digits.collect::<String>().parse().ok().map(Alert);
     }
     lower
         .split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))

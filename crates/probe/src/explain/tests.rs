@@ -28,6 +28,23 @@ const KNOWN: &[(&str, &str)] = &[
     ),
     ("error:05800074:x509 certificate routines:X509_check_private_key:key values mismatch", "key-mismatch"),
     ("error:0480006C:PEM routines:get_name:no start line", "not-pem"),
+    (
+        "error:0A000415:SSL routines:ssl3_read_bytes:sslv3 alert certificate expired:SSL alert number 45",
+        "peer-says-expired",
+    ),
+    (
+        "error:0A000414:SSL routines:ssl3_read_bytes:sslv3 alert certificate revoked:SSL alert number 44",
+        "peer-says-revoked",
+    ),
+    (
+        "error:0A000413:SSL routines:ssl3_read_bytes:sslv3 alert unsupported certificate:SSL alert number 43",
+        "peer-says-wrong-usage",
+    ),
+    ("remote error: tls: expired certificate", "peer-says-expired"),
+    ("remote error: tls: revoked certificate", "peer-says-revoked"),
+    ("received fatal alert: CertificateExpired", "peer-says-expired"),
+    ("javax.net.ssl.SSLHandshakeException: Received fatal alert: certificate_expired", "peer-says-expired"),
+    ("javax.net.ssl.SSLHandshakeException", "exception-name"),
     // curl
     ("curl: (60) SSL: no alternative certificate subject name matches target host name 'x'", "name-mismatch"),
     ("curl: (60) SSL certificate problem: unable to get local issuer certificate", "unknown-issuer"),
@@ -128,6 +145,9 @@ const KNOWN: &[(&str, &str)] = &[
     ),
     ("- Status: The certificate is NOT trusted. The certificate chain uses expired certificate.", "expired"),
     ("*** Fatal error: A TLS fatal alert has been received. Certificate is required", "certificate-required"),
+    ("*** Received alert [48]: CA is unknown", "peer-unknown-ca"),
+    ("*** Received alert [70]: Error in protocol version", "protocol-version"),
+    ("FileNotFoundError: [Errno 2] No such file or directory", "file-missing"),
     // browsers
     ("NET::ERR_CERT_AUTHORITY_INVALID", "unknown-issuer"),
     ("NET::ERR_CERT_COMMON_NAME_INVALID", "name-mismatch"),
@@ -181,6 +201,7 @@ fn alerts_are_found_by_number_and_name() {
     assert_eq!(alert_in("SSL alert number 116"), Some(Alert(116)));
     assert_eq!(alert_in("Received fatal alert: bad_certificate"), Some(Alert(42)));
     assert_eq!(alert_in("received fatal alert: HandshakeFailure"), Some(Alert(40)));
+    assert_eq!(alert_in("*** Received alert [70]: Error in protocol version"), Some(Alert(70)));
     assert_eq!(alert_in("alert number 9999"), None);
     assert_eq!(alert_in("hello"), None);
 }

@@ -34,6 +34,7 @@ pub enum Check {
     ResumedElsewhere,
     RefusedResumed,
     EarlyData,
+    Current,
     Drips,
     Silence,
     PlainHttp,
@@ -95,6 +96,7 @@ checks! {
     EarlyData, "early-data", "early data (0-RTT)", "not offered", false, f::EARLY_DATA_OFFERED;
     UnknownName, "unknown-name", "unknown server name", "refused, unrecognized_name (112)", true, f::UNKNOWN_NAME_ACCEPTED;
     Alpn, "alpn", "no common application protocol", "refused, no_application_protocol (120)", true, f::ALPN_IGNORED;
+    Current, "current-tls", "a client of today", "TLS 1.2 or 1.3 with an AEAD cipher", false, f::NO_CURRENT_TLS;
     Tls10, "tls-1.0", "TLS 1.0", "refused, protocol_version (70)", false, f::OLD_TLS_ACCEPTED;
     Tls11, "tls-1.1", "TLS 1.1", "refused, protocol_version (70)", false, f::OLD_TLS_ACCEPTED;
     NoCommonCipher, "no-common-cipher", "only NULL, RC4, export and 3DES ciphers", "refused, handshake_failure (40)", false, f::WEAK_CIPHER_ACCEPTED;

@@ -1,6 +1,7 @@
 //! Rows about client certificates: the good one is let in, every other is turned away.
 
 use super::check::{Check, Spec};
+use super::judge::{self, Judgement};
 use super::{Context, Expect, Row};
 use crate::attempt::{Outcome, Version, attempt};
 use crate::forge::certificate::{Digest, Purpose};
@@ -27,20 +28,23 @@ pub(super) async fn row(context: &Context, spec: &Spec, version: Option<Version>
         Err(ForgeError::Impossible(reason)) => return Row::skipped(spec, version, reason),
         Err(error) => return Row::skipped(spec, version, error.to_string()),
     };
-    let outcome = attempt(context.endpoint(), &context.attempt(version, Some(client))).await;
+    // The survey has tried the good one already.
+    let tried = version.and_then(|version| context.proven[version as usize].clone());
+    let outcome = match (spec.check, tried) {
+        (Check::Good, Some(outcome)) => outcome,
+        _ => attempt(context.endpoint(), &context.attempt(version, Some(client))).await,
+    };
     if outcome.facts.could_sign == Some(false) {
         return Row::skipped(spec, version, "the server accepts no signature that such a key can make");
     }
     if spec.check == Check::Good {
         return good(context, spec, version, &outcome);
     }
-    let row = Row::ended(spec, version, &outcome.end, outcome.end.is_refused());
+    let judgement = context.judge(version, &outcome);
+    let row = Row::refusal(spec, version, &outcome.end, judgement);
     match (&outcome.facts.asked, spec.check) {
-        (None, _) if outcome.end.is_accepted() => row.because(
-            "the server never asked for a client certificate (nginx: ssl_verify_client is off)",
-            "nginx: ssl_verify_client on; haproxy: verify required; Handfast: clients.verify: required",
-        ),
-        (Some(_), Check::Revoked) => row.because(
+        (None, _) if judgement.is_let_in() => row.because(NEVER_ASKED, TURN_ON),
+        (Some(_), Check::Revoked) if judgement == Judgement::LetIn => row.because(
             "the server checks certificates but not whether they were revoked (nginx: ssl_crl is missing or old)",
             spec.finding.fix,
         ),
@@ -48,27 +52,31 @@ pub(super) async fn row(context: &Context, spec: &Spec, version: Option<Version>
     }
 }
 
+const NEVER_ASKED: &str = "the server never asked for a client certificate (nginx: ssl_verify_client is off)";
+const TURN_ON: &str = "nginx: ssl_verify_client on with ssl_client_certificate ca.crt; haproxy: verify required \
+    ca-file ca.crt; Handfast: clients.mode: required with clients.ca";
+
 /// No certificate: the survey has tried it already.
 fn without(context: &Context, spec: &Spec, version: Option<Version>) -> Row {
     let Some(outcome) = version.and_then(|version| context.surveyed(version)) else {
         return Row::skipped(spec, version, "the server does not speak this version");
     };
     let end = &outcome.end;
+    let judgement = context.judge(version, outcome);
     if context.plan.expect == Expect::Mutual {
-        let row = Row::ended(spec, version, end, end.is_refused());
-        return match outcome.facts.asked {
-            Some(_) => row.because(
+        let row = Row::refusal(spec, version, end, judgement);
+        return match (judgement, &outcome.facts.asked) {
+            (Judgement::LetIn, Some(_)) => row.because(
                 "the server asks for a certificate but goes on without one (nginx: ssl_verify_client is optional)",
-                "nginx: ssl_verify_client on; haproxy: verify required; Handfast: clients.verify: required",
+                TURN_ON,
             ),
-            None => row.because(
-                "the server never asks for a certificate (nginx: ssl_verify_client is off)",
-                "nginx: ssl_verify_client on with ssl_client_certificate ca.crt; haproxy: verify required ca-file ca.crt",
-            ),
+            (_, None) if judgement.is_let_in() => row.because(NEVER_ASKED, TURN_ON),
+            _ => row,
         };
     }
-    let mut row = Row::ended(spec, version, end, end.is_accepted()).expecting("accepted");
-    if end.is_refused() {
+    let mut row = Row::ended(spec, version, end, judgement.is_let_in()).expecting("accepted");
+    row.observed = judge::in_words(end, judgement);
+    if judgement.is_refused() {
         row.code = Some(model::codes::findings::CERTIFICATE_REQUIRED.id);
         let code = &model::codes::findings::CERTIFICATE_REQUIRED;
         row = row.because(code.cause, code.fix);
@@ -77,7 +85,16 @@ fn without(context: &Context, spec: &Spec, version: Option<Version>) -> Row {
 }
 
 fn good(context: &Context, spec: &Spec, version: Option<Version>, outcome: &Outcome) -> Row {
-    let row = Row::ended(spec, version, &outcome.end, outcome.end.is_accepted());
+    let mut row = Row::ended(spec, version, &outcome.end, outcome.end.is_accepted());
+    let without = version.and_then(|version| context.surveyed(version));
+    let own = outcome.end.may_refuse() && !outcome.end.names_the_certificate();
+    if own && without.is_some_and(|other| other.end.status() == outcome.end.status()) {
+        row.observed = judge::in_words(&outcome.end, Judgement::SameForAll);
+        return row.because(
+            "the same answer comes without any certificate: it is the application's own, and proves nothing",
+            "name a path that is served to the good certificate: --http-path /PATH",
+        );
+    }
     let made = context.plan.credentials.good.is_none();
     match (outcome.end.alert().map(|alert| alert.0), outcome.end.status()) {
         (_, Some(403)) if made => row.because(

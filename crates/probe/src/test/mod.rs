@@ -4,8 +4,10 @@
 //! certificates, [`sessions`] about resumption and hosts, [`protocol`] about bytes that rustls would not
 //! send, [`server`] about the server's own certificate.
 
+mod alerts;
 pub mod check;
 mod clients;
+mod judge;
 mod protocol;
 mod row;
 mod server;
@@ -29,6 +31,7 @@ use crate::attempt::{Application, Attempt, End, Outcome, Version, attempt};
 use crate::dial::Endpoint;
 use crate::forge::Issuer;
 use crate::identity::ClientIdentity;
+use crate::wire::hello::{self, Hello, Reply};
 use check::{Check, Spec};
 
 /// Which server is tried, and how it is addressed.
@@ -159,6 +162,10 @@ struct Context {
     plan: Plan,
     /// The attempt without a certificate, by version; `None` when the server does not speak it.
     survey: [Option<Outcome>; 2],
+    /// The attempt with the good certificate, by version.
+    proven: [Option<Outcome>; 2],
+    /// What a client of the past gets where a client of today gets nothing.
+    legacy: Option<Legacy>,
     /// The good pair, given or made.
     good: Option<ClientIdentity>,
     slots: Semaphore,
@@ -167,6 +174,20 @@ struct Context {
 impl Context {
     fn surveyed(&self, version: Version) -> Option<&Outcome> {
         self.survey[version as usize].as_ref()
+    }
+
+    fn spoken(&self) -> Vec<Version> {
+        Version::BOTH.into_iter().filter(|version| self.surveyed(*version).is_some()).collect()
+    }
+
+    /// The status with which the target answers whom it lets in, as far as known.
+    fn usual_status(&self, version: Option<Version>) -> Option<u16> {
+        let surveyed = || {
+            let versions = version.map_or(Version::BOTH.to_vec(), |version| vec![version]);
+            versions.into_iter().find_map(|version| Some(&self.surveyed(version)?.end))
+        };
+        let end = self.good_end(version).or_else(surveyed)?;
+        end.status().filter(|_| !end.names_the_certificate())
     }
 
     /// An attempt at the target's name.
@@ -240,8 +261,9 @@ pub async fn run(plan: Plan, mut on_row: impl FnMut(&Row)) -> Result<Report, Tes
         target: context.plan.target.endpoint.to_string(),
         servername: context.plan.target.name.clone(),
         expect: context.plan.expect.name(),
-        spoken: Version::BOTH.into_iter().filter(|v| context.surveyed(*v).is_some()).collect(),
+        spoken: context.spoken(),
         ok: count(Verdict::Ok),
+        warned: count(Verdict::Warn),
         failed: count(Verdict::Fail),
         skipped: count(Verdict::Skipped),
         milliseconds: started.elapsed().as_millis() as u64,
@@ -259,6 +281,7 @@ async fn row_of(context: &Context, spec: &Spec, version: Option<Version>) -> Row
         }
         Check::UnknownName
         | Check::Alpn
+        | Check::Current
         | Check::Tls10
         | Check::Tls11
         | Check::NoCommonCipher
@@ -282,7 +305,8 @@ async fn survey(plan: Plan) -> Result<Context, TestError> {
         (None, Some(issuer)) => issuer.issue(|_| {}).ok(),
         (None, None) => None,
     };
-    let mut context = Context { plan, survey: [None, None], good, slots: Semaphore::new(AT_A_TIME) };
+    let slots = Semaphore::new(AT_A_TIME);
+    let mut context = Context { plan, survey: [None, None], proven: [None, None], legacy: None, good, slots };
     let [old, new] = Version::BOTH.map(|version| context.attempt(Some(version), None));
     let (old, new) = tokio::join!(attempt(context.endpoint(), &old), attempt(context.endpoint(), &new));
     let at = context.endpoint().to_string();
@@ -298,10 +322,41 @@ async fn survey(plan: Plan) -> Result<Context, TestError> {
     let why = new.end.clone();
     context.survey = [spoken(old), spoken(new)];
     if context.survey.iter().all(Option::is_none) {
-        return Err(match why {
-            End::Silent => TestError::Silent(at),
-            other => TestError::NoVersion(at, other.to_string()),
-        });
+        context.legacy = Legacy::find(&context).await;
+        if context.legacy.is_none() {
+            return Err(match why {
+                End::Silent => TestError::Silent(at),
+                other => TestError::NoVersion(at, other.to_string()),
+            });
+        }
+    }
+    if let Some(good) = context.good.clone().filter(|_| context.plan.expect != Expect::OneWay) {
+        for version in context.spoken() {
+            let planned = context.attempt(Some(version), Some(good.clone()));
+            context.proven[version as usize] = Some(attempt(context.endpoint(), &planned).await);
+        }
     }
     Ok(context)
+}
+
+/// A server that speaks to no client of today: only TLS 1.0 or 1.1, or only ciphers of the past.
+struct Legacy {
+    version: u16,
+    suite: u16,
+    /// The server's chain; it is sent in the clear.
+    chain: Vec<CertificateDer<'static>>,
+}
+
+impl Legacy {
+    async fn find(context: &Context) -> Option<Self> {
+        for version in [hello::TLS12, hello::TLS11, hello::TLS10] {
+            let hello = Hello::broad(version, &context.plan.target.name);
+            let (reply, chain) = hello.send_for_chain(context.endpoint(), context.plan.timeout).await;
+            if let Reply::Chosen { version, suite } = reply {
+                let chain = chain.into_iter().map(CertificateDer::from).collect();
+                return Some(Self { version, suite, chain });
+            }
+        }
+        None
+    }
 }

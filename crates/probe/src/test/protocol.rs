@@ -6,7 +6,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::check::{Check, Spec};
 use super::{Context, Row};
-use crate::attempt::{Answer, Application, End, Version, attempt, converse};
+use crate::attempt::{Answer, Application, End, Outcome, Version, attempt, converse};
 use crate::wire::hello::{self, Hello, Reply};
 use crate::wire::names;
 
@@ -23,6 +23,7 @@ const WEAK_SUITES: &[u16] = &[
 pub(super) async fn row(context: &Context, spec: &Spec, version: Option<Version>) -> Row {
     let name = &context.plan.target.name;
     match spec.check {
+        Check::Current => current(context, spec),
         Check::Tls10 => hello_row(context, spec, Hello::legacy(hello::TLS10, name)).await,
         Check::Tls11 => hello_row(context, spec, Hello::legacy(hello::TLS11, name)).await,
         Check::NoCommonCipher => {
@@ -47,9 +48,22 @@ pub(super) async fn row(context: &Context, spec: &Spec, version: Option<Version>
     }
 }
 
+/// Whether a client of today finds a version and a cipher that it speaks; the survey knows.
+fn current(context: &Context, spec: &Spec) -> Row {
+    let spoken: Vec<String> = context.spoken().iter().map(ToString::to_string).collect();
+    match (spoken.is_empty(), context.legacy.as_ref()) {
+        (false, _) => Row::said(spec, None, spoken.join(" and "), true),
+        (true, Some(old)) => {
+            let observed = format!("only {} with {}", names::version(old.version), names::suite(old.suite));
+            Row::said(spec, None, observed, false)
+        }
+        (true, None) => Row::said(spec, None, "no handshake", false),
+    }
+}
+
 async fn hello_row(context: &Context, spec: &Spec, hello: Hello) -> Row {
     match hello.send(context.endpoint(), context.plan.timeout).await {
-        Reply::Ended(end) => Row::ended(spec, None, &end, end.is_refused()),
+        Reply::Ended(end) => Row::ended(spec, None, &end, end.is_cut()),
         Reply::Chosen { version, suite } => {
             let observed = format!("accepted, {} with {}", names::version(version), names::suite(suite));
             Row::said(spec, None, observed, false)
@@ -64,8 +78,13 @@ async fn unknown_name(context: &Context, spec: &Spec, version: Option<Version>) 
     }
     let name = "unknown-name.handfast-test.invalid";
     let planned = context.attempt_at(name, version, context.good.clone());
-    let outcome = attempt(context.endpoint(), &planned).await;
-    Row::ended(spec, version, &outcome.end, outcome.end.is_refused())
+    let Outcome { end, .. } = attempt(context.endpoint(), &planned).await;
+    let good = end.is_cut() || (end.may_refuse() && context.usual_status(version) != end.status());
+    let row = Row::ended(spec, version, &end, good);
+    match end.status() {
+        Some(_) => row.warning("the certificate of another name was shown before the request was refused"),
+        None => row,
+    }
 }
 
 async fn alpn(context: &Context, spec: &Spec, version: Option<Version>) -> Row {
@@ -83,7 +102,8 @@ async fn alpn(context: &Context, spec: &Spec, version: Option<Version>) -> Row {
     let mut planned = context.attempt(version, context.good.clone());
     planned.alpn = vec!["handfast-test/0".into()];
     let outcome = attempt(context.endpoint(), &planned).await;
-    Row::ended(spec, version, &outcome.end, outcome.end.is_refused())
+    // Whatever follows a finished handshake is no answer to the protocols that were offered.
+    Row::ended(spec, version, &outcome.end, outcome.end.is_cut() && !outcome.handshake)
 }
 
 /// A client that says `http://` where `https://` belongs.
@@ -104,7 +124,11 @@ async fn plain_http(context: &Context, spec: &Spec) -> Row {
         End::Answered(Answer::Bytes) => {
             Row::said(spec, None, "refused, bytes that are not HTTP (a TLS alert)", true)
         }
-        end => Row::ended(spec, None, end, end.is_refused()),
+        // The status of everybody's answer over TLS is content: it must be another one.
+        end => {
+            let usual = end.status().is_some() && context.usual_status(None) == end.status();
+            Row::ended(spec, None, end, end.is_cut() || (end.may_refuse() && !usual))
+        }
     }
 }
 

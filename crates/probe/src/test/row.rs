@@ -2,7 +2,9 @@
 
 use serde::Serialize;
 
+use super::alerts;
 use super::check::Spec;
+use super::judge::{self, Judgement};
 use crate::attempt::{Answer, End, Version};
 
 /// Whether the server did as expected.
@@ -11,6 +13,8 @@ use crate::attempt::{Answer, End, Version};
 pub enum Verdict {
     /// It did.
     Ok,
+    /// It did, but not in the way that the standards ask for.
+    Warn,
     /// It did not.
     Fail,
     /// The row was not tried; the reason says why.
@@ -36,6 +40,8 @@ pub struct Row {
     pub status: Option<u16>,
     /// Whether that is as expected.
     pub verdict: Verdict,
+    /// What is not as it should be in a row that did not fail.
+    pub warning: Option<String>,
     /// Why the row was skipped.
     pub reason: Option<String>,
     /// The finding's code, for a failure.
@@ -59,6 +65,7 @@ impl Row {
             alert: None,
             status: None,
             verdict,
+            warning: None,
             reason: None,
             code: None,
             cause: None,
@@ -74,13 +81,37 @@ impl Row {
 
     /// A row that was tried; `good` says whether the end is as expected.
     pub(super) fn ended(spec: &Spec, version: Option<Version>, end: &End, good: bool) -> Self {
-        Self {
+        let row = Self {
             alert: end.alert().map(|alert| alert.0),
             status: match end {
                 End::Answered(Answer::Http(status, _)) => Some(*status),
                 _ => None,
             },
             ..Self::said(spec, version, end.to_string(), good)
+        };
+        match end.alert().and_then(|alert| alerts::warning(spec.check, version, alert)) {
+            Some(warning) => row.warning(warning),
+            None => row,
+        }
+    }
+
+    /// A row in which the client is to be refused.
+    pub(super) fn refusal(spec: &Spec, version: Option<Version>, end: &End, judgement: Judgement) -> Self {
+        let mut row = Self::ended(spec, version, end, judgement.is_refused());
+        row.observed = judge::in_words(end, judgement);
+        match judgement {
+            Judgement::Perhaps => row.warning(
+                "the status may be the application's own answer to everybody: only a good pair (--cert, --key) that is answered otherwise proves the refusal",
+            ),
+            Judgement::SameForAll => row.because(
+                "the good certificate gets the same answer: it says nothing about the certificate",
+                "name a path that is served to the good certificate: --http-path /PATH",
+            ),
+            Judgement::Unknown if matches!(end, End::Local(_)) => row.because(
+                "this client ended the handshake itself, so nothing was learnt about the server's judgement",
+                "see the rows about the server's certificate",
+            ),
+            _ => row,
         }
     }
 
@@ -99,6 +130,15 @@ impl Row {
             row.fix = Some(spec.finding.fix.into());
         }
         row
+    }
+
+    /// Something that is not as it should be, in a row that is as expected.
+    pub(super) fn warning(mut self, warning: impl Into<String>) -> Self {
+        if self.verdict == Verdict::Ok {
+            self.verdict = Verdict::Warn;
+            self.warning = Some(warning.into());
+        }
+        self
     }
 
     /// Another expectation than the table's.
@@ -132,6 +172,8 @@ pub struct Report {
     pub spoken: Vec<Version>,
     /// How many rows are as expected.
     pub ok: usize,
+    /// How many are as expected with something to be said about them.
+    pub warned: usize,
     /// How many are not.
     pub failed: usize,
     /// How many were not tried.
@@ -145,7 +187,7 @@ pub struct Report {
 impl Report {
     /// Whether no row failed and at least one was tried.
     pub fn is_good(&self) -> bool {
-        self.failed == 0 && self.ok > 0
+        self.failed == 0 && self.ok + self.warned > 0
     }
 
     /// JUnit XML: one test case per row.
@@ -171,6 +213,10 @@ impl Report {
             ));
             match row.verdict {
                 Verdict::Ok => {}
+                Verdict::Warn => out.push_str(&format!(
+                    "<system-out>warning: {}</system-out>",
+                    escape(row.warning.as_deref().unwrap_or_default())
+                )),
                 Verdict::Skipped => out.push_str(&format!(
                     "<skipped message=\"{}\"/>",
                     escape(row.reason.as_deref().unwrap_or_default())

@@ -9,13 +9,13 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 use super::check::{Check, Spec};
 use super::{Context, Row};
 use crate::attempt::Version;
+use crate::explain::diagnosis::of_server;
 
 pub(super) fn row(context: &Context, spec: &Spec) -> Row {
-    let chain = Version::BOTH
-        .iter()
-        .rev()
-        .filter_map(|version| context.surveyed(*version))
+    let surveyed = Version::BOTH.iter().rev().filter_map(|version| context.surveyed(*version));
+    let chain = surveyed
         .map(|outcome| &outcome.facts.chain)
+        .chain(context.legacy.iter().map(|legacy| &legacy.chain))
         .find(|chain| !chain.is_empty());
     let Some((chain, leaf)) = chain.and_then(|chain| Some((chain, chain.first()?))) else {
         return Row::skipped(spec, None, "the server showed no certificate");
@@ -39,9 +39,8 @@ pub(super) fn row(context: &Context, spec: &Spec) -> Row {
                     Row::said(spec, None, format!("complete, {count} intermediate(s)"), true)
                 }
                 Err(rejection) => {
-                    let what = rejection.to_string();
-                    Row::said(spec, None, &what, false)
-                        .because(rejection.code.cause, chain_fix(spec, &rejection))
+                    let (cause, fix) = of_server(&rejection, chain, &context.plan.target.name);
+                    Row::said(spec, None, rejection.to_string(), false).because(cause, fix)
                 }
             }
         }
@@ -53,14 +52,6 @@ pub(super) fn row(context: &Context, spec: &Spec) -> Row {
                 false => Row::said(spec, None, found.join("; "), false),
             }
         }
-    }
-}
-
-fn chain_fix(spec: &Spec, rejection: &certs::verify::Rejection) -> &'static str {
-    use model::codes::refusals::{INTERMEDIATE_MISSING, UNKNOWN_ISSUER};
-    match rejection.code.id {
-        id if id == UNKNOWN_ISSUER.id || id == INTERMEDIATE_MISSING.id => spec.finding.fix,
-        _ => rejection.code.fix,
     }
 }
 

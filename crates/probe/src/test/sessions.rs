@@ -53,11 +53,11 @@ async fn refused_resumed(context: &Context, spec: &Spec, version: Option<Version
         Err(reason) => return Row::skipped(spec, version, reason),
     };
     if tickets.is_empty() {
-        let good = first.end.is_refused();
+        let good = context.judge(version, &first).is_refused();
         return Row::said(spec, version, format!("{}, no ticket given", first.end), good);
     }
     let outcome = client.run(context.endpoint(), &context.attempt(version, None)).await;
-    Row::said(spec, version, in_words(&outcome), outcome.end.is_refused())
+    Row::said(spec, version, in_words(&outcome), context.judge(version, &outcome).is_refused())
 }
 
 async fn resumed_elsewhere(context: &Context, spec: &Spec, version: Option<Version>) -> Row {
@@ -78,7 +78,7 @@ async fn resumed_elsewhere(context: &Context, spec: &Spec, version: Option<Versi
         tickets_seen |= !tickets.is_empty();
         client.set_identity(None);
         let outcome = client.run(context.endpoint(), &context.attempt(version, None)).await;
-        if !outcome.end.is_refused() {
+        if !context.judge(version, &outcome).is_refused() {
             return Row::said(spec, version, in_words(&outcome), false);
         }
         last = Some(outcome);
@@ -109,7 +109,12 @@ async fn misdirected(context: &Context, spec: &Spec, version: Option<Version>) -
         }
         end => end,
     };
-    Row::ended(spec, version, &end, end.is_refused())
+    // 421 says it; another status only where the same path is answered otherwise on a connection of its own.
+    let good = match end.status() {
+        Some(421) => true,
+        status => end.is_cut() || (end.may_refuse() && context.usual_status(version) != status),
+    };
+    Row::ended(spec, version, &end, good)
 }
 
 /// rustls tells, before it sends anything, whether the ticket that it holds allows early data.

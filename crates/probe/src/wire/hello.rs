@@ -38,6 +38,15 @@ impl Hello {
         Self { version, suites, groups: vec![23, 24, 25, 29], name: name.into() }
     }
 
+    /// Whatever any server may still speak, the suites of today first.
+    pub fn broad(version: u16, name: &str) -> Self {
+        let mut suites = vec![0xc02b, 0xc02f, 0xc02c, 0xc030, 0xcca9, 0xcca8, 0x009e, 0x009f];
+        suites.extend([0xc023, 0xc027, 0xc024, 0xc028, 0x009c, 0x009d, 0x003c, 0x003d, 0x0067, 0x006b]);
+        suites.extend([0xc009, 0xc00a, 0xc013, 0xc014, 0x0033, 0x0039, 0x002f, 0x0035]);
+        suites.extend([0xc008, 0xc012, 0x0016, 0x000a, 0x0005, 0x0004]);
+        Self { version, suites, groups: vec![29, 23, 24, 25], name: name.into() }
+    }
+
     /// The record with the ClientHello (RFC 8446 section 4.1.2).
     pub fn encode(&self) -> Vec<u8> {
         let mut random = [0u8; 32];
@@ -81,31 +90,47 @@ impl Hello {
 
     /// Sends the hello and reads the server's first answer.
     pub async fn send(&self, endpoint: &Endpoint, timeout: Duration) -> Reply {
-        let work = async {
-            let mut tcp = match endpoint.connect(timeout).await {
-                Ok(tcp) => tcp,
-                Err(error) => return Reply::Ended(End::from(error)),
-            };
-            if let Err(error) = tcp.write_all(&self.encode()).await {
-                return Reply::Ended(End::from(error));
+        let work = self.exchange(endpoint, timeout, Reply::read);
+        tokio::time::timeout(timeout, work).await.unwrap_or(Err(End::Silent)).unwrap_or_else(Reply::Ended)
+    }
+
+    /// As [`Hello::send`], and reads on to the server's chain (DER, leaf first), which TLS 1.2 and older show.
+    pub async fn send_for_chain(&self, endpoint: &Endpoint, timeout: Duration) -> (Reply, Vec<Vec<u8>>) {
+        let work = self.exchange(endpoint, timeout, |seen| match Reply::read(seen)? {
+            ended @ Reply::Ended(_) => Some((ended, Vec::new())),
+            chosen => {
+                let messages = record::clear(seen, false).messages;
+                let (_, body) = messages.iter().find(|(kind, _)| matches!(kind, 11 | 14))?;
+                Some((chosen, handshake::certificate(body).unwrap_or_default()))
             }
-            let mut seen = Vec::new();
-            let mut buffer = [0u8; 4096];
-            loop {
-                match tcp.read(&mut buffer).await {
-                    Ok(0) => return Reply::Ended(End::Closed),
-                    Ok(count) => seen.extend_from_slice(&buffer[..count]),
-                    Err(error) => return Reply::Ended(End::from(error)),
-                }
-                if let Some(reply) = Reply::read(&seen) {
-                    return reply;
-                }
-                if seen.len() > record::MOST {
-                    return Reply::Ended(End::NotTls("too many bytes".into()));
-                }
+        });
+        let ended = tokio::time::timeout(timeout, work).await.unwrap_or(Err(End::Silent));
+        ended.unwrap_or_else(|end| (Reply::Ended(end), Vec::new()))
+    }
+
+    /// Sends the hello and reads until `done` finds what it looks for.
+    async fn exchange<T>(
+        &self,
+        endpoint: &Endpoint,
+        timeout: Duration,
+        done: impl Fn(&[u8]) -> Option<T>,
+    ) -> Result<T, End> {
+        let mut tcp = endpoint.connect(timeout).await?;
+        tcp.write_all(&self.encode()).await?;
+        let mut seen = Vec::new();
+        let mut buffer = [0u8; 4096];
+        loop {
+            match tcp.read(&mut buffer).await? {
+                0 => return Err(End::Closed),
+                count => seen.extend_from_slice(&buffer[..count]),
             }
-        };
-        tokio::time::timeout(timeout, work).await.unwrap_or(Reply::Ended(End::Silent))
+            if let Some(found) = done(&seen) {
+                return Ok(found);
+            }
+            if seen.len() > record::MOST {
+                return Err(End::NotTls("too many bytes".into()));
+            }
+        }
     }
 }
 

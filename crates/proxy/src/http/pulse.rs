@@ -58,6 +58,9 @@ pub enum Overdue {
 
 /// After so long without a request, buffers are given back.
 const QUIET: u64 = 1_000;
+/// How long, in milliseconds, until a connection that was busy is looked at again: its buffers should not be kept
+/// much longer than [`QUIET`], and a timer a second is nothing beside the requests.
+const LOOK_AGAIN: u64 = 1_000;
 /// How long, and for how many bytes, a closed connection is still read.
 const LINGER: Duration = Duration::from_secs(2);
 const MOST_LINGERING: usize = 1 << 20;
@@ -169,6 +172,9 @@ impl Pulse {
                     return Ok(Overdue::Head);
                 }
                 next = next.min(rest);
+                if quiet {
+                    next = next.min(LOOK_AGAIN);
+                }
             } else {
                 let since = self.idle_since.load(Relaxed);
                 let rest = left(since, millis(timeouts.idle.0));
@@ -185,8 +191,8 @@ impl Pulse {
                 }
             }
         } else if quiet {
-            // Look again soon: most requests end soon.
-            next = next.min(5_000);
+            // Most requests end soon.
+            next = next.min(LOOK_AGAIN);
         }
         Err(Duration::from_millis(next.clamp(10, 3_600_000)))
     }

@@ -2,11 +2,12 @@
 
 use std::path::PathBuf;
 
-use certs::{Authority, Import, InitOptions, KeyKind, PrivateKey};
+use certs::{Authority, Constraints, Import, InitOptions, KeyKind, Network, PrivateKey};
 use serde::Serialize;
 use time::OffsetDateTime;
 
 use crate::commands::Globals;
+use crate::commands::cert::input;
 use crate::failure::{EXIT_OK, EXIT_USAGE, Failure, Outcome};
 use crate::{operator, output};
 
@@ -14,13 +15,13 @@ use crate::{operator, output};
 #[derive(clap::Args)]
 pub struct Args {
     /// Certificate of the authority, then those above it up to the root, PEM.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, env = "HANDFAST_IMPORT_CERT", value_name = "FILE")]
     cert: PathBuf,
     /// Its private key: PKCS#8 (encrypted too), PKCS#1 or SEC1, PEM.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, env = "HANDFAST_KEY_FILE", value_name = "FILE")]
     key: PathBuf,
     /// Certificates above it, when they are in another file.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, env = "HANDFAST_IMPORT_CHAIN", value_name = "FILE")]
     chain: Option<PathBuf>,
     /// File whose first line is the password of the key.
     #[arg(long, env = "HANDFAST_PASSWORD_FILE", value_name = "FILE")]
@@ -37,6 +38,12 @@ pub struct Args {
     /// URL of the folder where revocation lists are served.
     #[arg(long, env = "HANDFAST_CA_CRL_URL", value_name = "URL")]
     crl_url: Option<String>,
+    /// Limit the new intermediate below an imported root to this DNS domain and those below it; may be repeated.
+    #[arg(long, env = "HANDFAST_CA_PERMIT_DNS", value_name = "DOMAIN", value_delimiter = ',')]
+    permit_dns: Vec<String>,
+    /// Limit it to this network, as in 10.0.0.0/8; may be repeated.
+    #[arg(long, env = "HANDFAST_CA_PERMIT_IP", value_name = "NETWORK", value_delimiter = ',')]
+    permit_ip: Vec<Network>,
     /// Check everything, and write nothing.
     #[arg(long, env = "HANDFAST_DRY_RUN")]
     dry_run: bool,
@@ -53,16 +60,13 @@ struct Document {
 
 /// Runs `handfast ca import`.
 pub fn run(args: Args, globals: &Globals) -> Outcome {
-    let read = |path: &PathBuf| {
-        std::fs::read_to_string(path).map_err(|e| Failure::reading(path, &e).exit(EXIT_USAGE))
-    };
-    let mut chain_pem = read(&args.cert)?;
+    let usage = |e: certs::Error| Failure::from(e).exit(EXIT_USAGE);
+    let mut chain = input::certificates(&args.cert, None)?.certificates;
     if let Some(path) = &args.chain {
-        chain_pem.push('\n');
-        chain_pem.push_str(&read(path)?);
+        chain.extend(input::certificates(path, None)?.certificates);
     }
-    let password = args.password_file.as_ref().map(certs::read_private).transpose()?;
-    let password = password.as_ref().and_then(|text| text.lines().next()).map(str::as_bytes);
+    let password = args.password_file.as_deref().map(input::password).transpose()?;
+    let password = password.as_ref().map(|text| text.as_bytes());
     let key = PrivateKey::from_pem(&certs::read_private(&args.key)?, password)
         .map_err(|e| Failure::from(e).with("file", args.key.display()))?;
     let trust_domain = args
@@ -74,23 +78,36 @@ pub fn run(args: Args, globals: &Globals) -> Outcome {
         key: args.new_key,
         trust_domain,
         crl_url: args.crl_url,
+        constraints: Constraints::permit_only(&args.permit_dns, &args.permit_ip).map_err(usage)?,
         ..InitOptions::default()
     };
-    let import = Import { chain_pem, key };
+    let import = Import { chain_pem: certs::formats::pem::write(&chain), key };
     let (who, now) = (operator::who(), OffsetDateTime::now_utc());
-    let member = if args.dry_run {
-        // The whole import, in a folder that is thrown away.
-        let folder = tempfile::tempdir().map_err(|e| Failure::writing(&std::env::temp_dir(), &e))?;
-        Authority::import(folder.path(), import, &options, &who, now)?.issuer().clone()
+    let named = |e: certs::Error| Failure::from(e).with("certificate", args.cert.display());
+    let (issuer, not_after) = if args.dry_run {
+        // Nothing is written, not even for a moment: the key stays where it is.
+        if Authority::open_ledger(&globals.dir).is_ok() {
+            return Err(certs::Error::Exists(globals.dir.clone()).into());
+        }
+        let first = import.check(&options, now).map_err(named)?;
+        match first.self_issued {
+            true => {
+                let end = first.not_after.min(now + options.intermediate_lifetime);
+                (format!("a new intermediate below {}", first.subject), end)
+            }
+            false => (first.subject, first.not_after),
+        }
     } else {
-        Authority::import(&globals.dir, import, &options, &who, now)?.issuer().clone()
+        let authority = Authority::import(&globals.dir, import, &options, &who, now).map_err(named)?;
+        let certificate = &authority.issuer().certificate;
+        (certificate.subject.clone(), certificate.not_after)
     };
     let document = Document {
         version: 1,
         dry_run: args.dry_run,
         dir: globals.dir.display().to_string(),
-        issuer: member.certificate.subject.clone(),
-        not_after: certs::rfc3339(member.certificate.not_after),
+        issuer,
+        not_after: certs::rfc3339(not_after),
     };
     output::print(globals.output, &document, || {
         let verb = if document.dry_run { "would import into" } else { "imported into" };

@@ -85,6 +85,7 @@ pub fn run(args: Args, globals: &Globals) -> Outcome {
         trust_domain,
         crl_url: args.crl_url,
     };
+    options.check().map_err(usage)?;
     let layout = certs::Layout::new(&globals.dir);
     let mut document = Document {
         version: 1,
@@ -118,7 +119,7 @@ pub fn run(args: Args, globals: &Globals) -> Outcome {
     }
     output::print(globals.output, &document, || table(&document))?;
     if !args.dry_run {
-        eprintln!(
+        crate::operator::note!(
             "The root key is needed again only for a new intermediate and for the root's revocation list:\n\
              take {} offline (keep a copy in a safe place).",
             layout.dir().join("root").display()

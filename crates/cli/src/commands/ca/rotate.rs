@@ -26,16 +26,16 @@ enum Command {
     /// Make the new authority; a new root joins the trust bundle.
     Start {
         /// Rotate the intermediate only, below the same root.
-        #[arg(long)]
+        #[arg(long, env = "HANDFAST_ROTATE_INTERMEDIATE")]
         intermediate: bool,
     },
     /// Say that every verifier has the new trust bundle.
     Confirm {
         /// A copy of the bundle as a verifier has it: checked to hold every root. May be repeated.
-        #[arg(long = "bundle", value_name = "FILE")]
+        #[arg(long = "bundle", env = "HANDFAST_ROTATE_BUNDLE", value_delimiter = ',', value_name = "FILE")]
         bundles: Vec<PathBuf>,
         /// All verifiers have it; you have checked this yourself.
-        #[arg(long)]
+        #[arg(long, env = "HANDFAST_ROTATE_ALL_HAVE_IT")]
         all_have_it: bool,
     },
     /// Issue from the new authority from now on.
@@ -72,14 +72,23 @@ pub fn run(args: Args, globals: &Globals) -> Outcome {
     if args.dry_run || matches!(args.step, Command::Status) {
         let authority = Authority::open(dir)?;
         let rotation = rotate::current(authority.ledger())?;
+        // A step that would be refused is refused here too, for its reason.
+        match &args.step {
+            Command::Start { intermediate } => authority.check_start(subject(*intermediate), now)?,
+            Command::Confirm { bundles, all_have_it } => {
+                let copies: Vec<&Path> = bundles.iter().map(PathBuf::as_path).collect();
+                authority.check_confirm(&copies, *all_have_it).map(|_| ())?;
+            }
+            Command::Switch => authority.check_switch(now).map(|_| ())?,
+            Command::Retire => authority.check_retire(now).map(|_| ())?,
+            Command::Abort => authority.check_abort().map(|_| ())?,
+            Command::Status => {}
+        }
         return report(globals, &authority, rotation, args.dry_run, now);
     }
     let mut authority = Authority::open(dir)?;
     let rotation = match args.step {
-        Command::Start { intermediate } => {
-            let subject = if intermediate { Subject::Intermediate } else { Subject::Root };
-            Some(authority.rotate_start(subject, &who, now)?)
-        }
+        Command::Start { intermediate } => Some(authority.rotate_start(subject(intermediate), &who, now)?),
         Command::Confirm { bundles, all_have_it } => {
             let copies: Vec<&Path> = bundles.iter().map(PathBuf::as_path).collect();
             Some(authority.rotate_confirm(&copies, all_have_it, &who, now)?)
@@ -90,6 +99,10 @@ pub fn run(args: Args, globals: &Globals) -> Outcome {
         Command::Status => None,
     };
     report(globals, &authority, rotation, false, now)
+}
+
+fn subject(intermediate: bool) -> Subject {
+    if intermediate { Subject::Intermediate } else { Subject::Root }
 }
 
 fn report(

@@ -65,6 +65,7 @@ pub fn run(_args: Args, globals: &Globals) -> Outcome {
     let layout = Layout::new(&globals.dir);
     let mut warnings: Vec<String> =
         ledger.damage()?.into_iter().map(|line| format!("the ledger is damaged: {line}")).collect();
+    warnings.extend(open_folders(&layout));
     let mut authorities = Vec::new();
     for member in certs::members(&ledger)? {
         let (end, key) = (member.certificate.not_after, layout.key(&member.name));
@@ -83,9 +84,20 @@ pub fn run(_args: Args, globals: &Globals) -> Outcome {
             warnings.push(format!("{} is missing, so nothing can be issued", key.display()));
         }
         if place == "here"
-            && let Err(error) = certs::read_private(&key)
+            && member.state != "retired"
+            && let Err(error) = certs::check_key(&layout, &member)
         {
             warnings.push(error.to_string());
+        }
+        let record = ledger.by_serial(&member.certificate.serial)?;
+        if let Some((at, _)) = record.and_then(|record| record.revoked)
+            && member.state == "active"
+        {
+            warnings.push(format!(
+                "{} was revoked at {}, so nothing it issues is accepted; rotate it: handfast ca rotate start",
+                member.name,
+                certs::rfc3339(at)
+            ));
         }
         authorities.push(Member {
             name: member.name,
@@ -97,8 +109,27 @@ pub fn run(_args: Args, globals: &Globals) -> Outcome {
         });
     }
     let mut revocation_lists = Vec::new();
-    for list in Authority::lists(&ledger)? {
-        if now >= list.next_update {
+    let lists = Authority::lists(&ledger, now)?;
+    let all: String = lists.iter().map(certs::List::to_pem).collect();
+    match std::fs::read_to_string(layout.crl()) {
+        Ok(found) if found == all => {}
+        Ok(_) => warnings.push(format!(
+            "{} does not hold the newest revocation lists; write it: handfast ca crl",
+            layout.crl().display()
+        )),
+        Err(error) => warnings
+            .push(format!("{} cannot be read ({error}); write it: handfast ca crl", layout.crl().display())),
+    }
+    for list in lists {
+        if list.outdated {
+            warnings.push(format!(
+                "a certificate was revoked that is not on the list of {} yet; publish it: handfast ca crl",
+                list.authority
+            ));
+        }
+        if list.retired {
+            // Its root's key is away, as it should be; what it signed is trusted by few, and by fewer soon.
+        } else if now >= list.next_update {
             warnings.push(format!(
                 "the revocation list of {} is stale; renew it: handfast ca crl",
                 list.authority
@@ -138,6 +169,20 @@ pub fn run(_args: Args, globals: &Globals) -> Outcome {
     };
     output::print(globals.output, &document, || table(&document))?;
     Ok(if document.warnings.is_empty() { EXIT_OK } else { EXIT_FINDINGS })
+}
+
+/// The folders into which others may write: they could swap keys and lists.
+fn open_folders(layout: &Layout) -> Vec<String> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folders = ["", "authorities", "root", "crl", "certs"].map(|name| layout.dir().join(name));
+    let open = folders.iter().filter_map(|path| {
+        let mode = std::fs::metadata(path).ok()?.permissions().mode() & 0o7777;
+        (mode & 0o022 != 0).then(|| {
+            let path = path.display();
+            format!("{path} has mode {mode:04o}: others may write into it; close it: chmod 700 {path}")
+        })
+    });
+    open.collect()
 }
 
 fn table(document: &Document) -> String {

@@ -131,10 +131,14 @@ pub fn run(args: Args, globals: &Globals) -> Outcome {
     if args.out.exists() && !args.force {
         return Err(Failure::usage(format!("{} exists; replace it with --force", args.out.display())));
     }
-    let what =
-        format!("{} certificates{}", chain.len(), if key.is_some() { " and the private key" } else { "" });
+    let count = match args.format {
+        Target::Der => "1 certificate".to_owned(),
+        _ if chain.len() == 1 => "1 certificate".to_owned(),
+        _ => format!("{} certificates", chain.len()),
+    };
+    let what = format!("{count}{}", if key.is_some() { " and the private key" } else { "" });
     if args.dry_run {
-        eprintln!("would write {} ({what}, {} bytes)", args.out.display(), bytes.len());
+        crate::operator::note!("would write {} ({what}, {} bytes)", args.out.display(), bytes.len());
         return Ok(EXIT_OK);
     }
     if key.is_some() {
@@ -142,6 +146,6 @@ pub fn run(args: Args, globals: &Globals) -> Outcome {
     } else {
         write_public(&args.out, &bytes)?
     }
-    eprintln!("wrote {} ({what})", args.out.display());
+    crate::operator::note!("wrote {} ({what})", args.out.display());
     Ok(EXIT_OK)
 }

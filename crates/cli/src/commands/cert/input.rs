@@ -60,6 +60,10 @@ pub fn password(path: &Path) -> Result<zeroize::Zeroizing<String>, Failure> {
     let line = content.split(|&byte| byte == b'\n').next().unwrap_or_default();
     let line = line.strip_suffix(b"\r").unwrap_or(line);
     match std::str::from_utf8(line) {
+        Ok("") => Err(Failure::usage(format!(
+            "the first line of {} is empty, and that would be the password",
+            path.display()
+        ))),
         Ok(text) => Ok(zeroize::Zeroizing::new(text.to_owned())),
         Err(_) => Err(Failure::usage(format!("the password in {} is not UTF-8", path.display()))),
     }

@@ -3,11 +3,11 @@
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use certs::{AltName, Authority, KeyKind, Request, Usage};
+use certs::{AltName, Authority, KeyKind, PrivateKey, Request};
 use model::identity::{LOCAL_NAMESPACE, SpiffeId, TrustDomain};
 use time::OffsetDateTime;
 
-use super::names::Names;
+use super::names::{For, Names, trust_domain};
 use super::written::{self, Files};
 use crate::commands::Globals;
 use crate::duration::Lifetime;
@@ -21,15 +21,8 @@ pub struct Args {
     name: String,
     #[command(flatten)]
     names: Names,
-    /// For servers only.
-    #[arg(long, conflicts_with_all = ["client", "both"])]
-    server: bool,
-    /// For clients only.
-    #[arg(long, conflicts_with = "both")]
-    client: bool,
-    /// For both. Default: both for a SPIFFE ID, server for DNS names and addresses, else client.
-    #[arg(long)]
-    both: bool,
+    #[command(flatten)]
+    uses: For,
     /// Kind of the key: p256, p384, p521, ed25519, rsa2048, rsa3072, rsa4096.
     #[arg(long, env = "HANDFAST_KEY", default_value = "p256", value_name = "KIND")]
     key: KeyKind,
@@ -49,7 +42,7 @@ pub struct Args {
     #[arg(long, env = "HANDFAST_OUT", value_name = "DIR")]
     out: Option<PathBuf>,
     /// Replace files of the same name.
-    #[arg(long)]
+    #[arg(long, env = "HANDFAST_FORCE")]
     force: bool,
     /// Say what would be issued, and issue nothing.
     #[arg(long, env = "HANDFAST_DRY_RUN")]
@@ -58,28 +51,28 @@ pub struct Args {
 
 /// Runs `handfast cert issue`.
 pub fn run(args: Args, globals: &Globals) -> Outcome {
-    let mut authority = Authority::open(&globals.dir)?;
-    let mut names = args.names.parse(authority.trust_domain())?;
+    let trust_domain = trust_domain(globals)?;
+    let mut names = args.names.parse(&trust_domain)?;
     if names.is_empty() {
-        names.push(name_itself(&args.name, args.client, authority.trust_domain())?);
+        names.push(name_itself(&args.name, args.uses.client, &trust_domain)?);
     }
     let mut request = Request::new(&args.name).key(args.key).lifetime(args.lifetime.0);
     request.organization = args.organization;
+    request.usage = args.uses.usage(&names);
     request.names = names;
-    request.usage = match (args.server, args.client, args.both) {
-        (true, ..) => Some(Usage::Server),
-        (_, true, _) => Some(Usage::Client),
-        (_, _, true) => Some(Usage::Both),
-        _ => None,
-    };
     request.check().map_err(|e| Failure::from(e).exit(EXIT_USAGE))?;
-    let files = Files::new(args.out.unwrap_or_else(|| authority.layout().issued()), &args.name);
+    let folder = args.out.unwrap_or_else(|| certs::Layout::new(&globals.dir).issued());
+    let files = Files::new(folder, &args.name);
     files.check_free(args.force)?;
     if args.dry_run {
+        Authority::open(&globals.dir)?.check_names(&request.names)?;
         return written::would_issue(globals, &request, &files);
     }
     files.check_writable()?;
-    let issued = authority.issue(&request, &operator::who(), OffsetDateTime::now_utc())?;
+    // Made while the authority is free for others: a long RSA key takes seconds.
+    let key = PrivateKey::generate(request.key)?;
+    let mut authority = Authority::open(&globals.dir)?;
+    let issued = authority.issue_with(&request, key, &operator::who(), OffsetDateTime::now_utc())?;
     files.write(&issued)?;
     written::issued(globals, &issued, &files)
 }

@@ -14,15 +14,15 @@ use crate::output;
 #[derive(clap::Args)]
 pub struct Args {
     /// Only those that are valid, expired or revoked.
-    #[arg(long, value_enum)]
+    #[arg(long, env = "HANDFAST_STATUS", value_enum)]
     status: Option<Wanted>,
     /// Only valid ones that end within this time, as in 30d.
-    #[arg(long, value_name = "TIME", visible_alias = "expiring-within")]
+    #[arg(long, env = "HANDFAST_EXPIRING", value_name = "TIME", visible_alias = "expiring-within")]
     expiring: Option<Lifetime>,
     /// Only those of this name.
     name: Option<String>,
     /// The authorities' own certificates too.
-    #[arg(long)]
+    #[arg(long, env = "HANDFAST_ALL")]
     all: bool,
 }
 

@@ -38,7 +38,7 @@ struct Document {
 pub fn run(args: Args, globals: &Globals) -> Outcome {
     let now = OffsetDateTime::now_utc();
     let mut authority = Authority::open(&globals.dir)?;
-    let mut record = which::find(authority.ledger(), &args.certificate, true, now)?;
+    let mut record = which::single(authority.ledger(), &args.certificate, now)?;
     if !args.dry_run {
         record = authority.revoke(&record.serial, args.reason, &operator::who(), now)?;
     }

@@ -44,6 +44,8 @@ pub struct Served {
     pub cipher: Option<String>,
     /// Why the handshake did not finish, when it did not: a server may insist on a client certificate.
     pub unfinished: Option<String>,
+    /// Whether the server proved, by signing this handshake, that it has the key of the leaf.
+    pub proof: Result<(), String>,
 }
 
 /// Whether the text is an address rather than a file: `host:port`, `[::1]:443`.
@@ -52,10 +54,14 @@ pub fn is_address(text: &str) -> bool {
     !host.is_empty() && !host.contains('/') && port.parse::<u16>().is_ok()
 }
 
+/// The host of `host:port`.
+pub fn host_of(address: &str) -> &str {
+    address.rsplit_once(':').map_or(address, |(host, _)| host).trim_matches(['[', ']'])
+}
+
 /// Connects to `host:port`, asks for `name` (else the host) and records the chain.
 pub fn take(address: &str, name: Option<&str>, starttls: Option<StartTls>) -> Result<Served, String> {
-    let host = address.rsplit_once(':').map_or(address, |(host, _)| host).trim_matches(['[', ']']);
-    let name = name.unwrap_or(host);
+    let name = name.unwrap_or(host_of(address));
     let server = ServerName::try_from(name.to_owned()).map_err(|_| format!("{name:?} is no server name"))?;
     let targets: Vec<_> = address
         .to_socket_addrs()
@@ -80,7 +86,8 @@ pub fn take(address: &str, name: Option<&str>, starttls: Option<StartTls>) -> Re
 
 fn handshake(mut stream: TcpStream, server: ServerName<'static>) -> Result<Served, String> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let recorder = Arc::new(Recorder { chain: Mutex::default(), provider: provider.clone() });
+    let recorder =
+        Arc::new(Recorder { chain: Mutex::default(), proof: Mutex::default(), provider: provider.clone() });
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|error| error.to_string())?
@@ -98,6 +105,9 @@ fn handshake(mut stream: TcpStream, server: ServerName<'static>) -> Result<Serve
     tls.send_close_notify();
     let _ = tls.complete_io(&mut stream);
     let chain = recorder.chain.lock().map(|chain| chain.clone()).unwrap_or_default();
+    let proof = recorder.proof.lock().ok().and_then(|mut proof| proof.take());
+    let proof = proof
+        .unwrap_or_else(|| Err("the server signed nothing, so that anybody may have sent this chain".into()));
     match (chain.is_empty(), unfinished) {
         (true, why) => Err(format!(
             "the server sent no certificate: {}",
@@ -108,6 +118,7 @@ fn handshake(mut stream: TcpStream, server: ServerName<'static>) -> Result<Serve
             version: tls.protocol_version().map(|version| format!("{version:?}").replace('_', ".")),
             cipher: tls.negotiated_cipher_suite().map(|suite| format!("{:?}", suite.suite())),
             unfinished,
+            proof,
         }),
     }
 }
@@ -116,6 +127,7 @@ fn handshake(mut stream: TcpStream, server: ServerName<'static>) -> Result<Serve
 #[derive(Debug)]
 struct Recorder {
     chain: Mutex<Vec<CertificateDer<'static>>>,
+    proof: Mutex<Option<Result<(), String>>>,
     provider: Arc<CryptoProvider>,
 }
 
@@ -137,20 +149,22 @@ impl ServerCertVerifier for Recorder {
 
     fn verify_tls12_signature(
         &self,
-        _message: &[u8],
-        _cert: &CertificateDer<'_>,
-        _signature: &DigitallySignedStruct,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
+        let algorithms = &self.provider.signature_verification_algorithms;
+        self.record(rustls::crypto::verify_tls12_signature(message, cert, signature, algorithms))
     }
 
     fn verify_tls13_signature(
         &self,
-        _message: &[u8],
-        _cert: &CertificateDer<'_>,
-        _signature: &DigitallySignedStruct,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
+        let algorithms = &self.provider.signature_verification_algorithms;
+        self.record(rustls::crypto::verify_tls13_signature(message, cert, signature, algorithms))
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
@@ -158,6 +172,21 @@ impl ServerCertVerifier for Recorder {
         // A server with an old certificate must not keep it back from us.
         schemes.extend([SignatureScheme::RSA_PKCS1_SHA1, SignatureScheme::ECDSA_SHA1_Legacy]);
         schemes
+    }
+}
+
+impl Recorder {
+    /// Keeps what was found, and goes on: whoever only looks wants to see the rest too.
+    fn record(
+        &self,
+        found: Result<HandshakeSignatureValid, rustls::Error>,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        if let Ok(mut proof) = self.proof.lock() {
+            *proof = Some(found.map(|_| ()).map_err(|error| {
+                format!("the server's signature in the handshake is not of this certificate's key: {error}")
+            }));
+        }
+        Ok(HandshakeSignatureValid::assertion())
     }
 }
 

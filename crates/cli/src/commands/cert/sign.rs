@@ -4,10 +4,10 @@
 use std::io::Read as _;
 use std::path::PathBuf;
 
-use certs::{Authority, Csr, Request, Usage};
+use certs::{Authority, Csr, Request};
 use time::OffsetDateTime;
 
-use super::names::Names;
+use super::names::{For, Names, is_spiffe, trust_domain};
 use super::written::{self, Files};
 use crate::commands::Globals;
 use crate::duration::Lifetime;
@@ -19,23 +19,18 @@ use crate::operator;
 pub struct Args {
     /// The signing request, PEM or DER; `-` is stdin.
     csr: PathBuf,
-    /// Name of the file and in the ledger. Default: the request's file name without its ending.
-    #[arg(long)]
+    /// Name of the file and in the ledger, and common name. Default: the request's file name without its ending,
+    /// and no common name.
+    #[arg(long, env = "HANDFAST_CERT_NAME")]
     name: Option<String>,
     #[command(flatten)]
     names: Names,
-    /// Grant the names that the request asks for, after they were shown.
-    #[arg(long)]
+    /// Grant the names that the request asks for, after they were shown. A SPIFFE ID among them is granted to a
+    /// person at a terminal only, not with --yes.
+    #[arg(long, env = "HANDFAST_GRANT_REQUESTED")]
     grant_requested: bool,
-    /// For servers only.
-    #[arg(long, conflicts_with_all = ["client", "both"])]
-    server: bool,
-    /// For clients only.
-    #[arg(long, conflicts_with = "both")]
-    client: bool,
-    /// For both.
-    #[arg(long)]
-    both: bool,
+    #[command(flatten)]
+    uses: For,
     /// Lifetime, as in 90d or 12h.
     #[arg(
         long,
@@ -49,7 +44,7 @@ pub struct Args {
     #[arg(long, env = "HANDFAST_OUT", value_name = "DIR")]
     out: Option<PathBuf>,
     /// Replace a file of the same name.
-    #[arg(long)]
+    #[arg(long, env = "HANDFAST_FORCE")]
     force: bool,
     /// Sign without asking.
     #[arg(short, long, env = "HANDFAST_YES")]
@@ -72,6 +67,13 @@ pub fn run(args: Args, globals: &Globals) -> Outcome {
     if args.grant_requested {
         for name in &csr.names {
             if !names.contains(name) {
+                // An identity of the mesh is what policies go by: a request must not get it by asking, unseen.
+                if is_spiffe(name) && args.yes && !args.dry_run {
+                    return Err(Failure::usage(format!(
+                        "{name} is an identity, and is not granted by --grant-requested together with --yes"
+                    ))
+                    .fix("grant it by name: --spiffe ID; or answer the question at a terminal"));
+                }
                 names.push(name.clone());
             }
         }
@@ -81,16 +83,13 @@ pub fn run(args: Args, globals: &Globals) -> Outcome {
             .fix("grant names with --dns, --ip, --uri, --spiffe or --email, or all that it asks for with --grant-requested"));
     }
     let mut request = Request::new(name).lifetime(args.lifetime.0);
+    // The request's own words, its file name too, are no identity: only the operator's are.
+    request.common_name = args.name.clone().filter(|_| request.common_name.is_some());
+    request.usage = args.uses.usage(&names);
     request.names = names;
-    request.usage = match (args.server, args.client, args.both) {
-        (true, ..) => Some(Usage::Server),
-        (_, true, _) => Some(Usage::Client),
-        (_, _, true) => Some(Usage::Both),
-        _ => None,
-    };
     request.check().map_err(usage)?;
     let granted: Vec<String> = request.names.iter().map(ToString::to_string).collect();
-    eprintln!("granted: {} ({})", granted.join(", "), request.effective_usage());
+    crate::operator::note!("granted: {} ({})", granted.join(", "), request.effective_usage());
     let folder = args.out.unwrap_or_else(|| certs::Layout::new(&globals.dir).issued());
     let files = Files::certificate_only(folder, name);
     files.check_free(args.force)?;
@@ -106,15 +105,6 @@ pub fn run(args: Args, globals: &Globals) -> Outcome {
     written::issued(globals, &issued, &files)
 }
 
-// The authority is not kept open, and locked, while a person thinks.
-fn trust_domain(globals: &Globals) -> Result<model::identity::TrustDomain, Failure> {
-    let ledger = Authority::open_ledger(&globals.dir)?;
-    let text = ledger.setting("trust_domain")?.unwrap_or_default();
-    text.parse().map_err(|e| {
-        Failure::new(&model::codes::certificates::CA_BROKEN, format!("trust domain {text}: {e}"))
-    })
-}
-
 fn read(path: &PathBuf) -> Result<Vec<u8>, Failure> {
     if path.as_os_str() == "-" {
         let mut bytes = Vec::new();
@@ -127,13 +117,13 @@ fn read(path: &PathBuf) -> Result<Vec<u8>, Failure> {
 }
 
 fn show(csr: &Csr) {
-    eprintln!("the request asks for:");
-    eprintln!("  subject  {} (not taken over)", csr.subject);
-    eprintln!("  key      {}, and its signature proves that the asker has it", csr.key);
+    crate::operator::note!("the request asks for:");
+    crate::operator::note!("  subject  {} (not taken over)", csr.subject);
+    crate::operator::note!("  key      {}, and its signature proves that the asker has it", csr.key);
     for name in &csr.names {
-        eprintln!("  name     {name}");
+        crate::operator::note!("  name     {name}");
     }
     for other in &csr.other {
-        eprintln!("  other    {other} (never granted by asking)");
+        crate::operator::note!("  other    {other} (never granted by asking)");
     }
 }

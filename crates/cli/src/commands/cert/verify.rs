@@ -4,9 +4,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use certs::inspect;
-use certs::verify::{Options, Purpose, Revocation, Trust, verify};
+use certs::verify::{Options, Purpose, Rejection, Revocation, Trust, verify};
 use clap::ValueEnum;
-use model::codes::Coded;
+use model::codes::{Coded, refusals};
 use rustls::pki_types::{ServerName, UnixTime};
 use serde_json::json;
 use time::OffsetDateTime;
@@ -15,6 +15,7 @@ use time::format_description::well_known::Rfc3339;
 use super::{input, served};
 use crate::commands::Globals;
 use crate::failure::{EXIT_FINDINGS, EXIT_OK, EXIT_USAGE, Failure, Outcome};
+use crate::operator::note;
 use crate::output;
 
 /// Arguments of `handfast cert verify`.
@@ -26,10 +27,11 @@ pub struct Args {
     /// Trusted authorities; the root of --dir by default. May be given several times.
     #[arg(long, env = "HANDFAST_CA", value_delimiter = ',', value_name = "FILE")]
     ca: Vec<PathBuf>,
-    /// Revocation lists; when given, each issuer of the chain needs one that is not stale.
+    /// Revocation lists; when given, each issuer of the chain needs one that is not stale. By default that of
+    /// --dir, beside its root; what a stale or missing one leaves open is said then, and no reason to refuse.
     #[arg(long, env = "HANDFAST_CRL", value_delimiter = ',', value_name = "FILE")]
     crl: Vec<PathBuf>,
-    /// The host name or address that a server's certificate must be valid for.
+    /// The host name or address that a server's certificate must be valid for; that of HOST:PORT by default.
     #[arg(long, env = "HANDFAST_NAME", value_name = "HOST")]
     name: Option<String>,
     /// What the certificate is used for.
@@ -55,16 +57,25 @@ enum Use {
 /// Runs `handfast cert verify`; exit code 3 when the chain is refused.
 pub fn run(args: Args, globals: &Globals) -> Outcome {
     let path = PathBuf::from(&args.target);
-    let chain = if served::is_address(&args.target) && !path.exists() {
-        served::take(&args.target, args.name.as_deref(), None)
-            .map_err(|what| Failure::new(&model::codes::certificates::SERVED_CHAIN_NOT_TAKEN, what))?
-            .chain
+    let address = served::is_address(&args.target) && !path.exists();
+    let host = served::host_of(&args.target);
+    let name = args.name.as_deref().or((address && matches!(args.purpose, Use::Server)).then_some(host));
+    let (chain, proof) = if address {
+        let served = served::take(&args.target, name, None)
+            .map_err(|what| Failure::new(&model::codes::certificates::SERVED_CHAIN_NOT_TAKEN, what))?;
+        (served.chain, Some(served.proof))
     } else {
-        input::certificates(&path, args.password_file.as_deref())?.certificates
+        (input::certificates(&path, args.password_file.as_deref())?.certificates, None)
     };
     let roots = if args.ca.is_empty() { vec![globals.dir.join("ca.crt")] } else { args.ca.clone() };
     let mut crls = Vec::new();
-    for file in &args.crl {
+    let beside = globals.dir.join("crl.pem");
+    let (files, revocation) = match (args.crl.is_empty(), args.ca.is_empty() && beside.exists()) {
+        (false, _) => (args.crl.clone(), Revocation::Require),
+        (true, true) => (vec![beside], Revocation::FailOpen),
+        (true, false) => (Vec::new(), Revocation::Off),
+    };
+    for file in &files {
         let found = input::contents(file, None)?.crls;
         if found.is_empty() {
             return Err(Failure::usage(format!("there is no revocation list in {}", file.display())));
@@ -74,9 +85,7 @@ pub fn run(args: Args, globals: &Globals) -> Outcome {
     let trust = Trust::new(&input::all_certificates(&roots)?)
         .and_then(|trust| trust.with_crls(&crls))
         .map_err(|error| Failure::from(error).exit(EXIT_USAGE))?;
-    let name = args
-        .name
-        .as_deref()
+    let name = name
         .map(|name| {
             ServerName::try_from(name).map_err(|_| Failure::usage(format!("{name:?} is no host name")))
         })
@@ -88,10 +97,14 @@ pub fn run(args: Args, globals: &Globals) -> Outcome {
         },
         now: at(args.at.as_deref())?,
         depth: args.depth,
-        revocation: if args.crl.is_empty() { Revocation::Off } else { Revocation::Require },
+        revocation,
         name: name.as_ref(),
     };
-    match verify(&chain, &trust, &options) {
+    match verify(&chain, &trust, &options).and_then(|verified| match proof {
+        // Anybody can send somebody else's chain; only its owner can sign the handshake.
+        Some(Err(why)) => Err(Rejection { code: &refusals::BAD_SIGNATURE, what: why, evidence: Vec::new() }),
+        _ => Ok(verified),
+    }) {
         Ok(verified) => {
             let root = inspect::certificate(&verified.anchor)?.subject;
             let path: Vec<String> = verified
@@ -99,8 +112,16 @@ pub fn run(args: Args, globals: &Globals) -> Outcome {
                 .iter()
                 .map(|der| inspect::certificate(der).map(|cert| cert.subject))
                 .collect::<Result<_, _>>()?;
+            if let Some(code) = verified.revocation_unknown {
+                note!(
+                    "note: whether it was revoked is not known ({}: {}); renew the lists: handfast ca crl",
+                    code.id,
+                    code.cause
+                );
+            }
             let steps = [&["leaf".to_owned()], path.as_slice(), std::slice::from_ref(&root)].concat();
-            let document = json!({ "version": 1, "good": true, "root": root, "intermediates": path });
+            let document = json!({ "version": 1, "good": true, "root": root, "intermediates": path,
+                "revocation_checked": revocation != Revocation::Off && verified.revocation_unknown.is_none() });
             output::print(globals.output, &document, || format!("good: {}\n", steps.join(" -> ")))?;
             Ok(EXIT_OK)
         }

@@ -2,9 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use certs::{Issued, Record, Request};
+use certs::{Issued, PrivateKey, Record, Request, inspect};
 use serde::Serialize;
+use zeroize::Zeroizing;
 
+use super::input;
 use crate::commands::Globals;
 use crate::failure::{EXIT_OK, EXIT_USAGE, Failure, Outcome};
 use crate::output;
@@ -16,6 +18,8 @@ pub struct Files {
     /// The private key; none for somebody else's key.
     pub key: Option<PathBuf>,
     folder: PathBuf,
+    /// The certificate's file holds its key too; the key of now, which stays when it is somebody else's.
+    combined: Option<Zeroizing<String>>,
 }
 
 impl Files {
@@ -25,6 +29,7 @@ impl Files {
             certificate: folder.join(format!("{name}.crt")),
             key: Some(folder.join(format!("{name}.key"))),
             folder,
+            combined: None,
         }
     }
 
@@ -33,13 +38,57 @@ impl Files {
         Self { key: None, ..Self::new(folder, name) }
     }
 
-    /// An existing certificate file, and the key of the same name beside it.
-    pub fn beside(certificate: &Path) -> Self {
+    /// With the key in another file.
+    pub fn with_key(mut self, key: Option<&Path>) -> Self {
+        if let Some(key) = key {
+            self.key = Some(key.to_owned());
+        }
+        self
+    }
+
+    /// Without the key, when it is somebody else's.
+    pub fn of_owner(mut self, record: &Record) -> Self {
+        if record.own_key == Some(false) {
+            self.key = None;
+        }
+        self
+    }
+
+    /// An existing certificate file, with its key in the same file, in the one that is given, or in the one
+    /// beside it. Where its key is not found it is refused: a new certificate would not fit the old key.
+    pub fn beside(certificate: &Path, key: Option<&Path>, record: &Record) -> Result<Self, Failure> {
         let folder = match certificate.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
             _ => PathBuf::from("."),
         };
-        Self { certificate: certificate.to_owned(), key: Some(certificate.with_extension("key")), folder }
+        let certificate = certificate.to_owned();
+        let contents = input::contents(&certificate, None)?;
+        if !contents.encrypted_keys.is_empty() {
+            return Err(Failure::usage(format!(
+                "the key in {} is encrypted, and a new one could not be put in its place",
+                certificate.display()
+            )));
+        }
+        if let Some(der) = contents.keys.first() {
+            let combined = Some(PrivateKey::from_der(&der.0)?.to_pem());
+            return Ok(Self { certificate, key: None, folder, combined });
+        }
+        let path = key.map_or_else(|| certificate.with_extension("key"), Path::to_owned);
+        let files = Self { certificate, key: Some(path.clone()), folder, combined: None }.of_owner(record);
+        if files.key.is_some() {
+            let pin = inspect::certificate(&record.der)?.spki_pin;
+            let held = input::contents(&path, None).ok().and_then(|found| found.keys.into_iter().next());
+            let held = held.and_then(|der| PrivateKey::from_der(&der.0).ok());
+            if held.is_none_or(|key| inspect::pin(&key.public_key_info()) != pin) {
+                return Err(Failure::new(
+                    &model::codes::certificates::KEY_MISMATCH,
+                    format!("the key of {} is not in {}", files.certificate.display(), path.display()),
+                )
+                .exit(EXIT_USAGE)
+                .fix("name the file of its key with --key; it is replaced together with the certificate"));
+            }
+        }
+        Ok(files)
     }
 
     /// Refuses to replace files, unless that is wanted.
@@ -59,15 +108,25 @@ impl Files {
 
     /// Finds out before anything is issued whether the folder can be written to.
     pub fn check_writable(&self) -> Result<(), Failure> {
-        certs::create_private_folder(&self.folder)?;
-        let probe = self.folder.join(".handfast-probe");
-        certs::write_public(&probe, b"")?;
-        std::fs::remove_file(&probe).map_err(|e| Failure::writing(&probe, &e))
+        certs::create_folder(&self.folder)?;
+        // A name of its own: two renewals at the same time must not take each other's file away.
+        tempfile::Builder::new()
+            .prefix(".handfast-probe-")
+            .tempfile_in(&self.folder)
+            .map(drop)
+            .map_err(|e| Failure::writing(&self.folder, &e))
     }
 
     /// Writes the key first: a server that reloads in between finds a pair that does not match and keeps
     /// the old one, rather than a certificate without its key.
     pub fn write(&self, issued: &Issued) -> Result<(), Failure> {
+        if let Some(held) = &self.combined {
+            let key = issued.key_pem.as_ref().unwrap_or(held);
+            let mut text = Zeroizing::new(String::with_capacity(issued.chain_pem.len() + key.len()));
+            text.push_str(&issued.chain_pem);
+            text.push_str(key);
+            return Ok(certs::write_private(&self.certificate, text.as_bytes())?);
+        }
         if let (Some(key), Some(path)) = (&issued.key_pem, &self.key) {
             certs::write_private(path, key.as_bytes())?;
         }
@@ -138,7 +197,7 @@ pub fn issued(globals: &Globals, issued: &Issued, files: &Files) -> Outcome {
         shortened: issued.shortened,
     };
     if issued.shortened {
-        eprintln!(
+        crate::operator::note!(
             "note: it ends earlier than asked for, on {}, because its issuer does",
             certs::rfc3339(issued.record.not_after)
         );

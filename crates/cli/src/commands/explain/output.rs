@@ -1,71 +1,51 @@
 //! How explanations are printed: a ladder, a cause or a code.
 
-use std::io::IsTerminal;
-
 use model::codes::Code;
 use probe::alert::Alert;
 use probe::explain::ladder::{Ladder, State};
 use probe::explain::texts::Cause;
 
 use crate::failure::Failure;
-use crate::output::Format;
+use crate::output::{self, Format};
 
-pub(super) fn code(code: &Code, format: Format) {
-    if format == Format::Table {
-        println!(
-            "{} ({}): {}\n  cause: {}\n  fix:   {}",
-            code.id, code.label, code.title, code.cause, code.fix
-        );
-        return;
-    }
+pub(super) fn code(code: &Code, format: Format) -> Result<(), Failure> {
     let document = serde_json::json!({
         "version": 1, "kind": "code", "id": code.id, "label": code.label, "title": code.title,
         "cause": code.cause, "fix": code.fix,
     });
-    println!("{document:#}");
+    output::print(format, &document, || {
+        let Code { id, label, title, cause, fix } = code;
+        format!("{id} ({label}): {title}\n  cause: {cause}\n  fix:   {fix}\n")
+    })
 }
 
-pub(super) fn cause(cause: &Cause, alert: Option<Alert>, format: Format) {
-    if format != Format::Table {
-        let document = serde_json::json!({
-            "version": 1, "kind": "text", "id": cause.id, "title": cause.title, "cause": cause.cause,
-            "fix": cause.fix, "commands": cause.commands,
-            "alert": alert.map(|alert| serde_json::json!({ "number": alert.0, "name": alert.name() })),
-        });
-        println!("{document:#}");
-        return;
-    }
-    println!("{}\n  cause: {}\n  fix:   {}", cause.title, cause.cause, cause.fix);
-    if let Some(alert) = alert.filter(|alert| alert.name() != "unknown") {
-        println!("  alert: {alert}: {}", alert.meaning());
-    }
-    for command in cause.commands {
-        println!("  try:   {command}");
-    }
+pub(super) fn cause(cause: &Cause, alert: Option<Alert>, format: Format) -> Result<(), Failure> {
+    let document = serde_json::json!({
+        "version": 1, "kind": "text", "id": cause.id, "title": cause.title, "cause": cause.cause,
+        "fix": cause.fix, "commands": cause.commands,
+        "alert": alert.map(|alert| serde_json::json!({ "number": alert.0, "name": alert.name() })),
+    });
+    output::print(format, &document, || {
+        let mut text = format!("{}\n  cause: {}\n  fix:   {}\n", cause.title, cause.cause, cause.fix);
+        if let Some(alert) = alert.filter(|alert| alert.name() != "unknown") {
+            text.push_str(&format!("  alert: {alert}: {}\n", alert.meaning()));
+        }
+        for command in cause.commands {
+            text.push_str(&format!("  try:   {command}\n"));
+        }
+        text
+    })
 }
 
-pub(super) fn alert(alert: Alert, format: Format) {
-    if format == Format::Table {
-        println!("TLS alert {alert}: {}", alert.meaning());
-        return;
-    }
+pub(super) fn alert(alert: Alert, format: Format) -> Result<(), Failure> {
     let document = serde_json::json!({
         "version": 1, "kind": "alert", "number": alert.0, "name": alert.name(), "meaning": alert.meaning(),
     });
-    println!("{document:#}");
+    output::print(format, &document, || format!("TLS alert {alert}: {}\n", alert.meaning()))
 }
 
 pub(super) fn ladder(ladder: &Ladder, format: Format) -> Result<(), Failure> {
-    if format != Format::Table {
-        let text = serde_json::to_string_pretty(ladder)
-            .map_err(|error| Failure::new(&model::codes::usage::INTERNAL, error))?;
-        println!("{text}");
-        return Ok(());
-    }
-    let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    let colour = std::io::stdout().is_terminal() && !refused;
-    print!("{}", table(ladder, colour));
-    Ok(())
+    output::print(format, ladder, || table(ladder, output::colours_stdout()))
 }
 
 fn table(ladder: &Ladder, colour: bool) -> String {

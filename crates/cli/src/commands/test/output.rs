@@ -7,7 +7,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use probe::test::{Plan, Report, Row, Verdict, check};
 
 use crate::failure::Failure;
-use crate::output::Format;
+use crate::output::{self, Format};
 
 /// A bar on stderr while the rows are being tried, when that is a terminal.
 pub(super) struct Progress(ProgressBar);
@@ -43,27 +43,11 @@ pub(super) fn report(report: &Report, format: Format, junit: bool) -> Result<(),
         print!("{}", report.junit());
         return Ok(());
     }
-    match format {
-        Format::Table => print!("{}", table(report, colour())),
-        Format::Json | Format::Yaml => {
-            let text = serde_json::to_string_pretty(report)
-                .map_err(|error| Failure::new(&model::codes::usage::INTERNAL, error))?;
-            // JSON is YAML 1.2 as it stands.
-            println!("{text}");
-        }
-    }
-    Ok(())
+    output::print(format, report, || table(report, output::colours_stdout()))
 }
 
 /// Prints the rows that exist.
-pub(super) fn rows(format: Format) {
-    if format == Format::Table {
-        let width = check::ALL.iter().map(|spec| spec.id.len()).max().unwrap_or(0);
-        for spec in check::ALL {
-            println!("{:width$}  {:42} -> {}", spec.id, spec.title, spec.expected);
-        }
-        return;
-    }
+pub(super) fn rows(format: Format) -> Result<(), Failure> {
     let list: Vec<_> = check::ALL
         .iter()
         .map(|spec| {
@@ -72,12 +56,12 @@ pub(super) fn rows(format: Format) {
             })
         })
         .collect();
-    println!("{:#}", serde_json::json!({ "version": 1, "rows": list }));
-}
-
-fn colour() -> bool {
-    let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    std::io::stdout().is_terminal() && !refused
+    output::print(format, &serde_json::json!({ "version": 1, "rows": list }), || {
+        let width = check::ALL.iter().map(|spec| spec.id.len()).max().unwrap_or(0);
+        let line =
+            |spec: &check::Spec| format!("{:width$}  {:42} -> {}\n", spec.id, spec.title, spec.expected);
+        check::ALL.iter().map(line).collect()
+    })
 }
 
 /// The table for people.
@@ -106,12 +90,13 @@ pub(crate) fn table(report: &Report, colour: bool) -> String {
         report.target,
         report.servername,
         report.expect,
-        spoken.join(" and ")
+        if spoken.is_empty() { "neither TLS 1.2 nor 1.3".to_owned() } else { spoken.join(" and ") }
     );
     for (same, said) in &lines {
         let row = same[0];
         let mark = match row.verdict {
             Verdict::Ok => paint("32", "ok  "),
+            Verdict::Warn => paint("33", "warn"),
             Verdict::Fail => paint("1;31", "FAIL"),
             Verdict::Skipped => paint("2", "skip"),
         };
@@ -121,6 +106,9 @@ pub(crate) fn table(report: &Report, colour: bool) -> String {
             .map(|version| version.to_string().trim_start_matches("TLS ").to_owned())
             .collect();
         out.push_str(&format!("{mark}  {:width$}  {:7}  -> {said}\n", row.title, versions.join(" ")));
+        if let Some(warning) = &row.warning {
+            out.push_str(&format!("      warning: {warning}\n"));
+        }
         if row.verdict == Verdict::Fail {
             out.push_str(&format!("      expected: {}\n", row.expected));
             for (name, text) in [("cause", &row.cause), ("fix", &row.fix)] {
@@ -135,8 +123,11 @@ pub(crate) fn table(report: &Report, colour: bool) -> String {
     }
     let seconds = report.milliseconds as f64 / 1000.0;
     out.push_str(&format!(
-        "\n{} ok, {} failed, {} skipped in {seconds:.1} s\n",
-        report.ok, report.failed, report.skipped
+        "\n{} ok, {}{} failed, {} skipped in {seconds:.1} s\n",
+        report.ok,
+        if report.warned > 0 { format!("{} with a warning, ", report.warned) } else { String::new() },
+        report.failed,
+        report.skipped
     ));
     out
 }

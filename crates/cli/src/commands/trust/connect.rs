@@ -10,12 +10,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use certs::Issued;
 use certs::formats::pem;
+use certs::{AltName, Authority, Issued, PROOF, Request};
 use model::codes;
 use rustls::pki_types::PrivateKeyDer;
 use rustls::{ServerConfig, ServerConnection};
+use time::OffsetDateTime;
 
+use super::roots::private_folder;
 use super::stores::{Kind, Store, program};
 use crate::failure::Failure;
 
@@ -27,8 +29,10 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub enum Answer {
     /// It fetched our page.
     Accepts,
-    /// It refused, with its last words.
+    /// It refused the certificate, with its last words.
     Refuses(String),
+    /// It crashed, hung or failed otherwise, which says nothing about the store.
+    Broken(String),
     /// There is no such program.
     NotPresent,
     /// It cannot be tried, and why.
@@ -37,6 +41,9 @@ pub enum Answer {
 
 /// A server that answers every request with one page, until it is dropped.
 pub struct Server {
+    /// The root that its certificate chains to, PEM.
+    pub root_pem: String,
+    host: String,
     port: u16,
     page: String,
     stop: Arc<AtomicBool>,
@@ -44,8 +51,31 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts on a free port of 127.0.0.1 with a certificate for localhost.
-    pub fn start(issued: &Issued) -> Result<Self, Failure> {
+    /// A server with a certificate of this authority that lives for ten minutes; none where the name
+    /// constraints leave no name that it could have.
+    pub fn of_authority(dir: &Path) -> Result<Option<Self>, Failure> {
+        let mut authority = Authority::open(dir)?;
+        let mut hosts = vec!["localhost".to_owned()];
+        // The clients are told that this name is 127.0.0.1; nobody is asked for it.
+        hosts.extend(
+            authority.constraints()?.permitted_dns.iter().map(|domain| format!("{}.{domain}", PROOF.0)),
+        );
+        hosts.push("127.0.0.1".to_owned());
+        for host in hosts {
+            let name = AltName::guess(&host)?;
+            if authority.check_names(std::slice::from_ref(&name)).is_err() {
+                continue;
+            }
+            let mut request = Request::new(PROOF.0).with(name).lifetime(time::Duration::minutes(10));
+            request.common_name = None;
+            let issued = authority.issue(&request, PROOF.1, OffsetDateTime::now_utc())?;
+            return Self::start(&issued, host, authority.root_pem()?).map(Some);
+        }
+        Ok(None)
+    }
+
+    /// Starts on a free port of 127.0.0.1.
+    fn start(issued: &Issued, host: String, root_pem: String) -> Result<Self, Failure> {
         let internal = |what: String| Failure::new(&codes::usage::INTERNAL, what);
         let chain = pem::parse(issued.chain_pem.as_bytes())?.certificates;
         let key_pem = issued.key_pem.as_ref().ok_or_else(|| internal("the check has no key".to_owned()))?;
@@ -72,7 +102,7 @@ impl Server {
                 }
             }
         });
-        Ok(Self { port, page, stop, thread: Some(thread) })
+        Ok(Self { root_pem, host, port, page, stop, thread: Some(thread) })
     }
 }
 
@@ -104,9 +134,9 @@ fn answer(mut stream: std::net::TcpStream, config: Arc<ServerConfig>, page: &str
 
 /// Connects with the program that reads this store.
 pub fn try_store(server: &Server, store: &Store) -> (String, Answer) {
-    let url = format!("https://localhost:{}/", server.port);
+    let url = format!("https://{}:{}/", server.host, server.port);
     match store {
-        Store::Debian { .. } | Store::Keychain | Store::Windows => ("curl".to_owned(), curl(server, &url)),
+        Store::Debian | Store::Keychain | Store::Windows => ("curl".to_owned(), curl(server, &url)),
         Store::Nss { dir } if dir.ends_with(".pki/nssdb") => ("chromium".to_owned(), chromium(server, &url)),
         Store::Nss { .. } => {
             ("firefox".to_owned(), Answer::Untried("Firefox prints no page without a display"))
@@ -118,7 +148,7 @@ pub fn try_store(server: &Server, store: &Store) -> (String, Answer) {
 /// Which kind a store is of.
 pub fn kind(store: &Store) -> Kind {
     match store {
-        Store::Debian { .. } | Store::Keychain | Store::Windows => Kind::System,
+        Store::Debian | Store::Keychain | Store::Windows => Kind::System,
         Store::Nss { .. } => Kind::Nss,
         Store::Java { .. } => Kind::Java,
     }
@@ -127,18 +157,24 @@ pub fn kind(store: &Store) -> Kind {
 fn curl(server: &Server, url: &str) -> Answer {
     let Some(path) = program("curl") else { return Answer::NotPresent };
     let mut command = Command::new(path);
-    command.args(["--silent", "--show-error", "--max-time", "20", "--noproxy", "*", url]);
+    // A ~/.curlrc might say to trust everybody, or nobody: it is not what is tried (-q, and that first).
+    command.args(["-q", "--silent", "--show-error", "--max-time", "20", "--noproxy", "*"]);
+    command.args(["--resolve", &format!("{}:{}:127.0.0.1", server.host, server.port), url]);
     // These replace the store that is to be tried.
     for name in ["CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR"] {
         command.env_remove(name);
     }
-    fetch(server, command)
+    // 60: the peer's certificate cannot be authenticated with the known authorities; 51 in old versions.
+    fetch(server, command, |code, _, _| matches!(code, 60 | 51))
 }
 
 fn chromium(server: &Server, url: &str) -> Answer {
     let names = ["chromium", "chromium-browser", "google-chrome"];
     let Some(path) = names.iter().find_map(|name| program(name)) else { return Answer::NotPresent };
-    let profile = std::env::temp_dir().join(format!("{}-{}", server.page, std::process::id()));
+    let profile = match private_folder() {
+        Ok(folder) => folder,
+        Err(error) => return Answer::Broken(error.to_string()),
+    };
     let mut command = Command::new(path);
     command.args([
         "--headless",
@@ -156,15 +192,17 @@ fn chromium(server: &Server, url: &str) -> Answer {
     if std::fs::metadata("/proc/self").is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0) {
         command.arg("--no-sandbox");
     }
-    command.arg(format!("--user-data-dir={}", profile.display())).args(["--dump-dom", url]);
-    let answer = match fetch(server, command) {
-        Answer::Refuses(words) if words.contains("ERR_CERT") || words.is_empty() => {
-            Answer::Refuses("it does not trust the certificate".to_owned())
-        }
-        answer => answer,
+    command.arg(format!("--host-resolver-rules=MAP {} 127.0.0.1", server.host));
+    command.arg(format!("--user-data-dir={}", profile.path().display())).args(["--dump-dom", url]);
+    // A page of its own in the place of ours, or the error of the handshake: -200 to -299 are ERR_CERT_...
+    let refused = |code, out: &str, err: &str| {
+        let said = err.contains("ERR_CERT") || err.contains("net_error -2") || out.contains("ERR_CERT");
+        said || (code == 0 && out.contains("<html") && out.contains("ssl"))
     };
-    let _ = std::fs::remove_dir_all(profile);
-    answer
+    match fetch(server, command, refused) {
+        Answer::Refuses(_) => Answer::Refuses("it does not trust the certificate".to_owned()),
+        answer => answer,
+    }
 }
 
 const PROGRAM: &str = r#"
@@ -189,44 +227,51 @@ fn java(server: &Server, url: &str, home: &Path) -> Answer {
     if !java.exists() {
         return Answer::NotPresent;
     }
-    let folder = std::env::temp_dir().join(format!("{}-{}-java", server.page, std::process::id()));
-    let source = folder.join("HandfastTrustCheck.java");
-    let written =
-        certs::create_private_folder(&folder).and_then(|()| certs::write_public(&source, PROGRAM.as_bytes()));
+    let folder = match private_folder() {
+        Ok(folder) => folder,
+        Err(error) => return Answer::Broken(error.to_string()),
+    };
+    let source = folder.path().join("HandfastTrustCheck.java");
+    let hosts = folder.path().join("hosts");
+    let written = certs::write_public(&source, PROGRAM.as_bytes())
+        .and_then(|()| certs::write_public(&hosts, format!("127.0.0.1 {}\n", server.host).as_bytes()));
     if let Err(error) = written {
-        return Answer::Refuses(error.to_string());
+        return Answer::Broken(error.to_string());
     }
     let mut command = Command::new(java);
-    command.arg(&source).arg(url).env_remove("JAVA_TOOL_OPTIONS");
-    let answer = fetch(server, command);
-    let _ = std::fs::remove_dir_all(folder);
-    answer
+    command.arg(format!("-Djdk.net.hosts.file={}", hosts.display())).arg(&source).arg(url);
+    // These may replace the store that is to be tried.
+    for name in ["JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "_JAVA_OPTIONS"] {
+        command.env_remove(name);
+    }
+    fetch(server, command, |code, _, err| code == 1 && (err.contains("PKIX") || err.contains("certif")))
 }
 
-/// Runs a client and looks for our page in what it prints.
-fn fetch(server: &Server, mut command: Command) -> Answer {
+/// Runs a client and looks for our page in what it prints. Without the page, `refused` says from the exit code,
+/// stdout and stderr whether it was the certificate that it did not like.
+fn fetch(server: &Server, mut command: Command, refused: impl Fn(i32, &str, &str) -> bool) -> Answer {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = match command.spawn() {
         Ok(child) => child,
-        Err(error) => return Answer::Refuses(error.to_string()),
+        Err(error) => return Answer::Broken(error.to_string()),
     };
     let out = child.stdout.take().map(reader);
     let err = child.stderr.take().map(reader);
     let begun = Instant::now();
     let ended = loop {
         match child.try_wait() {
-            Ok(Some(_)) => break true,
+            Ok(Some(status)) => break Some(status),
             Ok(None) if begun.elapsed() < PATIENCE => std::thread::sleep(Duration::from_millis(50)),
             _ => {
                 let _ = child.kill();
                 let _ = child.wait();
-                break false;
+                break None;
             }
         }
     };
-    if !ended {
-        return Answer::Refuses(format!("no answer within {} seconds", PATIENCE.as_secs()));
-    }
+    let Some(status) = ended else {
+        return Answer::Broken(format!("no answer within {} seconds", PATIENCE.as_secs()));
+    };
     let text =
         |reader: Option<JoinHandle<String>>| reader.and_then(|thread| thread.join().ok()).unwrap_or_default();
     let (out, err) = (text(out), text(err));
@@ -236,8 +281,11 @@ fn fetch(server: &Server, mut command: Command) -> Answer {
     // curl says why first and advises afterwards; others end with the reason.
     let mut lines = err.lines().map(str::trim).filter(|line| !line.is_empty());
     let words = lines.clone().find(|line| line.starts_with("curl:")).or_else(|| lines.next_back());
-    let words = words.unwrap_or_default();
-    Answer::Refuses(words.chars().take(200).collect())
+    let words: String = words.unwrap_or_default().chars().take(200).collect();
+    match status.code() {
+        Some(code) if refused(code, &out, &err) => Answer::Refuses(words),
+        _ => Answer::Broken(format!("{status} {words}").trim_end().to_owned()),
+    }
 }
 
 fn reader(mut from: impl Read + Send + 'static) -> JoinHandle<String> {

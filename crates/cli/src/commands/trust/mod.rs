@@ -3,20 +3,20 @@
 //! [`stores`] knows where the stores are and their commands; [`connect`] tries them with real programs.
 
 mod connect;
+mod roots;
 mod stores;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use certs::{AltName, Authority, Layout, Request, inspect};
-use model::codes;
+use certs::Layout;
 use serde::Serialize;
-use time::{Duration, OffsetDateTime};
 
 use self::connect::{Answer, Server, kind, try_store};
+use self::roots::{Roots, guard_key};
 use self::stores::{Kind, Root, Store};
 use super::Globals;
-use super::cert::input;
-use crate::failure::{EXIT_FINDINGS, EXIT_OK, EXIT_USAGE, Failure, Outcome};
+use crate::failure::{EXIT_FINDINGS, EXIT_OK, Failure, Outcome};
+use crate::operator::note;
 use crate::output;
 
 /// Arguments of `handfast trust`.
@@ -81,86 +81,149 @@ pub fn run(args: Args, globals: &Globals) -> Outcome {
         Command::Uninstall(options) => (options, Wanted::Refused),
         Command::Check(options) => (options, Wanted::Consistent),
     };
+    let foreign = options.ca.is_some();
     let source = options.ca.clone().unwrap_or_else(|| Layout::new(&globals.dir).bundle());
-    let roots = roots(&source)?;
+    let roots = Roots::read(&source, (!foreign).then_some(globals.dir.as_path()))?;
     if wanted == Wanted::Trusted {
-        guard_key(&source, &globals.dir, options.ca.is_some())?;
+        guard_key(&source, &globals.dir, foreign)?;
     }
-    let server = if options.ca.is_some() || options.dry_run { None } else { Some(server(&globals.dir)?) };
-    let mut rows = Vec::new();
+    let server = match foreign || options.dry_run {
+        true => None,
+        false => Server::of_authority(&globals.dir)?,
+    };
+    let (mut rows, mut found, mut added) = (Vec::new(), Vec::new(), Vec::new());
     for kind in &options.store {
-        for root in &roots {
-            match stores::find(*kind, root) {
-                Err(why) => rows.push(Row {
-                    store: format!("{kind:?}").to_lowercase(),
-                    installed: None,
-                    client: String::new(),
-                    result: format!("not present: {why}"),
-                    good: true,
-                }),
-                Ok(found) => {
-                    for store in found {
-                        change(&store, root, wanted, options.dry_run)?;
-                        rows.push(Row::of(&store, root, wanted, None));
-                    }
-                }
-            }
+        match stores::find(*kind) {
+            Ok(stores) => found.extend(stores),
+            Err(why) => rows.push(Row::absent(*kind, &why)),
         }
+    }
+    for store in &found {
+        added.push(change(store, &roots, wanted, options.dry_run)?);
     }
     if options.dry_run {
         return Ok(EXIT_OK);
     }
     // Tried when all are changed: Debian's Java reads what the system store writes.
-    if let (Some(server), [root, ..]) = (&server, roots.as_slice()) {
-        rows.retain(|row| row.installed.is_none());
-        for found in options.store.iter().filter_map(|kind| stores::find(*kind, root).ok()) {
-            rows.extend(found.iter().map(|store| Row::of(store, root, wanted, Some(server))));
+    let tried: Vec<_> = found
+        .iter()
+        .map(|store| match &server {
+            Some(server) => try_store(server, store),
+            None => (String::new(), Answer::NotPresent),
+        })
+        .collect();
+    let mut undone = vec![false; found.len()];
+    for (index, (store, (_, answer))) in found.iter().zip(&tried).enumerate() {
+        if wanted == Wanted::Trusted && matches!(answer, Answer::Refuses(_)) && !added[index].is_empty() {
+            note!("{store}: the proof failed, so the root is taken out again");
+            for root in &added[index] {
+                perform_all(&store.uninstall(root), root)?;
+            }
+            undone[index] = true;
         }
+    }
+    for ((store, (client, answer)), undone) in found.iter().zip(tried).zip(undone) {
+        let mut row = Row::of(store, &roots, wanted, server.as_ref(), client, answer);
+        if undone {
+            row.result.push_str("; taken out again");
+        }
+        rows.push(row);
     }
     let document = serde_json::json!({ "version": 1, "stores": rows });
     output::print(globals.output, &document, || table(&rows))?;
     Ok(if rows.iter().all(|row| row.good) { EXIT_OK } else { EXIT_FINDINGS })
 }
 
-fn change(store: &Store, root: &Root, wanted: Wanted, dry_run: bool) -> Result<(), Failure> {
-    let holds = store.holds(root);
-    let actions = match wanted {
-        Wanted::Trusted if !holds => store.install(root),
-        Wanted::Refused if holds => store.uninstall(root),
-        _ => return Ok(()),
-    };
-    eprintln!("{store}:");
-    actions.iter().try_for_each(|action| stores::perform(action, root, dry_run))
+/// Makes a store hold what it should; the roots that were put in come back.
+fn change<'a>(
+    store: &Store,
+    roots: &'a Roots,
+    wanted: Wanted,
+    dry_run: bool,
+) -> Result<Vec<&'a Root>, Failure> {
+    let (mut added, mut said) = (Vec::new(), false);
+    let trusted = roots.trusted.iter().map(|root| (root, wanted == Wanted::Trusted));
+    let all = trusted.chain(roots.retired.iter().map(|root| (root, false)));
+    for (root, put_in) in all.filter(|_| wanted != Wanted::Consistent) {
+        if store.holds(root) == put_in {
+            continue;
+        }
+        if !std::mem::replace(&mut said, true) {
+            note!("{store}:");
+        }
+        let actions = if put_in { store.install(root) } else { store.uninstall(root) };
+        actions.iter().try_for_each(|action| stores::perform(action, root, dry_run))?;
+        if put_in {
+            added.push(root);
+        }
+    }
+    Ok(added)
+}
+
+fn perform_all(actions: &[stores::Action], root: &Root) -> Result<(), Failure> {
+    actions.iter().try_for_each(|action| stores::perform(action, root, false))
 }
 
 impl Row {
-    fn of(store: &Store, root: &Root, wanted: Wanted, server: Option<&Server>) -> Self {
-        let installed = store.holds(root);
-        let (client, answer) = match server {
-            Some(server) => try_store(server, store),
-            None => (String::new(), Answer::NotPresent),
-        };
-        // Debian's Java reads the system store's copy too, so that it may trust without an entry of ours.
+    fn absent(kind: Kind, why: &str) -> Self {
+        Self {
+            store: format!("{kind:?}").to_lowercase(),
+            installed: None,
+            client: String::new(),
+            result: format!("not present: {why}"),
+            good: true,
+        }
+    }
+
+    fn of(
+        store: &Store,
+        roots: &Roots,
+        wanted: Wanted,
+        server: Option<&Server>,
+        client: String,
+        answer: Answer,
+    ) -> Self {
+        let lacking: Vec<&Root> = roots.trusted.iter().filter(|root| !store.holds(root)).collect();
+        let stale: Vec<&Root> = roots.retired.iter().filter(|root| store.holds(root)).collect();
+        let installed = lacking.is_empty();
+        // The root of the certificate that was shown; during a rotation the store may hold the other one only.
+        let shown = roots.trusted.iter().find(|root| server.is_none_or(|server| server.root_pem == root.pem));
         let expected = match wanted {
             Wanted::Trusted => true,
             Wanted::Refused => false,
-            Wanted::Consistent => installed,
+            Wanted::Consistent => shown.is_some_and(|root| store.holds(root)),
         };
-        let (result, agrees) = match &answer {
-            Answer::Accepts => (
-                "connects".to_owned(),
-                expected || (wanted == Wanted::Consistent && kind(store) == Kind::Java),
-            ),
+        // Debian's Java reads the system store's copy too, so that it may trust without an entry of ours.
+        let java = wanted == Wanted::Consistent && kind(store) == Kind::Java;
+        let (mut result, agrees) = match &answer {
+            Answer::Accepts => ("connects".to_owned(), expected || java),
             Answer::Refuses(why) => (format!("refuses: {why}"), !expected),
+            Answer::Broken(why) => (format!("failed before it could say: {why}"), false),
             Answer::NotPresent if server.is_none() => {
-                ("not tried: no key to make a certificate with".to_owned(), true)
+                ("not tried: no certificate to connect with can be made".to_owned(), true)
             }
             Answer::Untried(why) => (format!("not tried: {why}"), true),
             Answer::NotPresent => (format!("not tried: {client} is not present"), true),
         };
-        let good = agrees && (wanted == Wanted::Consistent || installed == expected);
+        let holds_as_wanted = match wanted {
+            Wanted::Trusted => installed,
+            Wanted::Refused => lacking.len() == roots.trusted.len(),
+            // All or none: a store with a part would refuse after the next step of a rotation.
+            Wanted::Consistent => installed || lacking.len() == roots.trusted.len(),
+        };
+        if !holds_as_wanted && wanted != Wanted::Refused {
+            result.push_str(&format!("; lacks {}", subjects(&lacking)));
+        }
+        if !stale.is_empty() {
+            result.push_str(&format!("; still trusts the retired {}", subjects(&stale)));
+        }
+        let good = agrees && holds_as_wanted && stale.is_empty();
         Self { store: store.to_string(), installed: Some(installed), client, result, good }
     }
+}
+
+fn subjects(roots: &[&Root]) -> String {
+    roots.iter().map(|root| root.subject.as_str()).collect::<Vec<_>>().join(" and ")
 }
 
 fn table(rows: &[Row]) -> String {
@@ -183,76 +246,4 @@ fn table(rows: &[Row]) -> String {
         })
         .collect();
     output::columns(&["", "STORE", "INSTALLED", "CLIENT", "RESULT"], &cells)
-}
-
-/// The roots of a bundle, each in a file of its own for the programs that read one certificate.
-fn roots(source: &Path) -> Result<Vec<Root>, Failure> {
-    let mut roots = Vec::new();
-    for der in input::certificates(source, None)?.certificates {
-        let seen = inspect::certificate(&der)?;
-        if !seen.is_ca || !seen.self_issued {
-            return Err(Failure::new(
-                &codes::trust::NOT_A_ROOT,
-                format!("{} is no root certificate: trust stores are for roots", seen.subject),
-            )
-            .with("file", source.display())
-            .exit(EXIT_USAGE));
-        }
-        let alias = format!("handfast-{}", &seen.fingerprint_sha256[..16]);
-        let pem = certs::formats::pem::write(std::slice::from_ref(&der));
-        let folder = std::env::temp_dir().join(format!("{alias}-{}", std::process::id()));
-        certs::create_private_folder(&folder)?;
-        let file = folder.join("root.crt");
-        certs::write_public(&file, pem.as_bytes())?;
-        roots.push(Root { file, pem, alias });
-    }
-    Ok(roots)
-}
-
-impl Drop for Root {
-    fn drop(&mut self) {
-        if let Some(folder) = self.file.parent() {
-            let _ = std::fs::remove_dir_all(folder);
-        }
-    }
-}
-
-/// Who can read the root's key can impersonate every site to a machine that trusts the root.
-fn guard_key(source: &Path, dir: &Path, foreign: bool) -> Result<(), Failure> {
-    let mut keys = vec![source.with_extension("key")];
-    if !foreign {
-        let folder = std::fs::read_dir(dir.join("root")).into_iter().flatten().flatten();
-        keys.extend(
-            folder.map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|e| e == "key")),
-        );
-    }
-    for key in keys.iter().filter(|key| key.exists()) {
-        #[cfg(unix)]
-        {
-            use std::os::unix::fs::PermissionsExt as _;
-            let mode =
-                std::fs::metadata(key).map_err(|error| Failure::reading(key, &error))?.permissions().mode();
-            if mode & 0o077 != 0 {
-                return Err(Failure::new(
-                    &codes::trust::ROOT_KEY_EXPOSED,
-                    "the root's private key can be read by others, so the root is not put into a trust store",
-                )
-                .with("key", key.display())
-                .with("mode", format!("{:04o}", mode & 0o7777))
-                .fix(format!("chmod 600 {}; make a new root if others had access", key.display())));
-            }
-        }
-        eprintln!("note: the root's key lies in {}; take it offline once it is not needed", key.display());
-    }
-    Ok(())
-}
-
-/// A server with a certificate that lives for ten minutes.
-fn server(dir: &Path) -> Result<Server, Failure> {
-    let mut authority = Authority::open(dir)?;
-    let mut request = Request::new("trust-check");
-    request.names = vec![AltName::dns("localhost")?, AltName::ip("127.0.0.1")?];
-    request.lifetime = Duration::minutes(10);
-    let issued = authority.issue(&request, "handfast trust", OffsetDateTime::now_utc())?;
-    Server::start(&issued)
 }

@@ -6,11 +6,14 @@ use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 
 use clap::ValueEnum;
 use model::codes;
+use tempfile::TempDir;
 
 use crate::failure::Failure;
+use crate::operator::note;
 
 /// A kind of trust store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -27,10 +30,7 @@ pub enum Kind {
 #[derive(Clone, Debug)]
 pub enum Store {
     /// Debian's `ca-certificates`.
-    Debian {
-        /// The file that holds our root.
-        file: PathBuf,
-    },
+    Debian,
     /// The macOS system keychain (untested).
     Keychain,
     /// The Windows root store (untested).
@@ -56,7 +56,15 @@ pub struct Root {
     pub pem: String,
     /// `handfast-` and the first 16 digits of its SHA-256: unique for each root.
     pub alias: String,
+    /// Its SHA-1 in hexadecimal, by which macOS and Windows know it.
+    pub sha1: String,
+    /// Its subject, for people.
+    pub subject: String,
+    /// The folder of `file`, which nobody else can write into; it goes when this is dropped.
+    pub _folder: Arc<TempDir>,
 }
+
+const KEYCHAIN: &str = "/Library/Keychains/System.keychain";
 
 /// One thing to do.
 #[derive(Clone, Debug)]
@@ -88,7 +96,7 @@ impl std::fmt::Display for Action {
 impl std::fmt::Display for Store {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Debian { .. } => f.write_str("system"),
+            Self::Debian => f.write_str("system"),
             Self::Keychain => f.write_str("system (keychain)"),
             Self::Windows => f.write_str("system (Windows)"),
             Self::Nss { dir } => write!(f, "nss {}", dir.display()),
@@ -98,13 +106,11 @@ impl std::fmt::Display for Store {
 }
 
 /// The stores of this kind, or why there is none.
-pub fn find(kind: Kind, root: &Root) -> Result<Vec<Store>, String> {
+pub fn find(kind: Kind) -> Result<Vec<Store>, String> {
     match kind {
         Kind::System if cfg!(target_os = "macos") => Ok(vec![Store::Keychain]),
         Kind::System if cfg!(windows) => Ok(vec![Store::Windows]),
-        Kind::System if program("update-ca-certificates").is_some() => Ok(vec![Store::Debian {
-            file: PathBuf::from("/usr/local/share/ca-certificates").join(format!("{}.crt", root.alias)),
-        }]),
+        Kind::System if program("update-ca-certificates").is_some() => Ok(vec![Store::Debian]),
         Kind::System => Err("update-ca-certificates is not present (package ca-certificates)".to_owned()),
         Kind::Nss if program("certutil").is_none() => {
             Err("certutil is not present (package libnss3-tools)".to_owned())
@@ -164,8 +170,15 @@ impl Store {
     /// Whether the root is in it, as the store's own program says.
     pub fn holds(&self, root: &Root) -> bool {
         match self {
-            Self::Debian { file } => std::fs::read_to_string(file).is_ok_and(|pem| pem == root.pem),
-            Self::Keychain | Self::Windows => false,
+            Self::Debian => std::fs::read_to_string(root.debian_file()).is_ok_and(|pem| pem == root.pem),
+            Self::Keychain => {
+                let words = ["security", "find-certificate", "-a", "-Z", KEYCHAIN].map(OsString::from);
+                let listed = command(&words).and_then(|mut command| command.output().ok());
+                listed.is_some_and(|output| {
+                    String::from_utf8_lossy(&output.stdout).to_ascii_lowercase().contains(&root.sha1)
+                })
+            }
+            Self::Windows => succeeds(&["certutil", "-store", "ROOT", &root.sha1].map(OsString::from)),
             Self::Nss { dir } => {
                 dir.join("cert9.db").exists() && succeeds(&self.certutil(&["-L", "-n", &root.alias]))
             }
@@ -177,17 +190,10 @@ impl Store {
     pub fn install(&self, root: &Root) -> Vec<Action> {
         let file = root.file.display().to_string();
         match self {
-            Self::Debian { file } => vec![Action::Write(file.clone()), run(&["update-ca-certificates"])],
-            Self::Keychain => vec![run(&[
-                "security",
-                "add-trusted-cert",
-                "-d",
-                "-r",
-                "trustRoot",
-                "-k",
-                "/Library/Keychains/System.keychain",
-                &file,
-            ])],
+            Self::Debian => vec![Action::Write(root.debian_file()), run(&["update-ca-certificates"])],
+            Self::Keychain => {
+                vec![run(&["security", "add-trusted-cert", "-d", "-r", "trustRoot", "-k", KEYCHAIN, &file])]
+            }
             Self::Windows => vec![run(&["certutil", "-addstore", "-f", "ROOT", &file])],
             Self::Nss { dir } => {
                 let mut actions = Vec::new();
@@ -209,10 +215,10 @@ impl Store {
     /// What takes the root out.
     pub fn uninstall(&self, root: &Root) -> Vec<Action> {
         match self {
-            Self::Debian { file } => {
+            Self::Debian => {
                 // Without --fresh the links to the removed file stay, and it is still trusted.
                 let mut actions =
-                    vec![Action::Remove(file.clone()), run(&["update-ca-certificates", "--fresh"])];
+                    vec![Action::Remove(root.debian_file()), run(&["update-ca-certificates", "--fresh"])];
                 // Debian's hook for Java copies what was added, but forgets to take it out again.
                 if let Some(home) = debian_java() {
                     actions.extend(java_removals(&home, root));
@@ -222,7 +228,7 @@ impl Store {
             Self::Keychain => {
                 vec![run(&["security", "remove-trusted-cert", "-d", &root.file.display().to_string()])]
             }
-            Self::Windows => vec![run(&["certutil", "-delstore", "ROOT", &root.alias])],
+            Self::Windows => vec![run(&["certutil", "-delstore", "ROOT", &root.sha1])],
             Self::Nss { .. } => vec![Action::Run(self.certutil(&["-D", "-n", &root.alias]))],
             Self::Java { home } => java_removals(home, root),
         }
@@ -239,6 +245,11 @@ impl Store {
 }
 
 impl Root {
+    /// Debian's file of a root that the machine's owner added.
+    fn debian_file(&self) -> PathBuf {
+        PathBuf::from("/usr/local/share/ca-certificates").join(format!("{}.crt", self.alias))
+    }
+
     /// The names that Java may know it by: ours, and the one that Debian's hook gives to its copy.
     fn java_aliases(&self) -> [String; 2] {
         [self.alias.clone(), format!("debian:{}.pem", self.alias)]
@@ -292,14 +303,14 @@ fn succeeds(words: &[OsString]) -> bool {
 
 /// Does it, and shows it first.
 pub fn perform(action: &Action, root: &Root, dry_run: bool) -> Result<(), Failure> {
-    eprintln!("  {}{action}", if dry_run { "would: " } else { "" });
+    note!("  {}{action}", if dry_run { "would: " } else { "" });
     if dry_run {
         return Ok(());
     }
     match action {
         Action::Write(path) => certs::write_public(path, root.pem.as_bytes()).map_err(Failure::from),
         Action::Remove(path) => std::fs::remove_file(path).map_err(|error| Failure::writing(path, &error)),
-        Action::Folder(path) => certs::create_private_folder(path).map_err(Failure::from),
+        Action::Folder(path) => certs::create_folder(path).map_err(Failure::from),
         Action::Run(words) => {
             let output = command(words).map(|mut command| command.output());
             let failed = |detail: String| {

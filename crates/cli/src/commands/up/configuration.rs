@@ -6,10 +6,9 @@ use std::path::{Path, PathBuf};
 use model::pattern::PathPattern;
 use model::policy::{ClientPolicy, PeerRule, SpiffeRule};
 use model::snapshot::{
-    ActiveHealth, Bind, CertificateFiles, Endpoint, Host, Identity, Listener, Proxy, Route, ServerTls,
-    Service, Snapshot,
+    AccessLog, ActiveHealth, Bind, CertificateFiles, Endpoint, Host, Identity, Listener, LogTarget, Proxy,
+    Route, ServerTls, Service, Snapshot,
 };
-use model::units::Span;
 
 use super::credentials::{ALLOWED, Credentials, SITE};
 use crate::failure::Failure;
@@ -19,6 +18,7 @@ const APPLICATION: &str = "notice-board";
 
 /// One-way TLS on `one_way`, mutual TLS on `mutual`, both in front of the application.
 ///
+/// No HSTS: a browser would keep it for `localhost` as a whole, and refuse plain HTTP on every other local port.
 /// The files are named relative to `dir`, where the configuration is written.
 pub fn snapshot(
     dir: &Path,
@@ -27,6 +27,7 @@ pub fn snapshot(
     mutual: SocketAddr,
     application: SocketAddr,
     admin: Option<SocketAddr>,
+    log: &Path,
 ) -> Result<Snapshot, Failure> {
     let clients = ClientPolicy {
         ca: vec![within(dir, &credentials.bundle)],
@@ -54,6 +55,7 @@ pub fn snapshot(
     Ok(Snapshot {
         version: 1,
         admin,
+        access_log: AccessLog { to: LogTarget::File(within(dir, log)), ..AccessLog::default() },
         listeners: vec![
             listener("one-way", one_way, certificate.clone(), None)?,
             listener("mutual", mutual, certificate, Some(clients))?,
@@ -87,13 +89,7 @@ fn listener(
         name: name.to_owned(),
         bind: vec![Bind::Socket(address)],
         tls: Some(ServerTls { certificates: vec![certificate], clients, ..ServerTls::default() }),
-        hosts: vec![Host {
-            names: vec![site],
-            default: true,
-            routes: vec![route],
-            hsts: Some(Span::seconds(3600)),
-            ..Host::default()
-        }],
+        hosts: vec![Host { names: vec![site], default: true, routes: vec![route], ..Host::default() }],
         ..Listener::default()
     })
 }

@@ -136,7 +136,7 @@ fn kept(
 fn client(domain: &TrustDomain, name: &str) -> Result<Request, Failure> {
     let id = SpiffeId::service_account(domain, LOCAL_NAMESPACE, name)
         .map_err(|error| Failure::usage(error.to_string()))?;
-    Ok(Request::new(name).with(AltName::from(&id)).usage(Usage::Client))
+    Ok(Request::new(name).with(AltName::from(&id)))
 }
 
 fn names(request: &Request) -> String {

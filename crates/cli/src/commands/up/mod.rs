@@ -39,28 +39,33 @@ pub struct Args {
 
 /// Runs `handfast up`.
 pub fn run(args: Args, globals: &Globals) -> Outcome {
-    crate::logging::init(&globals.log, None)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()
         .map_err(|error| Failure::new(&model::codes::usage::INTERNAL, error))?;
-    runtime.block_on(up(args, &globals.dir))
+    runtime.block_on(up(args, &globals.dir, &globals.log))
 }
 
-async fn up(args: Args, dir: &Path) -> Outcome {
+async fn up(args: Args, dir: &Path, filter: &str) -> Outcome {
     let credentials = credentials::prepare(dir, OffsetDateTime::now_utc())?;
     for done in &credentials.done {
         eprintln!("{done}");
     }
+    // The proof provokes dozens of refusals: each is logged as any other, but not between the lines of the table.
+    let log = dir.join("up.log");
+    crate::logging::init_file(filter, &log)?;
     let [one_way, mutual, admin] = ports([args.port, args.mutual_port, args.admin_port])?;
     let application = application::start().await.map_err(|error| {
         Failure::new(&model::codes::serving::LISTEN_FAILED, format!("127.0.0.1:0: {error}"))
     })?;
-    let snapshot = configuration::snapshot(dir, &credentials, one_way, mutual, application, Some(admin))?;
+    let snapshot =
+        configuration::snapshot(dir, &credentials, one_way, mutual, application, Some(admin), &log)?;
     let written = dir.join("up.yaml");
     let text = format!(
-        "# What `handfast up` serves. Start the same with: handfast serve {}\n{}",
+        "# What `handfast up` serves while it runs. The application behind both sites (the notice board on\n\
+         # {application}) lives inside of `handfast up` and ends with it. To serve one of your own in the same way,\n\
+         # put its address under services, then: handfast serve {}\n{}",
         written.display(),
         config::yaml::write(&snapshot)
             .map_err(|error| Failure::new(&model::codes::usage::INTERNAL, error))?
@@ -80,6 +85,7 @@ async fn up(args: Args, dir: &Path) -> Outcome {
     test::show(&closed)?;
     let proven = open.is_good() && closed.is_good();
     println!("\n{}", try_it(&credentials, one_way.port(), mutual.port()));
+    eprintln!("every refusal and request of the proof is in {}", log.display());
     if !proven {
         eprintln!("{}", not_proven(&open, &closed));
     }
@@ -146,8 +152,8 @@ fn ports(wanted: [u16; 3]) -> Result<[SocketAddr; 3], Failure> {
 
 /// Lines that work when they are pasted.
 fn try_it(credentials: &Credentials, one_way: u16, mutual: u16) -> String {
-    let ca = credentials.bundle.display();
-    let (certificate, key) = (credentials.allowed.certificate.display(), credentials.allowed.key.display());
+    let ca = quoted(&credentials.bundle);
+    let (certificate, key) = (quoted(&credentials.allowed.certificate), quoted(&credentials.allowed.key));
     format!(
         "Try it:\n\
          \x20 curl --cacert {ca} https://localhost:{one_way}/\n\
@@ -155,6 +161,16 @@ fn try_it(credentials: &Credentials, one_way: u16, mutual: u16) -> String {
          \x20 curl --cacert {ca} --cert {certificate} --key {key} -d 'from {ALLOWED}' https://localhost:{mutual}/notes\n\
          \x20 curl --cacert {ca} https://localhost:{mutual}/          # refused: no certificate\n"
     )
+}
+
+/// A path as a shell reads it back.
+fn quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+@:".contains(c);
+    match text.chars().all(plain) {
+        true => text,
+        false => format!("'{}'", text.replace('\'', "'\\''")),
+    }
 }
 
 fn not_proven(open: &Report, closed: &Report) -> String {

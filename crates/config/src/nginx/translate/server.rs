@@ -347,7 +347,7 @@ impl<'a> Translation<'a> {
             if trusted.is_empty() {
                 self.warn(
                     address.directive,
-                    "the PROXY protocol header is believed from everybody who connects; name the balancers with \
+                    "the addresses in the PROXY protocol header are believed from nobody; name the balancers with \
                      `set_real_ip_from NETWORK;`",
                 );
             }

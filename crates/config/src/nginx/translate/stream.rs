@@ -94,7 +94,7 @@ impl<'a> Translation<'a> {
                     .map(|found| found.first().text.clone())
                     .collect();
                 if trusted.is_empty() {
-                    let message = "the PROXY protocol header is believed from everybody who connects; name the \
+                    let message = "the addresses in the PROXY protocol header are believed from nobody; name the \
                                    balancers with `set_real_ip_from NETWORK;`";
                     self.warn(listen.directive, message);
                 }

@@ -20,7 +20,7 @@ pub struct Args {
     #[arg(long, env = "HANDFAST_CRL_OUT", value_name = "FILE")]
     out: Option<PathBuf>,
     /// Sign new lists even if none is due.
-    #[arg(long)]
+    #[arg(long, env = "HANDFAST_FORCE")]
     force: bool,
     /// Serve the lists over HTTP, and renew them in time: /crl.pem, and /NAME.crl for each authority.
     #[arg(long, env = "HANDFAST_CRL_SERVE", value_name = "ADDRESS")]
@@ -51,7 +51,7 @@ struct List {
 pub fn run(args: Args, globals: &Globals) -> Outcome {
     let now = OffsetDateTime::now_utc();
     let lists = if args.dry_run {
-        Authority::lists(&Authority::open_ledger(&globals.dir)?)?
+        Authority::lists(&Authority::open_ledger(&globals.dir)?, now)?
     } else {
         let mut authority = Authority::open(&globals.dir)?;
         authority.publish_lists(now, args.force)?
@@ -71,7 +71,7 @@ pub fn run(args: Args, globals: &Globals) -> Outcome {
                 let old = now >= list.next_update;
                 stale |= old;
                 if list.offline {
-                    eprintln!(
+                    crate::operator::note!(
                         "note: a new list of {} is due, but its key is offline; the last one ends at {}",
                         list.authority,
                         certs::rfc3339(list.next_update)

@@ -1,12 +1,12 @@
-//! `handfast cert renew`: a new certificate with a new key in the place of an old one; with `--daemon`
-//! again and again, each time at two thirds of the lifetime.
+//! `handfast cert renew`: a new certificate in the place of an old one; with `--daemon` again and again, each
+//! time at two thirds of the lifetime. The key is new too, unless it is somebody else's (`cert sign`).
 
+mod daemon;
 mod reload;
 
-use std::path::PathBuf;
-use std::time::Duration;
+use std::path::{Path, PathBuf};
 
-use certs::{Authority, Record};
+use certs::{Authority, Ledger, Record};
 use time::OffsetDateTime;
 
 use self::reload::Reload;
@@ -16,12 +16,6 @@ use crate::commands::Globals;
 use crate::failure::{Failure, Outcome};
 use crate::operator;
 
-/// How long the daemon waits after a failure; it doubles up to `LONGEST_PAUSE`.
-const FIRST_PAUSE: Duration = Duration::from_secs(10);
-const LONGEST_PAUSE: Duration = Duration::from_secs(600);
-/// The daemon looks at the clock this often, for clocks are set and laptops sleep.
-const LOOK: Duration = Duration::from_secs(30);
-
 /// Arguments of `handfast cert renew`.
 #[derive(clap::Args)]
 pub struct Args {
@@ -30,6 +24,10 @@ pub struct Args {
     /// Folder of NAME.crt and NAME.key. Default: the file's folder, else certs/ in the authority's folder.
     #[arg(long, env = "HANDFAST_OUT", value_name = "DIR")]
     out: Option<PathBuf>,
+    /// The key file that belongs to the certificate file, as in privkey.pem. Default: NAME.key beside it, or the
+    /// certificate file itself when it holds its key.
+    #[arg(long, env = "HANDFAST_KEY_FILE", value_name = "FILE")]
+    key: Option<PathBuf>,
     /// Stay, and renew at two thirds of each lifetime (with jitter).
     #[arg(long, env = "HANDFAST_RENEW_DAEMON")]
     daemon: bool,
@@ -46,53 +44,47 @@ pub struct Args {
 /// Runs `handfast cert renew`.
 pub fn run(args: Args, globals: &Globals) -> Outcome {
     args.reload.check()?;
-    let now = OffsetDateTime::now_utc();
     let ledger = Authority::open_ledger(&globals.dir)?;
-    let mut record = which::find(&ledger, &args.certificate, false, now)?;
+    let (record, files) = find(&args, globals, &ledger)?;
     drop(ledger);
-    let path = PathBuf::from(&args.certificate);
-    let files = match (&args.out, path.is_file()) {
-        (None, true) => Files::beside(&path),
-        (Some(folder), _) => Files::new(folder.clone(), &record.name),
-        (None, false) => Files::new(certs::Layout::new(&globals.dir).issued(), &record.name),
-    };
     if args.dry_run {
         let request = certs::request_of(&record)?;
-        eprintln!("due at {}", certs::rfc3339(record.renew_at()));
+        operator::note!("due at {}", certs::rfc3339(record.renew_at()));
         return written::would_issue(globals, &request, &files);
     }
-    if !args.daemon {
-        let issued = renew(globals, &record, &files)?;
-        args.reload.run()?;
-        revoke_old(globals, &record, args.revoke_old)?;
-        return written::issued(globals, &issued, &files);
+    if args.daemon {
+        return daemon::run(&args, globals, record, &files);
     }
-    let mut pause = FIRST_PAUSE;
-    loop {
-        let due = record.renew_at();
-        eprintln!("{} (serial {}) is renewed at {}", record.name, record.serial, certs::rfc3339(due));
-        wait_until(due);
-        match renew(globals, &record, &files) {
-            Ok(issued) => {
-                pause = FIRST_PAUSE;
-                let old = std::mem::replace(&mut record, issued.record.clone());
-                written::issued(globals, &issued, &files)?;
-                // The certificate is in place; what does not reload now may read it later.
-                // The old one is revoked only once its user has the new one.
-                let told = args.reload.run().and_then(|()| revoke_old(globals, &old, args.revoke_old));
-                if let Err(failure) = told {
-                    eprint!("{failure}");
-                }
+    let issued = renew(globals, &record, &files)?;
+    args.reload.run()?;
+    revoke_old(globals, &record, args.revoke_old)?;
+    written::issued(globals, &issued, &files)
+}
+
+/// The certificate that is meant, and its files. What lies on the disk is what is used, so that is renewed,
+/// whatever was issued under its name since.
+fn find(args: &Args, globals: &Globals, ledger: &Ledger) -> Result<(Record, Files), Failure> {
+    let path = Path::new(&args.certificate);
+    let mut record = which::newest(ledger, &args.certificate)?;
+    let files = match (&args.out, path.is_file()) {
+        (None, true) => Files::beside(path, args.key.as_deref(), &record)?,
+        (folder, _) => {
+            let folder = folder.clone().unwrap_or_else(|| certs::Layout::new(&globals.dir).issued());
+            let files = Files::new(folder, &record.name).with_key(args.key.as_deref());
+            if !path.is_file() {
+                record = on_disk(ledger, &files, &record.name).unwrap_or(record);
             }
-            Err(failure) => {
-                eprint!("{failure}");
-                let left = record.not_after - OffsetDateTime::now_utc();
-                eprintln!("trying again in {pause:?}; the old certificate is valid for {left:.0} more");
-                std::thread::sleep(pause);
-                pause = (pause * 2).min(LONGEST_PAUSE);
-            }
+            files.of_owner(&record)
         }
-    }
+    };
+    Ok((record, files))
+}
+
+/// The record of the certificate that lies in the file now, when it is one of this name.
+fn on_disk(ledger: &Ledger, files: &Files, name: &str) -> Option<Record> {
+    let text = std::fs::read_to_string(&files.certificate).ok()?;
+    let leaf = certs::certificates_of_pem(&text).ok()?.into_iter().next()?;
+    ledger.by_name(name).ok()?.into_iter().find(|record| record.der == leaf)
 }
 
 fn renew(globals: &Globals, record: &Record, files: &Files) -> Result<certs::Issued, Failure> {
@@ -112,24 +104,14 @@ fn renew(globals: &Globals, record: &Record, files: &Files) -> Result<certs::Iss
 }
 
 fn revoke_old(globals: &Globals, old: &Record, wanted: bool) -> Result<(), Failure> {
-    if wanted {
-        let mut authority = Authority::open(&globals.dir)?;
-        authority.revoke(
-            &old.serial,
-            certs::Reason::Superseded,
-            &operator::who(),
-            OffsetDateTime::now_utc(),
-        )?;
+    if !wanted {
+        return Ok(());
     }
-    Ok(())
-}
-
-fn wait_until(due: OffsetDateTime) {
-    loop {
-        let left = due - OffsetDateTime::now_utc();
-        match Duration::try_from(left) {
-            Ok(left) if !left.is_zero() => std::thread::sleep(left.min(LOOK)),
-            _ => return,
-        }
+    let mut authority = Authority::open(&globals.dir)?;
+    let (reason, now) = (certs::Reason::Superseded, OffsetDateTime::now_utc());
+    match authority.revoke(&old.serial, reason, &operator::who(), now) {
+        // Somebody did it meanwhile.
+        Err(certs::Error::AlreadyRevoked { .. }) => Ok(()),
+        result => result.map(|_| ()).map_err(Failure::from),
     }
 }

@@ -1,17 +1,16 @@
 //! Telling a program that its certificate is new: a signal, a command, or an HTTP request.
 
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
-use std::process::Command;
-use std::time::Duration;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use http_body_util::{BodyExt as _, Empty};
 use hyper::body::Bytes;
 use hyper_util::rt::TokioIo;
 
+use crate::duration::Lifetime;
 use crate::failure::Failure;
-
-/// How long a hook may take.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Options of a renewal that tell others.
 #[derive(clap::Args)]
@@ -25,6 +24,9 @@ pub struct Reload {
     /// Send POST to an http:// URL.
     #[arg(long, env = "HANDFAST_RELOAD_URL", value_name = "URL")]
     reload_url: Option<String>,
+    /// How long the command or the request may take before it is ended and counts as failed.
+    #[arg(long, env = "HANDFAST_RELOAD_TIMEOUT", default_value = "30s", value_name = "TIME")]
+    reload_timeout: Lifetime,
 }
 
 impl Reload {
@@ -42,8 +44,9 @@ impl Reload {
     /// Does all that was asked for; the first failure is the answer, after all were tried.
     pub fn run(&self) -> Result<(), Failure> {
         let signal = self.reload_signal.as_deref().map_or(Ok(()), signal);
-        let command = self.reload_command.as_deref().map_or(Ok(()), command);
-        let url = self.reload_url.as_deref().map_or(Ok(()), post);
+        let patience = self.reload_timeout.0.unsigned_abs();
+        let command = self.reload_command.as_deref().map_or(Ok(()), |text| command(text, patience));
+        let url = self.reload_url.as_deref().map_or(Ok(()), |url| post(url, patience));
         signal.and(command).and(url)
     }
 }
@@ -85,12 +88,32 @@ fn signal(text: &str) -> Result<(), Failure> {
     }
 }
 
-fn command(text: &str) -> Result<(), Failure> {
-    // The command's output is for people: stdout belongs to our own data.
-    match Command::new("sh").args(["-c", text]).stdout(std::io::stderr()).status() {
-        Ok(status) if status.success() => Ok(()),
-        Ok(status) => Err(failed(format!("the reload command failed ({status}): {text}"))),
-        Err(error) => Err(failed(format!("the reload command could not be run: {error}"))),
+fn command(text: &str, patience: Duration) -> Result<(), Failure> {
+    let failed_to_run =
+        |error: std::io::Error| failed(format!("the reload command could not be run: {error}"));
+    let mut child = Command::new("sh")
+        .args(["-c", text])
+        .stdin(Stdio::null())
+        // The command's output is for people: stdout belongs to our own data.
+        .stdout(std::io::stderr())
+        // A group of its own, so that what it started can be ended with it.
+        .process_group(0)
+        .spawn()
+        .map_err(failed_to_run)?;
+    let begun = Instant::now();
+    loop {
+        match child.try_wait().map_err(failed_to_run)? {
+            Some(status) if status.success() => return Ok(()),
+            Some(status) => return Err(failed(format!("the reload command failed ({status}): {text}"))),
+            None if begun.elapsed() < patience => std::thread::sleep(Duration::from_millis(20)),
+            None => {
+                let group = format!("-{}", child.id());
+                let _ = Command::new("kill").args(["-s", "KILL", "--", &group]).status();
+                let _ = child.kill();
+                let _ = child.wait();
+                return Err(failed(format!("the reload command did not end within {patience:?}: {text}")));
+            }
+        }
     }
 }
 
@@ -113,7 +136,7 @@ fn address(url: &str) -> Result<(String, hyper::Uri), Failure> {
     }
 }
 
-fn post(url: &str) -> Result<(), Failure> {
+fn post(url: &str, patience: Duration) -> Result<(), Failure> {
     let (address, uri) = address(url)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -135,10 +158,10 @@ fn post(url: &str) -> Result<(), Failure> {
         let _ = response.into_body().collect().await;
         if status.is_success() { Ok(()) } else { Err(format!("HTTP status {status}")) }
     };
-    let result = runtime.block_on(async { tokio::time::timeout(PATIENCE, exchange).await });
+    let result = runtime.block_on(async { tokio::time::timeout(patience, exchange).await });
     match result {
         Ok(Ok(())) => Ok(()),
         Ok(Err(reason)) => Err(failed(format!("POST {url} failed: {reason}"))),
-        Err(_) => Err(failed(format!("POST {url} was not answered within {PATIENCE:?}"))),
+        Err(_) => Err(failed(format!("POST {url} was not answered within {patience:?}"))),
     }
 }
