@@ -27,6 +27,11 @@ pub const TRUST_LABEL: &str = "handfast.dev/trust";
 /// Certificates of this namespace may hold beside the names of its own Services.
 pub const ALLOWED_DNS_ANNOTATION: &str = "handfast.dev/allowed-dns-names";
 
+/// Annotation of a workload: names of the Services or workloads that it calls, by comma. Whoever has it is a client.
+pub const CALLS_ANNOTATION: &str = "handfast.dev/calls";
+/// Annotation that `kube wire` puts on a pod template: `server`, `client` or `server,client`.
+pub const WIRED_ANNOTATION: &str = "handfast.dev/wired";
+
 /// Annotations on a managed Secret.
 pub mod secret {
     /// Name of the Certificate that it belongs to.
