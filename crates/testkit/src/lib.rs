@@ -8,6 +8,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 pub mod clients;
+pub mod cluster;
 pub mod echo;
 pub mod handfast;
 pub mod http_upstream;

@@ -253,6 +253,18 @@ impl State {
         member.certificate.to_pem() + &member.above
     }
 
+    /// The certificates above an intermediate, up to its root.
+    ///
+    /// # Errors
+    ///
+    /// When one of them cannot be read, which reading the Secret excludes.
+    pub fn above(&self, member: &Member) -> Result<Vec<CaCertificate>> {
+        let mut above = certs::read_chain(&member.above)?;
+        let root = member.parent.as_deref().and_then(|root| self.member(root));
+        above.extend(root.map(|root| root.certificate.clone()));
+        Ok(above)
+    }
+
     /// Every root that is trusted, PEM: old ones until they are retired, new ones from the beginning.
     pub fn trust_bundle_pem(&self) -> String {
         self.trusted_roots().map(|root| root.certificate.to_pem()).collect()

@@ -315,6 +315,10 @@ async fn fail(certificate: &Arc<Certificate>, context: &Context, error: Error) -
         tracing::debug!(certificate = %full_name(certificate), "{}", chain(&error));
         return Ok(Next::requeue(jittered(Duration::from_secs(1))));
     }
+    // What is applied together comes to us by several watches, in any order.
+    if matches!(error, Error::Name(_)) && is_young(certificate) {
+        return Ok(Next::requeue(Duration::from_secs(1)));
+    }
     let message = status::message(&error);
     tracing::warn!(certificate = %full_name(certificate), code = error.code().id, "{}", chain(&error));
     let (namespace, name) = parts(certificate);
@@ -366,6 +370,12 @@ async fn event(certificate: &Certificate, context: &Context, type_: EventType, r
     if let Err(error) = context.recorder.publish(&event, &certificate.object_ref(&())).await {
         tracing::debug!(certificate = %full_name(certificate), "no Event was written: {}", chain(&error));
     }
+}
+
+/// Whether it was made a moment ago and nothing was said of it yet.
+fn is_young(certificate: &Certificate) -> bool {
+    let made = certificate.metadata.creation_timestamp.as_ref().map_or(0, |made| made.0.as_second());
+    certificate.status.is_none() && (OffsetDateTime::now_utc().unix_timestamp() - made).abs() < 3
 }
 
 /// The same, give or take a tenth: what happened together does not come back together.

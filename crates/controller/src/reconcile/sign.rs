@@ -20,10 +20,8 @@ const LONGEST_COMMON_NAME: usize = 64;
 pub fn sign(wanted: &Wanted, authority: &State, now: OffsetDateTime) -> Result<Pair> {
     let (member, issuer) = authority.active()?;
     // An imported intermediate may say that it outlives its root.
-    let root = member.parent.as_deref().and_then(|root| authority.member(root));
-    let ends = root.map_or(member.certificate.not_after, |root| {
-        root.certificate.not_after.min(member.certificate.not_after)
-    });
+    let above = authority.above(member)?;
+    let ends = above.iter().map(|ca| ca.not_after).fold(member.certificate.not_after, OffsetDateTime::min);
     let lifetime = wanted.lifetime.min(ends - now);
     if lifetime < SHORTEST_LIFETIME {
         return Err(Error::IssuerEnds { issuer: member.name.clone(), at: rfc3339(ends) });
@@ -33,7 +31,7 @@ pub fn sign(wanted: &Wanted, authority: &State, now: OffsetDateTime) -> Result<P
     request.names.clone_from(&wanted.names);
     let key = PrivateKey::generate(wanted.key)?;
     let serial = Serial::random()?;
-    let signed = issue::leaf(&request, &key, &serial, issuer, None, now)?;
+    let signed = issue::leaf(&request, &key, &serial, issuer, &above, None, now)?;
     let mut names = wanted.names_text();
     names.sort_unstable();
     Ok(Pair {
