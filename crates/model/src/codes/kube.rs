@@ -75,4 +75,20 @@ super::table! {
         "An option of the controller or its installation cannot be used",
         "it is misspelt",
         "see: handfast kube install --help";
+    EDGE_NONE = "HF7600", "kube_test_no_edge",
+        "There is no wired client with a server to call",
+        "no running pod has a client Secret mounted, or no Service selects a pod with a server Secret",
+        "wire them with: handfast kube wire; see what there is with: kubectl get pods,services";
+    PROBE_NOT_STARTED = "HF7601", "kube_test_probe_failed",
+        "The test could not run inside of the client's pod",
+        "the image is not on the node, Pod Security or RBAC refuses ephemeral containers, or the pod has ended",
+        "see why with: kubectl describe pod NAME; rights needed: patch pods/ephemeralcontainers, create pods/attach";
+    SERVED_OLD = "HF7602", "served_not_in_secret",
+        "A pod serves another certificate than the one in its Secret",
+        "the application was not reloaded after the renewal, or kubelet has not brought the new files yet (a minute)",
+        "reload it as in: handfast kube configure --for APPLICATION; or restart it: kubectl rollout restart";
+    MOUNTED_OLD = "HF7603", "mounted_not_in_secret",
+        "A pod has other files mounted than those in its Secret",
+        "kubelet has not brought the new files yet (a minute), or they are mounted with subPath, which never changes",
+        "wait a minute and test again; a subPath mount: handfast kube wire";
 }
