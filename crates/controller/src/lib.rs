@@ -5,5 +5,8 @@
 
 pub mod certificate;
 pub mod names;
+pub mod netpol;
+pub mod rbac;
+pub mod signer;
 
 pub use certificate::{Certificate, CertificateSpec, CertificateStatus};

@@ -10,11 +10,13 @@
 //! | HF4xxx | serving: sockets, upstreams, reloads      | [`serving`]      |
 //! | HF5xxx | findings of `handfast test` and `explain` | [`findings`]     |
 //! | HF6xxx | trust stores of the system, NSS and Java  | [`trust`]        |
+//! | HF7xxx | Kubernetes                                | [`kube`]         |
 //! | HF9xxx | usage and the environment                 | [`usage`]        |
 
 pub mod certificates;
 pub mod configuration;
 pub mod findings;
+pub mod kube;
 pub mod refusals;
 pub mod serving;
 pub mod trust;
@@ -74,6 +76,7 @@ pub fn all() -> impl Iterator<Item = &'static Code> {
         serving::ALL,
         findings::ALL,
         trust::ALL,
+        kube::ALL,
         usage::ALL,
     ]
     .into_iter()
