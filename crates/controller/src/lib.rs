@@ -13,8 +13,11 @@ mod lead;
 mod lease;
 pub mod metrics;
 pub mod names;
+pub mod netpol;
+pub mod rbac;
 pub mod reconcile;
 pub mod run;
+pub mod signer;
 pub mod trust;
 pub mod world;
 

@@ -15,6 +15,7 @@ pub mod http_upstream;
 pub mod nginx;
 pub mod pki;
 pub mod program;
+pub mod request;
 
 mod ports;
 mod skip;
