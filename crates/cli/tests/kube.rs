@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops where something is not as expected")]
 
+#[path = "kube/faults.rs"]
+mod faults;
 #[path = "kube/scene.rs"]
 mod scene;
 

@@ -125,6 +125,13 @@ impl Cluster {
         assert_eq!(done.code, Some(0), "kubectl apply:\n{}\n{yaml}", done.all());
     }
 
+    /// `kubectl create -f -`: many objects, none of which is there.
+    pub fn create(&self, yaml: &str) {
+        let mut command = self.command(&["kubectl", "create", "-f", "-"]);
+        let done = Program::run(&mut command, yaml.as_bytes(), Duration::from_secs(240));
+        assert_eq!(done.code, Some(0), "kubectl create:\n{}", done.all());
+    }
+
     /// An object, `Null` where there is none; as in `["-n", "shop", "secret", "web-tls"]`.
     pub fn get(&self, words: &[&str]) -> Value {
         let mut all = vec!["get", "-o", "json"];

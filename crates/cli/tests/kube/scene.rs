@@ -224,3 +224,18 @@ pub fn wait_installed(cluster: &Cluster) {
     let words = ["-n", "handfast-system", "deployment", "handfast-controller"];
     cluster.wait(&words, Duration::from_secs(90), |found| found["status"]["availableReplicas"] == 2);
 }
+
+/// Waits until the leader's metrics hold this.
+pub fn wait_metric(cluster: &Cluster, series: &str) {
+    let deadline = std::time::Instant::now() + Duration::from_secs(60);
+    loop {
+        let leader = leader(cluster);
+        let path = format!("/api/v1/namespaces/handfast-system/pods/{leader}:9402/proxy/metrics");
+        let found = cluster.try_kubectl(&["get", "--raw", &path]);
+        if found.code == Some(0) && found.out().contains(series) {
+            return;
+        }
+        assert!(std::time::Instant::now() < deadline, "{series} does not come:\n{}", found.all());
+        std::thread::sleep(Duration::from_millis(500));
+    }
+}

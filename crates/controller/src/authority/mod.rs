@@ -1,6 +1,7 @@
 //! The authority of a cluster (docs/adr/0070-the-api-server-is-the-ledger.md): what it is and what it does next
-//! ([`state`], pure), how it lies in its Secret ([`secret`]), and how it gets there ([`store`], compare and swap).
+//! ([`state`] and [`make`], pure), how it lies in its Secret ([`secret`]), and how it gets there ([`store`], compare and swap).
 
+mod make;
 mod secret;
 mod state;
 mod store;

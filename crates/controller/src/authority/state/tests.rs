@@ -1,3 +1,5 @@
+use certs::PrivateKey;
+
 use super::*;
 
 const NOW: OffsetDateTime = time::macros::datetime!(2026-11-01 12:00 UTC);
