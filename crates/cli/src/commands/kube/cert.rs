@@ -52,6 +52,9 @@ pub struct Args {
     key: Option<KeyKind>,
     #[command(flatten)]
     stores: StoreArgs,
+    /// Certificate and key in one file too, tls-combined.pem.
+    #[arg(long, env = "HANDFAST_COMBINED_PEM", conflicts_with = "local")]
+    combined_pem: bool,
     /// Secret of the namespace with the stores' password in its key `password`.
     #[arg(long, env = "HANDFAST_PASSWORD_SECRET", value_name = "NAME", conflicts_with = "local")]
     password_secret: Option<String>,
@@ -124,6 +127,7 @@ fn object(args: Args, globals: &Globals) -> Outcome {
         key: args.key.map(|key| key.to_string()),
         lifetime: args.lifetime.map(|lifetime| format!("{}s", lifetime.0.whole_seconds())),
         keystores,
+        combined_pem: args.combined_pem,
     };
     let mut certificate = Certificate::new(&args.name, spec);
     certificate.metadata.namespace.clone_from(&args.namespace);
