@@ -1,7 +1,12 @@
 //! `kube wire`, `kube cert` and `kube secret` on a real Kubernetes, with the controller installed: the example is wired
 //! and runs, twice changes nothing, and who does not run as root can read its key.
 
-#![allow(clippy::unwrap_used, clippy::panic, dead_code, reason = "a test stops where something is not as expected")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    dead_code,
+    reason = "a test stops where something is not as expected"
+)]
 
 #[path = "kube/scene.rs"]
 mod scene;
@@ -28,7 +33,11 @@ fn local(dir: &Path, words: &[&str], input: &str) -> Finished {
 }
 
 fn ready(pod: &Value) -> bool {
-    pod["status"]["conditions"].as_array().into_iter().flatten().any(|c| c["type"] == "Ready" && c["status"] == "True")
+    pod["status"]["conditions"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .any(|c| c["type"] == "Ready" && c["status"] == "True")
 }
 
 #[test]
@@ -62,7 +71,16 @@ fn the_example_is_wired_and_a_second_run_changes_nothing() {
     for pod in ["web", "client"] {
         cluster.wait(&["-n", "wired", "pod", pod], SOON, ready);
     }
-    let listed = cluster.kubectl(&["-n", "wired", "exec", "web", "--", "sh", "-c", "ls -lL /etc/handfast/server; env"]);
+    let listed = cluster.kubectl(&[
+        "-n",
+        "wired",
+        "exec",
+        "web",
+        "--",
+        "sh",
+        "-c",
+        "ls -lL /etc/handfast/server; env",
+    ]);
     assert!(listed.contains("-r--------") && listed.contains("ca.crt"), "{listed}");
     assert!(listed.contains("TLS_SERVER_KEY_FILE=/etc/handfast/server/tls.key"), "{listed}");
     assert!(!listed.contains("TLS_CLIENT"), "{listed}");
@@ -117,7 +135,10 @@ spec:
     read.push("id; ls -lnL /etc/handfast/client; head -1 $TLS_CLIENT_KEY_FILE; : > $TLS_CLIENT_KEY_FILE || echo read-only");
     let said = cluster.kubectl(&read);
     assert!(said.contains("uid=1000") && said.contains("65532"), "{said}");
-    assert!(said.contains("-r--r-----") && said.contains("PRIVATE KEY") && said.contains("read-only"), "{said}");
+    assert!(
+        said.contains("-r--r-----") && said.contains("PRIVATE KEY") && said.contains("read-only"),
+        "{said}"
+    );
 
     // In place, twice: the file keeps its lines, and the new objects stand beside it.
     let written = local(dir.path(), &["kube", "wire", "-f", "app.yaml", "--write"], "");
@@ -145,15 +166,32 @@ fn a_secret_is_what_kubectl_makes_and_ca_crt() {
     run(&["cert", "issue", "other", "--dns", "other", "--out", "."]);
     let at = |name: &str| dir.path().join(name).to_string_lossy().into_owned();
     let (cert, key) = (format!("--cert={}", at("web.crt")), format!("--key={}", at("web.key")));
-    let words = ["create", "secret", "tls", "web-tls", "-n", "shop", &cert, &key, "--dry-run=client", "-o", "json"];
+    let words =
+        ["create", "secret", "tls", "web-tls", "-n", "shop", &cert, &key, "--dry-run=client", "-o", "json"];
     let theirs: Value = serde_json::from_str(&cluster.kubectl(&words)).unwrap();
-    let ours = run(&["kube", "secret", "web-tls", "-n", "shop", "--cert", "web.crt", "--key", "web.key", "-o", "json"]);
+    let ours = run(&[
+        "kube", "secret", "web-tls", "-n", "shop", "--cert", "web.crt", "--key", "web.key", "-o", "json",
+    ]);
     let mut ours: Value = serde_json::from_str(&ours).unwrap();
     let mut theirs = theirs;
     theirs["metadata"].as_object_mut().unwrap().remove("creationTimestamp");
     assert_eq!(ours, theirs);
 
-    let with_ca = ["kube", "secret", "web-tls", "-n", "shop", "--cert", "web.crt", "--key", "web.key", "--ca", ".handfast/ca.crt", "-o", "json"];
+    let with_ca = [
+        "kube",
+        "secret",
+        "web-tls",
+        "-n",
+        "shop",
+        "--cert",
+        "web.crt",
+        "--key",
+        "web.key",
+        "--ca",
+        ".handfast/ca.crt",
+        "-o",
+        "json",
+    ];
     ours = serde_json::from_str(&run(&with_ca)).unwrap();
     assert!(ours["data"]["ca.crt"].as_str().is_some_and(|ca| !ca.is_empty()));
     ours["data"].as_object_mut().unwrap().remove("ca.crt");
@@ -163,9 +201,26 @@ fn a_secret_is_what_kubectl_makes_and_ca_crt() {
     assert_eq!(mismatch.code, Some(2), "{}", mismatch.all());
     assert!(mismatch.err().contains("HF7140"), "{}", mismatch.all());
 
-    let words = ["kube", "cert", "api", "--local", "-n", "shop", "--service", "api", "--service-account", "api", "-o", "json"];
+    let words = [
+        "kube",
+        "cert",
+        "api",
+        "--local",
+        "-n",
+        "shop",
+        "--service",
+        "api",
+        "--service-account",
+        "api",
+        "-o",
+        "json",
+    ];
     let secret: Value = serde_json::from_str(&run(&words)).unwrap();
     std::fs::write(dir.path().join("api.crt"), scene::pem_of(&secret, "tls.crt")).unwrap();
     let said = scene::openssl(&["x509", "-noout", "-ext", "subjectAltName", "-in", &at("api.crt")]);
-    assert!(said.contains("DNS:api.shop.svc.cluster.local") && said.contains("URI:spiffe://cluster.local/ns/shop/sa/api"), "{said}");
+    assert!(
+        said.contains("DNS:api.shop.svc.cluster.local")
+            && said.contains("URI:spiffe://cluster.local/ns/shop/sa/api"),
+        "{said}"
+    );
 }

@@ -110,7 +110,9 @@ fn object(args: Args, globals: &Globals) -> Outcome {
             jks: args.stores.jks,
             password_secret: secret.clone(),
         }),
-        (None, true) => return Err(Failure::usage("a store needs --password-secret, a Secret with its password")),
+        (None, true) => {
+            return Err(Failure::usage("a store needs --password-secret, a Secret with its password"));
+        }
         (_, false) => None,
     };
     let spec = CertificateSpec {
@@ -134,7 +136,8 @@ fn object(args: Args, globals: &Globals) -> Outcome {
     let certificate = serde_json::to_value(&certificate)
         .map_err(|error| Failure::new(&model::codes::usage::INTERNAL, error))?;
     let passwords: Vec<String> = args.password_secret.iter().cloned().collect();
-    let rights = added::rights(&args.name, args.namespace.as_deref(), std::slice::from_ref(&args.name), &passwords);
+    let rights =
+        added::rights(&args.name, args.namespace.as_deref(), std::slice::from_ref(&args.name), &passwords);
     let mut objects: Vec<serde_json::Value> = rights.iter().map(manifests::yaml::Value::to_json).collect();
     objects.push(certificate);
     secret::deliver(objects, args.apply, args.dry_run, args.namespace, &args.cluster, globals)
@@ -143,7 +146,9 @@ fn object(args: Args, globals: &Globals) -> Outcome {
 fn local(args: Args, globals: &Globals) -> Outcome {
     let password = match (&args.password_file, args.store_wanted()) {
         (Some(file), _) => Some(input::password(file)?),
-        (None, true) => return Err(Failure::usage("a store needs --password-file, a file with its password")),
+        (None, true) => {
+            return Err(Failure::usage("a store needs --password-file, a file with its password"));
+        }
         (None, false) => None,
     };
     let usage = |error: certs::Error| Failure::from(error).exit(EXIT_USAGE);
@@ -159,7 +164,9 @@ fn local(args: Args, globals: &Globals) -> Outcome {
     }
     for service in &args.service {
         let domain = format!("{service}.{namespace}.svc.cluster.local");
-        for name in [service, &format!("{service}.{namespace}"), &format!("{service}.{namespace}.svc"), &domain] {
+        for name in
+            [service, &format!("{service}.{namespace}"), &format!("{service}.{namespace}.svc"), &domain]
+        {
             names.push(AltName::dns(name).map_err(usage)?);
         }
     }
