@@ -39,10 +39,7 @@ pub fn certificates(wiring: &Wiring<'_>) -> Vec<Wanted> {
 
 /// A Certificate as an object.
 pub fn certificate(wanted: &Wanted) -> Value {
-    let mut spec = vec![
-        ("secretName", Value::string(&wanted.name)),
-        ("usage", Value::string(&wanted.usage)),
-    ];
+    let mut spec = vec![("secretName", Value::string(&wanted.name)), ("usage", Value::string(&wanted.usage))];
     if let Some(account) = &wanted.account {
         spec.push(("serviceAccount", Value::string(account)));
     }
@@ -62,18 +59,19 @@ pub fn rights(owner: &str, namespace: Option<&str>, secrets: &[String], password
     let name = format!("handfast-secrets-{owner}");
     let list = |items: &[&str]| Value::Sequence(items.iter().map(|item| Value::string(*item)).collect());
     let rule = |names: &[String], verbs: &[&str]| {
-        let mut entries = vec![("apiGroups", list(&[""])), ("resources", list(&["secrets"]))];
-        if !names.is_empty() {
-            entries.push(("resourceNames", Value::Sequence(names.iter().map(Value::string).collect())));
-        }
-        entries.push(("verbs", list(verbs)));
-        Value::mapping(entries)
+        Value::mapping([
+            ("apiGroups", list(&[""])),
+            ("resources", list(&["secrets"])),
+            ("resourceNames", Value::Sequence(names.iter().map(Value::string).collect())),
+            ("verbs", list(verbs)),
+        ])
     };
-    let mut rules = vec![rule(secrets, &["get", "patch", "update"])];
+    // A plain `create` has no name that a rule could look at, but the controller creates by server-side apply, and there
+    // the API server asks for `create` on the very name: so these rights reach no other Secret at all.
+    let mut rules = vec![rule(secrets, &["get", "create", "patch", "update"])];
     if !passwords.is_empty() {
         rules.push(rule(passwords, &["get"]));
     }
-    rules.push(rule(&[], &["create"]));
     const RBAC: &str = "rbac.authorization.k8s.io";
     let role = Value::mapping([
         ("apiVersion", Value::string(format!("{RBAC}/v1"))),
@@ -107,26 +105,19 @@ pub fn rights(owner: &str, namespace: Option<&str>, secrets: &[String], password
 
 fn metadata(name: &str, namespace: Option<&str>) -> Value {
     let name = ("name", Value::string(name));
-    Value::mapping([name].into_iter().chain(namespace.map(|namespace| ("namespace", Value::string(namespace)))))
+    Value::mapping(
+        [name].into_iter().chain(namespace.map(|namespace| ("namespace", Value::string(namespace)))),
+    )
 }
 
-/// Objects as documents, each after `---`, with a word on the right that no name can limit.
+/// Objects as documents, each after `---`, with a word on a right that surprises.
 pub fn documents(objects: &[Value]) -> String {
-    let mut text = String::new();
-    for object in objects {
-        text.push_str("---\n");
-        let document = render::document(object);
-        let remark = "  # No name can limit `create`: a request to create has none yet. It does not let anybody read.\n";
-        match document.rfind("- apiGroups:\n").filter(|_| document.contains("- create\n")) {
-            Some(at) => {
-                text.push_str(document.get(..at).unwrap_or_default());
-                text.push_str(remark.trim_start());
-                text.push_str(document.get(at..).unwrap_or_default());
-            }
-            None => text.push_str(&document),
-        }
-    }
-    text
+    const REMARK: &str =
+        "  # By server-side apply, which is how the controller writes, `create` is limited by name too.\n";
+    let document = |object| {
+        format!("---\n{}", render::document(object).replace("  - create\n", &format!("{REMARK}  - create\n")))
+    };
+    objects.iter().map(document).collect()
 }
 
 /// All that a plan adds: rights first, so that the controller meets no refusal, then Certificates.

@@ -35,6 +35,13 @@ impl Coded for Error {
     }
 
     fn drawn(&self, colours: bool) -> Option<String> {
+        // The lines around an error could be those of a private key: then there is the place alone.
+        let secret = |finding: &Finding| {
+            finding.place.as_ref().is_some_and(|p| crate::object::has_secrets(&p.source.text))
+        };
+        if self.0.iter().any(secret) {
+            return None;
+        }
         Some(self.0.iter().map(|finding| finding.draw(colours)).collect())
     }
 

@@ -63,10 +63,18 @@ impl<'a> Look<'_, 'a> {
     fn account(&mut self) {
         let pod = self.workload.pod;
         if self.workload.account() == "default" {
-            self.add(&codes::LINT_DEFAULT_ACCOUNT, pod, "it uses the service account `default`, and so its identity");
+            self.add(
+                &codes::LINT_DEFAULT_ACCOUNT,
+                pod,
+                "it uses the service account `default`, and so its identity",
+            );
         }
         if pod.text_at(&["automountServiceAccountToken"]).is_none() {
-            self.add(&codes::LINT_TOKEN, pod, "automountServiceAccountToken is not set, so the pod gets a token");
+            self.add(
+                &codes::LINT_TOKEN,
+                pod,
+                "automountServiceAccountToken is not set, so the pod gets a token",
+            );
         }
         if self.workload.user() == User::Unknown && self.workload.group().is_none() {
             self.add(&codes::LINT_USER_UNKNOWN, pod, "its image decides as which user it runs");
@@ -84,7 +92,8 @@ impl<'a> Look<'_, 'a> {
             if let Some(secret) = volume.get("secret")
                 && holds_pair(volume)
             {
-                let mode = match secret.get("defaultMode").map(|mode| crate::yaml::Value::of(mode).to_json()) {
+                let mode = match secret.get("defaultMode").map(|mode| crate::yaml::Value::of(mode).to_json())
+                {
                     Some(mode) => mode.as_i64(),
                     None => Some(0o644),
                 };
@@ -135,7 +144,9 @@ impl<'a> Look<'_, 'a> {
             }
         }
         if let (Some((key, mount)), Some((certificate, _))) = (key, certificate) {
-            let what = format!("the key is from the Secret {key}, its certificate from {certificate}, in two mounts");
+            let what = format!(
+                "the key is from the Secret {key}, its certificate from {certificate}, in two mounts"
+            );
             self.add(&codes::LINT_PAIR_APART, mount, &what);
         }
     }
@@ -152,7 +163,9 @@ impl<'a> Look<'_, 'a> {
             let place = variable.get("name").unwrap_or(variable);
             if text.contains("PRIVATE KEY-----") || is_key(from) {
                 self.add(&codes::LINT_KEY_IN_ENV, place, &format!("{name} holds a private key"));
-            } else if text.contains("-----BEGIN CERTIFICATE") || (is_certificate(from) && !from.starts_with("ca.")) {
+            } else if text.contains("-----BEGIN CERTIFICATE")
+                || (is_certificate(from) && !from.starts_with("ca."))
+            {
                 self.add(&codes::LINT_CERTIFICATE_IN_ENV, place, &format!("{name} holds a certificate"));
             }
         }
@@ -173,8 +186,14 @@ fn is_certificate(name: &str) -> bool {
 fn holds_pair(volume: &Node) -> bool {
     let items = volume.at(&["secret", "items"]).map(Node::items).unwrap_or_default();
     let secret = volume.text_at(&["secret", "secretName"]).unwrap_or_default();
-    let telling = |name: &str| name.split(['-', '.', '_']).any(|word| matches!(word, "tls" | "cert" | "certs" | "ssl" | "pki"));
-    if items.is_empty() { telling(secret) } else { items.iter().any(|i| i.text_at(&["key"]).is_some_and(is_key)) }
+    let telling = |name: &str| {
+        name.split(['-', '.', '_']).any(|word| matches!(word, "tls" | "cert" | "certs" | "ssl" | "pki"))
+    };
+    if items.is_empty() {
+        telling(secret)
+    } else {
+        items.iter().any(|i| i.text_at(&["key"]).is_some_and(is_key))
+    }
 }
 
 fn names_certificates(path: &str) -> bool {

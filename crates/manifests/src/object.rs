@@ -23,6 +23,14 @@ pub struct Manifest {
     pub documents: Vec<Document>,
 }
 
+/// Whether a text may hold private keys, so that no line of it is shown that need not be.
+pub fn has_secrets(text: &str) -> bool {
+    text.contains("PRIVATE KEY-----")
+        || text.contains("Secret\n")
+        || text.contains("Secret\r\n")
+        || text.contains("\"Secret\"")
+}
+
 /// Where an object stands: number of the manifest, number of the document, steps within it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Position {
@@ -58,13 +66,15 @@ impl Manifest {
     pub fn parse(name: &str, text: impl Into<String>) -> Result<Self, Error> {
         let source = Source::new(name, text);
         if source.text.len() > MAX_BYTES {
-            let finding = Finding::new(&codes::MANIFEST_SYNTAX, format!("{name} is larger than {MAX_BYTES} bytes"));
+            let finding =
+                Finding::new(&codes::MANIFEST_SYNTAX, format!("{name} is larger than {MAX_BYTES} bytes"));
             return Err(finding.into());
         }
         match tree::parse(&source.text) {
             Ok(documents) => Ok(Self { source, documents }),
             Err(refused) => {
-                let finding = Finding::new(&codes::MANIFEST_SYNTAX, refused.message).at(source.place(refused.span));
+                let finding =
+                    Finding::new(&codes::MANIFEST_SYNTAX, refused.message).at(source.place(refused.span));
                 let template = source.text.contains("{{");
                 let help = "this looks like a template; render it first: helm template CHART";
                 Err(finding.help(if template { help } else { "" }).into())
@@ -137,14 +147,16 @@ pub fn objects(manifests: &[Manifest]) -> Result<Vec<(Position, Object<'_>)>, Er
                     wrong.push(finding.at(place()));
                     continue;
                 };
-                let name = node
-                    .text_at(&["metadata", "name"])
-                    .or_else(|| node.text_at(&["metadata", "generateName"]).map(|name| name.trim_end_matches('-')));
+                let name = node.text_at(&["metadata", "name"]).or_else(|| {
+                    node.text_at(&["metadata", "generateName"]).map(|name| name.trim_end_matches('-'))
+                });
                 let namespace = node.text_at(&["metadata", "namespace"]);
                 // A kustomization and the like has no name; it is left as it is.
                 if let Some(name) = name.filter(|_| node.get("apiVersion").is_some()) {
-                    let group = node.text_at(&["apiVersion"]).and_then(|v| v.split_once('/')).map_or("", |v| v.0);
-                    let key = (format!("{group}/{kind}"), namespace.unwrap_or_default().into(), name.to_owned());
+                    let group =
+                        node.text_at(&["apiVersion"]).and_then(|v| v.split_once('/')).map_or("", |v| v.0);
+                    let key =
+                        (format!("{group}/{kind}"), namespace.unwrap_or_default().into(), name.to_owned());
                     if let Some(first) = seen.insert(key, place()) {
                         let message = format!("{kind} {name} stands twice; the first is at {first}");
                         wrong.push(Finding::new(&codes::MANIFEST_TWICE, message).at(place()));

@@ -130,7 +130,10 @@ impl Patch<'_, '_> {
             }
             _ => {
                 let annotations = Value::mapping([(names::WIRED_ANNOTATION, added)]);
-                self.add(&[], Add::Key("metadata".to_owned(), Value::mapping([("annotations", annotations)])));
+                self.add(
+                    &[],
+                    Add::Key("metadata".to_owned(), Value::mapping([("annotations", annotations)])),
+                );
             }
         }
         Ok(())
@@ -171,7 +174,9 @@ impl Patch<'_, '_> {
             });
             match at_path {
                 Some(mount) if mount.text_at(&["name"]) == Some(volume) => {}
-                Some(mount) => return Err(self.taken(mount, format!("{path} would be the mount of {volume}"))),
+                Some(mount) => {
+                    return Err(self.taken(mount, format!("{path} would be the mount of {volume}")));
+                }
                 None => missing.push(Value::mapping([
                     ("name", Value::string(*volume)),
                     ("mountPath", Value::string(*path)),
@@ -188,7 +193,8 @@ impl Patch<'_, '_> {
         let missing: Vec<Value> = names::ENVIRONMENT
             .iter()
             .filter(|(name, folder, _)| {
-                mounts.iter().any(|(_, path, _)| path == folder) && named(container.node.get("env"), name).is_none()
+                mounts.iter().any(|(_, path, _)| path == folder)
+                    && named(container.node.get("env"), name).is_none()
             })
             .map(|(name, folder, file)| {
                 Value::mapping([

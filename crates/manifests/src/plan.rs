@@ -66,7 +66,8 @@ impl<'a> Input<'a> {
             if crate::workload::template_path(object.kind).is_none() {
                 continue;
             }
-            let Some(workload) = Workload::of(&position, object).filter(|w| !w.all_containers().is_empty()) else {
+            let Some(workload) = Workload::of(&position, object).filter(|w| !w.all_containers().is_empty())
+            else {
                 let message = format!("{} {} has no pod template with containers", object.kind, object.name);
                 wrong.push(Finding::new(&codes::MANIFEST_SHAPE, message).at(object.place(object.node)));
                 continue;
@@ -110,7 +111,9 @@ impl<'a> Input<'a> {
     /// When there is no workload, a call comes from nowhere, or the simple names do not suffice.
     pub fn plan(&self, options: &Options) -> Result<Vec<Wiring<'a>>, Error> {
         if self.workloads.is_empty() {
-            return Err(Finding::new(&codes::MANIFEST_NOTHING, "there is no workload in what was given").into());
+            return Err(
+                Finding::new(&codes::MANIFEST_NOTHING, "there is no workload in what was given").into()
+            );
         }
         let edges = self.edges(options);
         for (client, called) in &edges {
@@ -138,7 +141,8 @@ impl<'a> Input<'a> {
             let servers = plan.iter().filter(|wiring| wiring.server.is_some()).count();
             let clients = plan.iter().filter(|wiring| wiring.client.is_some()).count();
             if servers > 1 || clients > 1 {
-                let message = format!("--simple is for one server and one client; here are {servers} and {clients}");
+                let message =
+                    format!("--simple is for one server and one client; here are {servers} and {clients}");
                 let help = "say who calls whom with --edge CLIENT=SERVER, or leave --simple out";
                 return Err(Finding::new(&codes::MANIFEST_TWICE, message).help(help).into());
             }

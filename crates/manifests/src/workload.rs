@@ -77,9 +77,10 @@ impl<'a> Workload<'a> {
 
     /// The containers that run beside the application: all, and those init containers that keep running.
     pub fn containers(&self) -> Vec<Container<'a>> {
-        let sidecars = self.list("initContainers").into_iter().filter(|container| {
-            container.node.text_at(&["restartPolicy"]) == Some("Always")
-        });
+        let sidecars = self
+            .list("initContainers")
+            .into_iter()
+            .filter(|container| container.node.text_at(&["restartPolicy"]) == Some("Always"));
         self.list("containers").into_iter().chain(sidecars).collect()
     }
 
@@ -119,10 +120,12 @@ impl<'a> Workload<'a> {
 
     /// Whether volumes outlive the pod: kubelet would give them to a new fsGroup.
     pub fn has_disks(&self) -> bool {
-        let claims = self.object.node.at(&["spec", "volumeClaimTemplates"]).is_some_and(|c| !c.items().is_empty());
+        let claims =
+            self.object.node.at(&["spec", "volumeClaimTemplates"]).is_some_and(|c| !c.items().is_empty());
         let volumes = self.pod.get("volumes").map(Node::items).unwrap_or_default();
         let disk = |volume: &Node| {
-            const GIVEN_ANEW: [&str; 6] = ["name", "secret", "configMap", "emptyDir", "projected", "downwardAPI"];
+            const GIVEN_ANEW: [&str; 6] =
+                ["name", "secret", "configMap", "emptyDir", "projected", "downwardAPI"];
             // A folder of the node is never given to another group.
             volume.entries().iter().any(|e| !GIVEN_ANEW.contains(&e.key.as_str()) && e.key != "hostPath")
         };

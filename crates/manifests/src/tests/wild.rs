@@ -4,18 +4,33 @@ pub(super) const ALL: &[(&str, &str)] = &[
     ("helm", HELM),
     ("kustomize", KUSTOMIZE),
     ("four spaces", FOUR),
-    ("windows", "apiVersion: v1\r\nkind: Pod\r\nmetadata:\r\n  name: w\r\nspec:\r\n  containers:\r\n  - name: w\r\n    image: w\r\n"),
-    ("no line feed at the end", "apiVersion: v1\nkind: Pod\nmetadata:\n  name: w\nspec:\n  containers:\n  - name: w\n    image: w"),
-    ("byte order mark", "\u{feff}apiVersion: v1\nkind: Pod\nmetadata:\n  name: w\nspec:\n  containers:\n  - name: w\n    image: w\n"),
+    (
+        "windows",
+        "apiVersion: v1\r\nkind: Pod\r\nmetadata:\r\n  name: w\r\nspec:\r\n  containers:\r\n  - name: w\r\n    image: w\r\n",
+    ),
+    (
+        "no line feed at the end",
+        "apiVersion: v1\nkind: Pod\nmetadata:\n  name: w\nspec:\n  containers:\n  - name: w\n    image: w",
+    ),
+    (
+        "byte order mark",
+        "\u{feff}apiVersion: v1\nkind: Pod\nmetadata:\n  name: w\nspec:\n  containers:\n  - name: w\n    image: w\n",
+    ),
     ("json", JSON),
-    ("json on one line", "{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"metadata\":{\"name\":\"w\"},\"spec\":{\"containers\":[{\"name\":\"w\"}]}}"),
+    (
+        "json on one line",
+        "{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"metadata\":{\"name\":\"w\"},\"spec\":{\"containers\":[{\"name\":\"w\"}]}}",
+    ),
     ("block scalars with YAML in them", SCALARS),
     ("anchors that are not in the way", ANCHORS),
     ("list", LIST),
     ("cron job", CRON),
     ("kubectl create --dry-run", KUBECTL),
     ("stateful set and sidecar", SIDECAR),
-    ("generated job", "apiVersion: batch/v1\nkind: Job\nmetadata:\n  generateName: run-\nspec:\n  template:\n    spec:\n      restartPolicy: Never\n      containers: [{name: a, image: b}]\n"),
+    (
+        "generated job",
+        "apiVersion: batch/v1\nkind: Job\nmetadata:\n  generateName: run-\nspec:\n  template:\n    spec:\n      restartPolicy: Never\n      containers: [{name: a, image: b}]\n",
+    ),
 ];
 
 const HELM: &str = r#"---

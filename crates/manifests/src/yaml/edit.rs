@@ -113,7 +113,8 @@ fn amend(value: &mut Value, change: &Change) -> Result<(), Unsafe> {
     let wrong = |what: &str| Unsafe::Check(format!("{what}: {:?}", change.path));
     let target = value.follow(&change.path).ok_or_else(|| wrong("no such place"))?;
     match (&change.add, target) {
-        (Add::Key(key, new), Value::Mapping(entries)) => match entries.iter_mut().find(|(own, _)| own == key) {
+        (Add::Key(key, new), Value::Mapping(entries)) => match entries.iter_mut().find(|(own, _)| own == key)
+        {
             Some((_, old)) if old.is_vacant() => *old = new.clone(),
             Some(_) => return Err(wrong("the key is there already")),
             None => entries.push((key.clone(), new.clone())),
@@ -154,7 +155,9 @@ fn patch(text: &str, document: &Document, change: &Change, newline: &str) -> Res
     match (&change.add, &node.kind) {
         (Add::Key(key, value), Kind::Mapping { entries, flow }) => match (node.entry(key), flow) {
             (Some(entry), _) => fill(text, entry, document, value, *flow, layout, newline),
-            (None, true) => Ok(vec![into_flow(text, node, &format!("{}: {}", quoted(key), render::json(value)))]),
+            (None, true) => {
+                Ok(vec![into_flow(text, node, &format!("{}: {}", quoted(key), render::json(value)))])
+            }
             (None, false) => {
                 let column = entries.iter().find(|entry| !entry.merged).map_or(node.column, |e| e.key_column);
                 let mut lines = Vec::new();
@@ -185,7 +188,8 @@ fn patch(text: &str, document: &Document, change: &Change, newline: &str) -> Res
 /// Refuses what is shared with another place.
 fn own(node: &Node, document: &Document) -> Result<(), Unsafe> {
     if node.borrowed {
-        let message = "this is an alias or comes from a merge key: an edit would have to change it elsewhere too";
+        let message =
+            "this is an alias or comes from a merge key: an edit would have to change it elsewhere too";
         return Err(Unsafe::Form { message: message.to_owned(), span: node.span.clone() });
     }
     if document.shared.contains(&node.anchor) {
@@ -228,7 +232,10 @@ fn fill(
     let line = text.get(..old.span.start).map_or(0, |before| before.rfind('\n').map_or(0, |at| at + 1));
     let rest = text.get(old.span.end..).unwrap_or_default();
     let end = rest.find('\n').map_or(rest.len(), |feed| feed);
-    if line > entry.key_span.start && start <= line && rest.get(..end).is_some_and(|rest| rest.trim().is_empty()) {
+    if line > entry.key_span.start
+        && start <= line
+        && rest.get(..end).is_some_and(|rest| rest.trim().is_empty())
+    {
         let end = old.span.end + rest.get(..end).unwrap_or_default().trim_end_matches('\r').len();
         return Ok(vec![Patch { span: line..end, text: lines.join(newline) }]);
     }

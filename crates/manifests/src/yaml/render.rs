@@ -34,7 +34,9 @@ pub fn item(lines: &mut Vec<String>, column: usize, value: &Value, layout: Layou
                 first.replace_range(column..column + 1, "-");
             }
         }
-        Value::Sequence(items) if !items.is_empty() => lines.push(format!("{}- {}", " ".repeat(column), json(value))),
+        Value::Sequence(items) if !items.is_empty() => {
+            lines.push(format!("{}- {}", " ".repeat(column), json(value)))
+        }
         value => lines.push(format!("{}- {}", " ".repeat(column), short(value))),
     }
 }

@@ -75,11 +75,7 @@ fn several_changes_at_one_place_stay_in_order() {
 
 #[test]
 fn shared_nodes_are_refused() {
-    for text in [
-        "b: &x\n  c: 1\na: *x\n",
-        "a: &x\n  c: 1\nb: *x\n",
-        "b: &x\n  a: {}\n<<: *x\n",
-    ] {
+    for text in ["b: &x\n  c: 1\na: *x\n", "a: &x\n  c: 1\nb: *x\n", "b: &x\n  a: {}\n<<: *x\n"] {
         let documents = tree::parse(text).unwrap();
         let outcome = apply(text, &documents, &[change(&["a".into()], key("k", Value::string("v")))]);
         assert!(matches!(outcome, Err(Unsafe::Form { .. })), "{text}: {outcome:?}");
@@ -92,7 +88,10 @@ fn an_anchor_without_alias_and_a_second_document_are_no_obstacle() {
     let got = apply(
         text,
         &tree::parse(text).unwrap(),
-        &[change(&["a".into()], key("k", Value::number(1))), (1, change(&["a".into()], key("k", Value::truth(true))).1)],
+        &[
+            change(&["a".into()], key("k", Value::number(1))),
+            (1, change(&["a".into()], key("k", Value::truth(true))).1),
+        ],
     )
     .unwrap();
     assert_eq!(got, "--- # first\na: &x\n  c: 1\n  k: 1\n--- # second\na:\n  c: 2\n  k: true\n...\n");
@@ -101,9 +100,23 @@ fn an_anchor_without_alias_and_a_second_document_are_no_obstacle() {
 #[test]
 fn bare_scalars_are_read_as_kubectl_reads_them() {
     for (text, want) in [
-        ("0400", "256"), ("0o400", "256"), ("256", "256"), ("yes", "true"), ("1e3", "1000.0"), ("1.5", "1.5"),
-        ("0x10", "16"), ("~", "null"), ("-7", "-7"), ("1.2.3", "\"1.2.3\""), ("08", "8.0"), ("100m", "\"100m\""),
-        ("e1", "\"e1\""), ("-", "\"-\""), ("10.0.0.1", "\"10.0.0.1\""), ("1_000", "1000"), ("_1", "\"_1\""),
+        ("0400", "256"),
+        ("0o400", "256"),
+        ("256", "256"),
+        ("yes", "true"),
+        ("1e3", "1000.0"),
+        ("1.5", "1.5"),
+        ("0x10", "16"),
+        ("~", "null"),
+        ("-7", "-7"),
+        ("1.2.3", "\"1.2.3\""),
+        ("08", "8.0"),
+        ("100m", "\"100m\""),
+        ("e1", "\"e1\""),
+        ("-", "\"-\""),
+        ("10.0.0.1", "\"10.0.0.1\""),
+        ("1_000", "1000"),
+        ("_1", "\"_1\""),
     ] {
         assert_eq!(Value::Scalar(text.into(), true).to_json().to_string(), want, "{text}");
     }

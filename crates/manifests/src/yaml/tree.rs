@@ -237,7 +237,9 @@ impl Builder<'_> {
                 }
                 let last = match &open.node.kind {
                     Kind::Sequence { items, flow: false } => items.last().map(|item| item.span.end),
-                    Kind::Mapping { entries, flow: false } => entries.last().map(|entry| entry.value.span.end),
+                    Kind::Mapping { entries, flow: false } => {
+                        entries.last().map(|entry| entry.value.span.end)
+                    }
                     _ => Some(span.end),
                 };
                 open.node.span.end = last.unwrap_or(span.end).max(open.node.span.start);

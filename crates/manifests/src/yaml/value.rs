@@ -75,6 +75,22 @@ impl Value {
         }
     }
 
+    /// The value of a key.
+    pub fn get(&self, key: &str) -> Option<&Value> {
+        match self {
+            Self::Mapping(entries) => entries.iter().find(|(own, _)| own == key).map(|(_, value)| value),
+            _ => None,
+        }
+    }
+
+    /// The text of a scalar.
+    pub fn text(&self) -> Option<&str> {
+        match self {
+            Self::Scalar(text, _) => Some(text),
+            _ => None,
+        }
+    }
+
     /// Whether nothing is there: null, or an empty collection.
     pub fn is_vacant(&self) -> bool {
         match self {

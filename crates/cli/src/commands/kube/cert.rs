@@ -52,6 +52,9 @@ pub struct Args {
     key: Option<KeyKind>,
     #[command(flatten)]
     stores: StoreArgs,
+    /// Certificate and key in one file too, tls-combined.pem.
+    #[arg(long, env = "HANDFAST_COMBINED_PEM", conflicts_with = "local")]
+    combined_pem: bool,
     /// Secret of the namespace with the stores' password in its key `password`.
     #[arg(long, env = "HANDFAST_PASSWORD_SECRET", value_name = "NAME", conflicts_with = "local")]
     password_secret: Option<String>,
@@ -107,7 +110,9 @@ fn object(args: Args, globals: &Globals) -> Outcome {
             jks: args.stores.jks,
             password_secret: secret.clone(),
         }),
-        (None, true) => return Err(Failure::usage("a store needs --password-secret, a Secret with its password")),
+        (None, true) => {
+            return Err(Failure::usage("a store needs --password-secret, a Secret with its password"));
+        }
         (_, false) => None,
     };
     let spec = CertificateSpec {
@@ -125,13 +130,15 @@ fn object(args: Args, globals: &Globals) -> Outcome {
         lifetime: args.lifetime.map(|lifetime| format!("{}s", lifetime.0.whole_seconds())),
         combined_pem: false,
         keystores,
+        combined_pem: args.combined_pem,
     };
     let mut certificate = Certificate::new(&args.name, spec);
     certificate.metadata.namespace.clone_from(&args.namespace);
     let certificate = serde_json::to_value(&certificate)
         .map_err(|error| Failure::new(&model::codes::usage::INTERNAL, error))?;
     let passwords: Vec<String> = args.password_secret.iter().cloned().collect();
-    let rights = added::rights(&args.name, args.namespace.as_deref(), std::slice::from_ref(&args.name), &passwords);
+    let rights =
+        added::rights(&args.name, args.namespace.as_deref(), std::slice::from_ref(&args.name), &passwords);
     let mut objects: Vec<serde_json::Value> = rights.iter().map(manifests::yaml::Value::to_json).collect();
     objects.push(certificate);
     secret::deliver(objects, args.apply, args.dry_run, args.namespace, &args.cluster, globals)
@@ -140,7 +147,9 @@ fn object(args: Args, globals: &Globals) -> Outcome {
 fn local(args: Args, globals: &Globals) -> Outcome {
     let password = match (&args.password_file, args.store_wanted()) {
         (Some(file), _) => Some(input::password(file)?),
-        (None, true) => return Err(Failure::usage("a store needs --password-file, a file with its password")),
+        (None, true) => {
+            return Err(Failure::usage("a store needs --password-file, a file with its password"));
+        }
         (None, false) => None,
     };
     let usage = |error: certs::Error| Failure::from(error).exit(EXIT_USAGE);
@@ -156,7 +165,9 @@ fn local(args: Args, globals: &Globals) -> Outcome {
     }
     for service in &args.service {
         let domain = format!("{service}.{namespace}.svc.cluster.local");
-        for name in [service, &format!("{service}.{namespace}"), &format!("{service}.{namespace}.svc"), &domain] {
+        for name in
+            [service, &format!("{service}.{namespace}"), &format!("{service}.{namespace}.svc"), &domain]
+        {
             names.push(AltName::dns(name).map_err(usage)?);
         }
     }

@@ -83,7 +83,9 @@ pub struct Parts {
 pub fn run(args: Args, globals: &Globals) -> Outcome {
     let password = match (&args.password_file, args.stores.pkcs12 || args.stores.jks) {
         (Some(file), _) => Some(input::password(file)?),
-        (None, true) => return Err(Failure::usage("a store needs --password-file, a file with its password")),
+        (None, true) => {
+            return Err(Failure::usage("a store needs --password-file, a file with its password"));
+        }
         (None, false) => None,
     };
     let contents = input::certificates(&args.cert, None)?;
@@ -193,9 +195,8 @@ pub fn object(name: &str, namespace: Option<&str>, parts: Parts) -> Result<serde
         data: Some(data),
         ..Secret::default()
     };
-    serde_json::to_value(&secret).map_err(|_| {
-        Failure::new(&model::codes::usage::INTERNAL, "the Secret cannot be written as JSON")
-    })
+    serde_json::to_value(&secret)
+        .map_err(|_| Failure::new(&model::codes::usage::INTERNAL, "the Secret cannot be written as JSON"))
 }
 
 /// Prints objects, or applies them.

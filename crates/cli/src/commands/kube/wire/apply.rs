@@ -112,7 +112,8 @@ impl Target {
         let wanted = GroupVersionKind::gvk(group, version, &kind);
         if !kinds.iter().any(|(known, ..)| *known == wanted) {
             let found = oneshot::pinned_kind(client, &wanted).await;
-            let (resource, capabilities) = found.map_err(|error| refused(&format!("{kind} {name}"), error))?;
+            let (resource, capabilities) =
+                found.map_err(|error| refused(&format!("{kind} {name}"), error))?;
             kinds.push((wanted.clone(), resource, capabilities.scope == Scope::Namespaced));
         }
         let found = kinds.iter().find(|(known, ..)| *known == wanted);
@@ -137,7 +138,8 @@ impl Target {
 
     async fn apply(&self, how: &How) -> Result<Done, Failure> {
         let before = self.api.get_opt(&self.name).await.map_err(|error| refused(&self.title, error))?;
-        let params = PatchParams { dry_run: how.dry_run, force: how.force, ..PatchParams::apply(FIELD_MANAGER) };
+        let params =
+            PatchParams { dry_run: how.dry_run, force: how.force, ..PatchParams::apply(FIELD_MANAGER) };
         let mut outcome = if before.is_some() { "configured" } else { "created" };
         let after = match self.api.patch(&self.name, &params, &Patch::Apply(&self.object)).await {
             Ok(after) => after,
@@ -165,7 +167,9 @@ impl Target {
             Err(error) => return Err(refused(&self.title, error)),
         };
         let (old, new) = (before.as_ref().map(text).unwrap_or_default(), text(&after));
-        if old == new {
+        // What a Secret holds is not compared, but the API server counts its versions.
+        let version = before.as_ref().and_then(|before| before.metadata.resource_version.as_ref());
+        if old == new && (how.dry_run || version == after.metadata.resource_version.as_ref()) {
             outcome = "unchanged";
         }
         if how.diff && old != new {
@@ -178,12 +182,16 @@ impl Target {
 
     /// Deletes it, and waits until it is gone.
     async fn delete(&self) -> Result<(), Failure> {
-        let params = DeleteParams { propagation_policy: Some(PropagationPolicy::Foreground), ..Default::default() };
+        let params =
+            DeleteParams { propagation_policy: Some(PropagationPolicy::Foreground), ..Default::default() };
         self.api.delete(&self.name, &params).await.map_err(|error| refused(&self.title, error))?;
         let deadline = Instant::now() + Duration::from_secs(120);
         while self.api.get_opt(&self.name).await.map_err(|error| refused(&self.title, error))?.is_some() {
             if Instant::now() > deadline {
-                return Err(Failure::new(&codes::WIRE_REFUSED, format!("{} is not gone after two minutes", self.title)));
+                return Err(Failure::new(
+                    &codes::WIRE_REFUSED,
+                    format!("{} is not gone after two minutes", self.title),
+                ));
             }
             tokio::time::sleep(Duration::from_millis(300)).await;
         }
@@ -215,7 +223,9 @@ async fn ready(client: &Client, certificates: &[(String, String)], how: &How) ->
                 >= found.as_ref().and_then(|found| found.metadata.generation);
             let condition = status.and_then(|s| s.conditions.iter().find(|c| c.type_ == "Ready"));
             if !(current && condition.is_some_and(|condition| condition.status == "True")) {
-                why = condition.map_or("the controller has not said anything yet", |c| c.message.as_str()).to_owned();
+                why = condition
+                    .map_or("the controller has not said anything yet", |c| c.message.as_str())
+                    .to_owned();
                 still.push(certificate);
             }
         }
@@ -228,7 +238,8 @@ async fn ready(client: &Client, certificates: &[(String, String)], how: &How) ->
         };
         if Instant::now() > deadline {
             progress.finish_and_clear();
-            let what = format!("{ready} of {} certificates are ready; no workload was touched", certificates.len());
+            let what =
+                format!("{ready} of {} certificates are ready; no workload was touched", certificates.len());
             return Err(Failure::new(&codes::WIRE_NOT_READY, what)
                 .with("certificate", format!("{namespace}/{name}"))
                 .with("it says", why));

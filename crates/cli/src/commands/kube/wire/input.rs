@@ -28,7 +28,8 @@ pub fn read(paths: &[PathBuf]) -> Result<Vec<Manifest>, Failure> {
 fn manifest(path: &Path) -> Result<Manifest, Failure> {
     let name = if path == Path::new("-") { "stdin".to_owned() } else { path.display().to_string() };
     let text = String::from_utf8(bytes(path)?).map_err(|_| {
-        Failure::new(&model::codes::manifests::MANIFEST_SYNTAX, format!("{name} is not UTF-8 text")).exit(EXIT_USAGE)
+        Failure::new(&model::codes::manifests::MANIFEST_SYNTAX, format!("{name} is not UTF-8 text"))
+            .exit(EXIT_USAGE)
     })?;
     Ok(Manifest::parse(&name, text)?)
 }

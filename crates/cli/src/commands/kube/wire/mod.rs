@@ -68,7 +68,9 @@ pub struct Args {
 
 fn edge(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
-        Some((client, server)) if !client.is_empty() && !server.is_empty() => Ok((client.into(), server.into())),
+        Some((client, server)) if !client.is_empty() && !server.is_empty() => {
+            Ok((client.into(), server.into()))
+        }
         _ => Err("it is CLIENT=SERVER, as in client=web".to_owned()),
     }
 }
@@ -94,7 +96,8 @@ struct Shown {
 /// Runs `handfast kube wire`.
 pub fn run(args: Args, globals: &Globals) -> Outcome {
     let manifests = input::read(&args.files)?;
-    let options = Options { edges: args.edge.clone(), simple: args.simple, group: args.fs_group.unwrap_or_default() };
+    let options =
+        Options { edges: args.edge.clone(), simple: args.simple, group: args.fs_group.unwrap_or_default() };
     if args.lint {
         let input = manifests::Input::of(&manifests)?;
         let findings: Vec<Shown> = manifests::lint::lint(&input, &options).iter().map(shown).collect();
@@ -134,7 +137,8 @@ pub fn run(args: Args, globals: &Globals) -> Outcome {
             wait: Duration::from_secs(args.wait),
             progress: std::io::stderr().is_terminal(),
         };
-        let done = connect::block_on(async { apply::apply(&args.cluster.client().await?, objects, &how).await })?;
+        let done =
+            connect::block_on(async { apply::apply(&args.cluster.client().await?, objects, &how).await })?;
         let document = serde_json::json!({ "version": 1, "dry_run": how.dry_run, "objects": done });
         output::print(globals.output, &document, || {
             done.iter().map(|done| format!("{} {}\n", done.object, done.outcome)).collect()
@@ -173,7 +177,12 @@ fn shown(finding: &config::Finding) -> Shown {
 fn difference(manifest: &Manifest, text: &str) -> String {
     let name = manifest.source.name.display();
     let diff = TextDiff::from_lines(manifest.source.text.as_str(), text);
-    diff.unified_diff().header(&format!("{name} (before)"), &format!("{name} (wired)")).to_string()
+    // Lines around a change could be those of a Secret.
+    let radius = if manifests::object::has_secrets(text) { 0 } else { 3 };
+    diff.unified_diff()
+        .context_radius(radius)
+        .header(&format!("{name} (before)"), &format!("{name} (wired)"))
+        .to_string()
 }
 
 /// All objects, as they are sent: the edited ones, and those that are added.

@@ -3,6 +3,7 @@
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
+use manifests::yaml::Value;
 use manifests::{Manifest, Wired, added};
 
 use super::input::ADDED;
@@ -16,11 +17,45 @@ pub fn write(named: &[PathBuf], manifests: &[Manifest], wired: &Wired) -> Outcom
     let first = named.first().map(PathBuf::as_path).unwrap_or(Path::new("."));
     let folder = if first.is_dir() { first } else { first.parent().unwrap_or(Path::new(".")) };
     // What is added first: a pod waits for a Secret that is not there yet, and a Certificate waits for nobody.
-    replace(&folder.join(ADDED), &added::documents(&wired.added))?;
+    let path = folder.join(ADDED);
+    if !wired.added.is_empty() {
+        replace(&path, &added::documents(&merged(&path, &wired.added)?))?;
+    }
     for (manifest, text) in manifests.iter().zip(&wired.texts) {
+        // Given as an input, it has just been written.
+        if !wired.added.is_empty() && manifest.source.name.canonicalize().ok() == path.canonicalize().ok() {
+            continue;
+        }
         replace(&manifest.source.name, text)?;
     }
     Ok(EXIT_OK)
+}
+
+/// What the file holds of earlier runs, on other manifests, with what is added now.
+fn merged(path: &Path, added: &[Value]) -> Result<Vec<Value>, Failure> {
+    let Ok(text) = std::fs::read_to_string(path) else { return Ok(added.to_vec()) };
+    let old = Manifest::parse(&path.to_string_lossy(), text)?;
+    let mut all: Vec<Value> = old.documents.iter().map(|document| Value::of(&document.root)).collect();
+    let key = |value: &Value| {
+        let of = |value: &Value, key: &str| value.get(key).and_then(Value::text).map(str::to_owned);
+        let metadata = value.get("metadata");
+        let of_metadata = |key: &str| metadata.and_then(|metadata| of(metadata, key));
+        (of(value, "kind"), of_metadata("name"), of_metadata("namespace"))
+    };
+    let ours =
+        |value: &Value| matches!(key(value).0.as_deref(), Some("Role" | "RoleBinding" | "Certificate"));
+    if !all.iter().all(ours) {
+        let what = format!("{} is not a file that kube wire wrote, and is not overwritten", path.display());
+        return Err(Failure::new(&model::codes::usage::FILE_NOT_WRITTEN, what)
+            .fix("move it elsewhere, or print what is added with -f FILE and keep it under another name"));
+    }
+    for object in added {
+        match all.iter_mut().find(|old| key(old) == key(object)) {
+            Some(old) => old.clone_from(object),
+            None => all.push(object.clone()),
+        }
+    }
+    Ok(all)
 }
 
 fn replace(path: &Path, text: &str) -> Result<(), Failure> {
