@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Pod, Secret, Service};
 use kube::api::ListParams;
-use kube::{Api, Client};
+use kube::Api;
 use model::codes::kube as codes;
 use probe::edge::{EdgePlan, Server, VERSION};
 
