@@ -1,7 +1,12 @@
 //! `handfast kube test` in a real Kubernetes, in a namespace where Pod Security enforces `restricted`: a good server, one
 //! that lets in anybody, and one that still serves what its Secret held before.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test stops where something is not as expected")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test stops where something is not as expected"
+)]
 
 use std::path::Path;
 use std::time::Duration;
@@ -49,7 +54,8 @@ fn secret_volume(volume: &str, secret: &str) -> String {
 
 /// Issues a pair with the folder's authority and puts it into a Secret.
 fn secret(cluster: &Cluster, dir: &Path, name: &str, purpose: &str, dns: &str) {
-    let file = format!("{name}-{}", std::fs::read_dir(dir.join(".handfast/certs")).map_or(0, Iterator::count));
+    let file =
+        format!("{name}-{}", std::fs::read_dir(dir.join(".handfast/certs")).map_or(0, Iterator::count));
     let done = run(testkit::binary!(), dir, &["cert", "issue", &file, purpose, "--dns", dns]);
     assert_eq!(done.code, Some(0), "{}", done.all());
     let path = |file: String| dir.join(".handfast").join(file).display().to_string();
@@ -59,8 +65,19 @@ fn secret(cluster: &Cluster, dir: &Path, name: &str, purpose: &str, dns: &str) {
         format!("--from-file=ca.crt={}", path("ca.crt".into())),
     ];
     let made = cluster.kubectl(&[
-        "-n", NAMESPACE, "create", "secret", "generic", name, "--type=kubernetes.io/tls", "--dry-run=client", "-o", "yaml",
-        &from[0], &from[1], &from[2],
+        "-n",
+        NAMESPACE,
+        "create",
+        "secret",
+        "generic",
+        name,
+        "--type=kubernetes.io/tls",
+        "--dry-run=client",
+        "-o",
+        "yaml",
+        &from[0],
+        &from[1],
+        &from[2],
     ]);
     cluster.apply(&made);
 }
@@ -128,7 +145,10 @@ data:
 
 fn prove(cluster: &Cluster, dir: &Path, server: &str, more: &[&str]) -> (Finished, Value) {
     let folder = dir.join(".handfast").display().to_string();
-    let mut words = vec!["kube", "test", "-n", NAMESPACE, "--server", server, "--client", "app", "--image", IMAGE, "-o", "json"];
+    let mut words = vec![
+        "kube", "test", "-n", NAMESPACE, "--server", server, "--client", "app", "--image", IMAGE, "-o",
+        "json",
+    ];
     if more.is_empty() {
         words.extend(["--ca-dir", &folder]);
     }
@@ -156,7 +176,8 @@ fn pods_prove_both_directions_and_the_wrong_ones_are_named() {
     // The good server: every row as expected, each refusal with its place and reason.
     let (done, report) = prove(cluster, dir.path(), "web", &[]);
     assert_eq!(done.code, Some(0), "{}", done.all());
-    for id in ["good", "no-certificate", "self-signed", "other-ca", "expired", "not-yet-valid", "wrong-usage"] {
+    for id in ["good", "no-certificate", "self-signed", "other-ca", "expired", "not-yet-valid", "wrong-usage"]
+    {
         assert_eq!(verdicts(&report, id), ["ok", "ok"], "{id}: {}", done.all());
     }
     let none = rows(&report, "no-certificate")[1];
@@ -181,7 +202,10 @@ fn pods_prove_both_directions_and_the_wrong_ones_are_named() {
     let pod = cluster.wait(&["-n", NAMESPACE, "pod", "app"], SOON, |pod| {
         !pod["status"]["ephemeralContainerStatuses"][0]["state"]["terminated"].is_null()
     });
-    assert_eq!(pod["status"]["ephemeralContainerStatuses"][0]["state"]["terminated"]["exitCode"], 0, "{pod:#}");
+    assert_eq!(
+        pod["status"]["ephemeralContainerStatuses"][0]["state"]["terminated"]["exitCode"], 0,
+        "{pod:#}"
+    );
     let container = pod["spec"]["ephemeralContainers"][0]["name"].as_str().unwrap().to_owned();
     let log = cluster.kubectl(&["-n", NAMESPACE, "logs", "app", "-c", &container]);
     assert!(!log.contains("\"key\"") && !log.contains("PRIVATE"), "{log}");
@@ -209,7 +233,8 @@ fn pods_prove_both_directions_and_the_wrong_ones_are_named() {
     assert!(done.out().contains("<testsuite name=\"app -&gt; web:443\""), "{}", done.all());
 
     // An image that is not there, and nothing to test.
-    let (done, _) = prove(cluster, dir.path(), "web", &["--image", "handfast.test/absent:1", "--start-timeout", "5s"]);
+    let (done, _) =
+        prove(cluster, dir.path(), "web", &["--image", "handfast.test/absent:1", "--start-timeout", "5s"]);
     assert!(done.code != Some(0) && done.err().contains("HF7601"), "{}", done.all());
     let (done, _) = prove(cluster, dir.path(), "nobody", &[]);
     assert!(done.code == Some(1) && done.err().contains("HF7600"), "{}", done.all());
