@@ -106,7 +106,14 @@ impl Place {
     }
 
     /// Writes what is printed for these mounts into a folder of its own, and gives that folder.
-    pub fn print(&self, application: &str, server: &str, client: &str, listen: u16, upstream: &str) -> PathBuf {
+    pub fn print(
+        &self,
+        application: &str,
+        server: &str,
+        client: &str,
+        listen: u16,
+        upstream: &str,
+    ) -> PathBuf {
         let printed = self.document(application, server, client, listen, upstream);
         let folder = self.dir().join(format!("{application}-{server}-{client}-{listen}"));
         std::fs::create_dir_all(&folder).unwrap();
@@ -118,12 +125,31 @@ impl Place {
     }
 
     /// What `-o json` prints.
-    pub fn document(&self, application: &str, server: &str, client: &str, listen: u16, upstream: &str) -> Value {
+    pub fn document(
+        &self,
+        application: &str,
+        server: &str,
+        client: &str,
+        listen: u16,
+        upstream: &str,
+    ) -> Value {
         let path = |name: &str| self.dir().join(name).display().to_string();
         let (server, client, listen) = (path(server), path(client), listen.to_string());
         let arguments = [
-            "kube", "configure", "--for", application, "--server-dir", &server, "--client-dir", &client, "--listen",
-            &listen, "--upstream", upstream, "-o", "json",
+            "kube",
+            "configure",
+            "--for",
+            application,
+            "--server-dir",
+            &server,
+            "--client-dir",
+            &client,
+            "--listen",
+            &listen,
+            "--upstream",
+            upstream,
+            "-o",
+            "json",
         ];
         let done = run(testkit::binary!(), self.dir(), &arguments);
         assert_eq!(done.code, Some(0), "{}", done.all());
@@ -162,7 +188,8 @@ pub fn peek(
     let mut program = Program::start(&mut command);
     program.write(words.as_bytes());
     program.close_stdin();
-    let came = eventually(Duration::from_secs(5), || program.stdout().contains(answer) || program.ended().is_some());
+    let came =
+        eventually(Duration::from_secs(5), || program.stdout().contains(answer) || program.ended().is_some());
     let text = program.finish(Duration::ZERO).all();
     // The server's word on a client's certificate comes after a TLS 1.3 handshake: only an answer is a yes.
     Peek { accepted: came && text.contains(answer), serial: serial(&text), text }
@@ -172,10 +199,6 @@ fn serial(text: &str) -> String {
     let Some(start) = text.find("-----BEGIN CERTIFICATE") else { return String::new() };
     let mut command = Command::new("openssl");
     command.args(["x509", "-noout", "-serial"]);
-    let done = Program::run(
-        &mut command,
-        text[start..].as_bytes(),
-        Duration::from_secs(5),
-    );
+    let done = Program::run(&mut command, text[start..].as_bytes(), Duration::from_secs(5));
     done.out().trim().trim_start_matches("serial=").trim_start_matches('0').to_ascii_lowercase()
 }

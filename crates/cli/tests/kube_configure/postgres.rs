@@ -22,12 +22,14 @@ struct Postgres {
 impl Postgres {
     fn find() -> Option<Self> {
         let versions = std::fs::read_dir("/usr/lib/postgresql").ok()?.flatten();
-        let programs = versions.map(|v| v.path().join("bin")).filter(|bin| bin.join("initdb").exists()).max()?;
+        let programs =
+            versions.map(|v| v.path().join("bin")).filter(|bin| bin.join("initdb").exists()).max()?;
         let number = |flag: &str| -> Option<u32> {
             let done = Program::run(Command::new("id").args([flag, "postgres"]), b"", Duration::from_secs(5));
             done.out().trim().parse().ok()
         };
-        let root = Program::run(Command::new("id").arg("-u"), b"", Duration::from_secs(5)).out().trim() == "0";
+        let root =
+            Program::run(Command::new("id").arg("-u"), b"", Duration::from_secs(5)).out().trim() == "0";
         let user = if root { Some((number("-u")?, number("-g")?)) } else { None };
         Some(Self { programs, user })
     }
@@ -91,7 +93,9 @@ fn postgres_asks_and_shows_certificates_and_is_reloaded_by_the_script() {
                 }
             }
             command.env("PGPASSWORD", "secret").args(["-U", "app", "app", "-Atc"]);
-            command.arg("SELECT 'hello, ' || ssl::text || version FROM pg_stat_ssl WHERE pid = pg_backend_pid()");
+            command.arg(
+                "SELECT 'hello, ' || ssl::text || version FROM pg_stat_ssl WHERE pid = pg_backend_pid()",
+            );
             Program::run(&mut command, b"", Duration::from_secs(20))
         },
         answer: "hello, trueTLSv1.3",

@@ -95,7 +95,8 @@ fn nginx_asks_and_shows_certificates_and_is_reloaded_by_the_script() {
         reload: Some(&|folder, pid| {
             // The script says `nginx -s reload`, which finds the server by the default path of its pid file.
             let shim = folder.join("nginx");
-            std::fs::write(&shim, format!("#!/bin/sh\n[ \"$*\" = '-s reload' ] && exec kill -HUP {pid}\n")).unwrap();
+            std::fs::write(&shim, format!("#!/bin/sh\n[ \"$*\" = '-s reload' ] && exec kill -HUP {pid}\n"))
+                .unwrap();
             executable(&shim);
             let mut command = Command::new("sh");
             let path = format!("{}:{}", folder.display(), std::env::var("PATH").unwrap());
@@ -119,7 +120,13 @@ fn envoy_asks_and_shows_certificates_and_watches_the_folder() {
             std::fs::write(path, text.replace("/etc/envoy", &folder.display().to_string())).unwrap();
         }
         let mut command = Command::new(&envoy);
-        command.arg("-c").arg(folder.join(file)).args(["--disable-hot-restart", "--concurrency", "1", "-l", "warn"]);
+        command.arg("-c").arg(folder.join(file)).args([
+            "--disable-hot-restart",
+            "--concurrency",
+            "1",
+            "-l",
+            "warn",
+        ]);
         command
     };
     Trial {
@@ -144,13 +151,19 @@ fn elf(folder: &Path, name: &str) -> Option<PathBuf> {
         let path = entry.path();
         match path.is_dir() && !path.is_symlink() {
             true => elf(&path, name),
-            false => (entry.file_name() == name && std::fs::read(&path).ok()?.starts_with(b"\x7fELF")).then_some(path),
+            false => (entry.file_name() == name && std::fs::read(&path).ok()?.starts_with(b"\x7fELF"))
+                .then_some(path),
         }
     })
 }
 
 /// A program of one file for each side.
-fn scripts(place: &Place, application: &str, server: &dyn Fn(&Path) -> Command, client: &dyn Fn(&Path) -> Command) {
+fn scripts(
+    place: &Place,
+    application: &str,
+    server: &dyn Fn(&Path) -> Command,
+    client: &dyn Fn(&Path) -> Command,
+) {
     Trial {
         application,
         server,
@@ -261,7 +274,8 @@ fn java_asks_and_shows_certificates_with_the_files_of_the_spring_bundles() {
     let store = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/kube_configure/Store.java");
     let program = |role: &str, folder: &Path, last: &str| {
         let text = std::fs::read_to_string(folder.join(format!("{role}.yaml"))).unwrap();
-        let certificate = text.lines().find_map(|line| line.trim().strip_prefix("certificate: \"file:")).unwrap();
+        let certificate =
+            text.lines().find_map(|line| line.trim().strip_prefix("certificate: \"file:")).unwrap();
         let mount = Path::new(certificate.trim_end_matches('"')).parent().unwrap().to_owned();
         let mut command = Command::new(&java);
         command.args(["-XX:TieredStopAtLevel=1", "-Xshare:auto"]).arg(&store).arg(role).arg(mount).arg(last);

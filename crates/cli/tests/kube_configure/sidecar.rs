@@ -14,11 +14,13 @@ fn the_printed_sidecar_ends_mutual_tls_and_takes_renewed_files() {
     let (place, upstream, port) = (Place::new(), HttpUpstream::start(), testkit::free_port());
     let document = place.document("node", "server", "client", port, &upstream.addr().to_string());
     let rungs = document["renewal"].as_array().unwrap();
-    let printed = rungs.iter().find(|rung| rung["way"] == "Handfast as a sidecar").unwrap()["file"].as_str().unwrap();
+    let printed =
+        rungs.iter().find(|rung| rung["way"] == "Handfast as a sidecar").unwrap()["file"].as_str().unwrap();
     let container: Value = serde_saphyr::from_str(printed).unwrap();
     let container = &container["initContainers"][0];
     assert_eq!(container["restartPolicy"], "Always");
-    let arguments: Vec<&str> = container["args"].as_array().unwrap().iter().map(|a| a.as_str().unwrap()).collect();
+    let arguments: Vec<&str> =
+        container["args"].as_array().unwrap().iter().map(|a| a.as_str().unwrap()).collect();
     let mut server = Running::start(Command::new(testkit::binary!()).args(&arguments), "TERM");
     server.wait(port);
 
@@ -36,7 +38,11 @@ fn every_printed_yaml_can_be_read() {
     let place = Place::new();
     for application in ["envoy", "java-spring", "redis"] {
         let document = place.document(application, "server", "client", 8443, "localhost:1");
-        let files = document["files"].as_array().unwrap().iter().filter(|f| f["name"].as_str().unwrap().ends_with(".yaml"));
+        let files = document["files"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|f| f["name"].as_str().unwrap().ends_with(".yaml"));
         let more = document["renewal"].as_array().unwrap().iter().filter_map(|rung| rung["file"].as_str());
         for text in files.map(|file| file["text"].as_str().unwrap()).chain(more) {
             for part in text.split("\n---\n") {

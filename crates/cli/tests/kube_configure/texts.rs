@@ -15,7 +15,9 @@ fn nothing_is_left_to_fill_in_and_no_key_is_printed() {
         assert!(!document.contains("PRIVATE KEY"), "{application}");
         let done = run(testkit::binary!(), place.dir(), &["kube", "configure", "--for", application]);
         assert_eq!(done.code, Some(0), "{}", done.all());
-        for wanted in ["/etc/handfast/server", "/etc/handfast/client", "restartPolicy: Always", "rollout restart"] {
+        for wanted in
+            ["/etc/handfast/server", "/etc/handfast/client", "restartPolicy: Always", "rollout restart"]
+        {
             assert!(done.out().contains(wanted), "{application} lacks {wanted}:\n{}", done.out());
         }
     }
@@ -33,7 +35,8 @@ fn what_would_break_out_of_a_file_is_refused() {
         ("--listen", "0"),
         ("--image", "a\"b"),
     ] {
-        let done = run(testkit::binary!(), place.dir(), &["kube", "configure", "--for", "nginx", flag, value]);
+        let done =
+            run(testkit::binary!(), place.dir(), &["kube", "configure", "--for", "nginx", flag, value]);
         assert_eq!(done.code, Some(2), "{flag} {value}: {}", done.all());
     }
 }

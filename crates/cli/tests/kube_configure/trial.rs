@@ -46,7 +46,12 @@ impl Trial<'_> {
         let look = |client: Option<&str>| peek(place, port, client, self.starttls, self.words);
 
         let seen = look(Some("client"));
-        assert!(seen.accepted, "{name}: the good client is refused: {}\n{}", seen.text, server.program.output());
+        assert!(
+            seen.accepted,
+            "{name}: the good client is refused: {}\n{}",
+            seen.text,
+            server.program.output()
+        );
         let seen = look(None);
         assert!(refused(&seen), "{name} lets in a client without a certificate: {}", seen.text);
         let seen = look(Some("other-client"));

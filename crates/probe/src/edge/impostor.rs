@@ -57,7 +57,9 @@ pub(super) async fn rows(plan: &EdgePlan, own: &Own, name: &str) -> Result<Vec<S
                         verdict: "fail".into(),
                         observed: "accepted by the client's bundle".into(),
                         code: Some(model::codes::findings::OTHER_CA_ACCEPTED.id.into()),
-                        cause: Some("the bundle in ca.crt trusts more than the authority of this cluster".into()),
+                        cause: Some(
+                            "the bundle in ca.crt trusts more than the authority of this cluster".into(),
+                        ),
                         fix: Some("look at it: handfast cert inspect ca.crt".into()),
                         ..blank
                     },
@@ -92,7 +94,9 @@ async fn meet(own: &Own, impostor: ClientIdentity, name: &str) -> Result<Option<
         .with_safe_default_protocol_versions()
         .map_err(|e| text(&e))?
         .with_root_certificates(roots)
-        .with_client_cert_resolver(Arc::new(rustls::sign::SingleCertAndKey::from(own.identity.certified.clone())));
+        .with_client_cert_resolver(Arc::new(rustls::sign::SingleCertAndKey::from(
+            own.identity.certified.clone(),
+        )));
     let server = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|e| text(&e))?

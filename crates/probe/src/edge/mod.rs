@@ -189,8 +189,13 @@ impl Own {
 
 /// Tries everything.
 pub async fn run(plan: &EdgePlan) -> Findings {
-    let mut findings =
-        Findings { version: VERSION, error: None, mounted: Vec::new(), servers: Vec::new(), impostors: Vec::new() };
+    let mut findings = Findings {
+        version: VERSION,
+        error: None,
+        mounted: Vec::new(),
+        servers: Vec::new(),
+        impostors: Vec::new(),
+    };
     let tried = async {
         if plan.version != VERSION {
             return Err(format!("the plan is of version {}, this is for version {VERSION}", plan.version));

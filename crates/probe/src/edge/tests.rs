@@ -54,7 +54,8 @@ async fn the_bundle_refuses_impostors_each_for_its_own_reason_and_accepts_a_good
     ];
     let findings = run(&plan(folder.path(), bad)).await;
     assert_eq!(findings.error, None);
-    let why: Vec<_> = findings.impostors.iter().map(|row| (row.verdict.as_str(), row.observed.clone())).collect();
+    let why: Vec<_> =
+        findings.impostors.iter().map(|row| (row.verdict.as_str(), row.observed.clone())).collect();
     assert_eq!(why.len(), 3);
     for ((verdict, observed), words) in why.iter().zip(["UnknownIssuer", "elsewhere.invalid", "expired"]) {
         assert!(*verdict == "ok" && observed.to_lowercase().contains(&words.to_lowercase()), "{observed}");

@@ -39,7 +39,8 @@ pub fn run(args: Args, _globals: &Globals) -> Outcome {
             let mut input = std::io::BufReader::new(std::io::stdin().lock().take(LONGEST));
             input.read_line(&mut line).map(|_| line)
         });
-        let line = tokio::time::timeout(args.wait, read).await.map_err(|_| "no plan came in time".to_owned())?;
+        let line =
+            tokio::time::timeout(args.wait, read).await.map_err(|_| "no plan came in time".to_owned())?;
         let line = line.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
         // serde's error would quote what it did not understand, and that may be a key.
         let plan: EdgePlan = serde_json::from_str(&line)

@@ -24,8 +24,10 @@ use recipe::{Places, Recipe, Renewal, Role};
 
 /// Arguments of `handfast kube configure`.
 #[derive(clap::Args)]
-#[command(after_help = "Every printed file was tried with the real program (docs/kubernetes/applications.md says \
-    which could not be). -o json holds each file on its own.")]
+#[command(
+    after_help = "Every printed file was tried with the real program (docs/kubernetes-applications.md says \
+    which could not be). -o json holds each file on its own."
+)]
 pub struct Args {
     /// The application.
     #[arg(long = "for", env = "HANDFAST_KUBE_FOR", value_name = "APPLICATION", value_enum)]
@@ -123,7 +125,11 @@ pub fn run(args: Args, globals: &Globals) -> Outcome {
         .files
         .iter()
         .filter(|file| args.role.is_none_or(|role| role == file.role))
-        .map(|file| File { role: file.role, name: file.name, text: places.fill(file.role, recipe, file.text) })
+        .map(|file| File {
+            role: file.role,
+            name: file.name,
+            text: places.fill(file.role, recipe, file.text),
+        })
         .collect();
     if let (Renewal::Told { command, script, .. }, Some(Role::Server) | None) = (&recipe.server, args.role) {
         let text = include_str!("templates/shared/reload.sh").replace("{{COMMAND}}", command);
@@ -145,13 +151,16 @@ fn ladder(recipe: &Recipe, places: &Places, role: Option<Role>, image: &str) -> 
         return vec![rung("the application watches the files", "yes", recipe.client)];
     }
     let mut rungs = match &recipe.server {
-        Renewal::Watches(how) => vec![
-            rung("the application watches the files", "yes", how),
-            rung("a signal", "no", "not needed"),
-        ],
+        Renewal::Watches(how) => {
+            vec![rung("the application watches the files", "yes", how), rung("a signal", "no", "not needed")]
+        }
         Renewal::Told { how, .. } => vec![
             rung("the application watches the files", "no", "it does not"),
-            rung("a signal or command", "yes", &format!("{how}; reload.sh does it when kubelet has swapped the files")),
+            rung(
+                "a signal or command",
+                "yes",
+                &format!("{how}; reload.sh does it when kubelet has swapped the files"),
+            ),
         ],
     };
     rungs.push(rung(
@@ -168,7 +177,11 @@ fn ladder(recipe: &Recipe, places: &Places, role: Option<Role>, image: &str) -> 
         .replace("{{IMAGE}}", image);
     rungs.push(Rung {
         file: Some(places.fill(Role::Server, recipe, &sidecar)),
-        ..rung("Handfast as a sidecar", "possible", "ends TLS for what cannot speak it, and watches the files")
+        ..rung(
+            "Handfast as a sidecar",
+            "possible",
+            "ends TLS for what cannot speak it, and watches the files",
+        )
     });
     rungs
 }

@@ -4,7 +4,11 @@ use super::recipe::{Recipe, Renewal, Role, Template};
 
 pub(super) const RECIPE: Recipe = Recipe {
     files: &[
-        Template { role: Role::Server, name: "redis.conf", text: include_str!("templates/redis/server.conf") },
+        Template {
+            role: Role::Server,
+            name: "redis.conf",
+            text: include_str!("templates/redis/server.conf"),
+        },
         Template { role: Role::Client, name: "client.sh", text: include_str!("templates/redis/client.sh") },
     ],
     server: Renewal::Told {

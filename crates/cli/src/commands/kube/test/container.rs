@@ -46,7 +46,9 @@ pub async fn run(
     pods.patch_ephemeral_containers(&target.name, &PatchParams::default(), &Patch::Strategic(patch))
         .await
         .map_err(|error| refused("no ephemeral container can be added", &error))?;
-    started(&pods, &target.name, &name, settings.start).await.map_err(|why| refused("the container", &why))?;
+    started(&pods, &target.name, &name, settings.start)
+        .await
+        .map_err(|why| refused("the container", &why))?;
 
     let work = async {
         let attach = AttachParams::default().container(&name).stdin(true).stdout(true).stderr(true);
@@ -88,7 +90,8 @@ fn container(name: &str, target: &ClientPod, image: &str) -> serde_json::Value {
     let spec = target.pod.spec.as_ref();
     let pod = spec.and_then(|spec| spec.security_context.as_ref());
     let main = spec.and_then(|spec| spec.containers.first()).and_then(|main| main.security_context.as_ref());
-    let user = main.and_then(|context| context.run_as_user).or_else(|| pod.and_then(|context| context.run_as_user));
+    let user =
+        main.and_then(|context| context.run_as_user).or_else(|| pod.and_then(|context| context.run_as_user));
     let non_root = main
         .and_then(|context| context.run_as_non_root)
         .or_else(|| pod.and_then(|context| context.run_as_non_root))
@@ -125,8 +128,10 @@ async fn started(pods: &Api<Pod>, pod: &str, container: &str, limit: Duration) -
     let mut last = "it was not started".to_owned();
     loop {
         let found = pods.get(pod).await.map_err(|error| error.to_string())?;
-        let statuses = found.status.and_then(|status| status.ephemeral_container_statuses).unwrap_or_default();
-        let state = statuses.into_iter().find(|status| status.name == container).and_then(|status| status.state);
+        let statuses =
+            found.status.and_then(|status| status.ephemeral_container_statuses).unwrap_or_default();
+        let state =
+            statuses.into_iter().find(|status| status.name == container).and_then(|status| status.state);
         match state {
             Some(ContainerState { running: Some(_), .. }) => return Ok(()),
             Some(ContainerState { terminated: Some(end), .. }) => {
@@ -137,7 +142,9 @@ async fn started(pods: &Api<Pod>, pod: &str, container: &str, limit: Duration) -
                 let reason = waiting.reason.unwrap_or_default();
                 last = format!("{reason}: {}", waiting.message.unwrap_or_default());
                 // An image that was not pulled at once may still come; these do not heal by waiting.
-                if ["InvalidImageName", "ErrImageNeverPull", "CreateContainerConfigError"].contains(&reason.as_str()) {
+                if ["InvalidImageName", "ErrImageNeverPull", "CreateContainerConfigError"]
+                    .contains(&reason.as_str())
+                {
                     return Err(last);
                 }
             }

@@ -55,7 +55,8 @@ pub fn edges(pods: &[Pod], services: &[Service], wanted: &Wanted) -> (Vec<Edge>,
     for pod in pods.iter().filter(|pod| is_running(pod)) {
         let Some(mounted) = mounted(pod, CLIENT_MOUNT) else { continue };
         let (name, workload) = (name_of(pod), workload(pod));
-        let asked = wanted.client.as_ref().is_none_or(|w| *w == name || *w == workload || *w == mounted.secret);
+        let asked =
+            wanted.client.as_ref().is_none_or(|w| *w == name || *w == workload || *w == mounted.secret);
         if asked {
             // One pod speaks for all of its workload: they have the same Secret.
             clients.entry(format!("{workload} {}", mounted.secret)).or_insert(ClientPod {
@@ -83,11 +84,19 @@ pub fn edges(pods: &[Pod], services: &[Service], wanted: &Wanted) -> (Vec<Edge>,
             for (pod, mounted) in &behind {
                 match (is_running(pod), address(pod, &port)) {
                     (true, Some(address)) => {
-                        servers.push(ServerPod { name: name_of(pod), address, secret: mounted.secret.clone() });
+                        servers.push(ServerPod {
+                            name: name_of(pod),
+                            address,
+                            secret: mounted.secret.clone(),
+                        });
                     }
                     (false, _) => notes.push(format!("pod {} does not run", name_of(pod))),
                     (true, None) => {
-                        notes.push(format!("pod {} has no port for {service_name}:{}", name_of(pod), port.port));
+                        notes.push(format!(
+                            "pod {} has no port for {service_name}:{}",
+                            name_of(pod),
+                            port.port
+                        ));
                     }
                 }
             }
@@ -116,7 +125,9 @@ fn calls(pod: &Pod, service: &str, workload: &str) -> bool {
     let named = pod.metadata.annotations.as_ref().and_then(|all| all.get(CALLS_ANNOTATION));
     named.is_none_or(|list| {
         // `web`, `web:8443`, `web.shop`: the name is what is before the first of these.
-        list.split(',').filter_map(|each| each.trim().split([':', '.']).next()).any(|n| n == service || n == workload)
+        list.split(',')
+            .filter_map(|each| each.trim().split([':', '.']).next())
+            .any(|n| n == service || n == workload)
     })
 }
 
@@ -167,7 +178,8 @@ fn selects(service: &Service, pod: &Pod) -> bool {
     let empty = BTreeMap::new();
     let labels = pod.metadata.labels.as_ref().unwrap_or(&empty);
     // A Service without a selector selects nothing.
-    selector.is_some_and(|all| !all.is_empty() && all.iter().all(|(name, value)| labels.get(name) == Some(value)))
+    selector
+        .is_some_and(|all| !all.is_empty() && all.iter().all(|(name, value)| labels.get(name) == Some(value)))
 }
 
 /// The ports that speak TLS: the one that was asked for; else those that say so; else all.
@@ -185,7 +197,10 @@ fn ports(service: &Service, wanted: Option<&str>) -> Vec<ServicePort> {
     }
     let says_so = |port: &ServicePort| {
         let words = [port.name.as_deref(), port.app_protocol.as_deref()];
-        let named = words.into_iter().flatten().any(|w| ["tls", "https", "grpcs"].iter().any(|part| w.contains(part)));
+        let named = words
+            .into_iter()
+            .flatten()
+            .any(|w| ["tls", "https", "grpcs"].iter().any(|part| w.contains(part)));
         named || [443, 8443].contains(&port.port)
     };
     let secure: Vec<ServicePort> = all.iter().filter(|port| says_so(port)).cloned().collect();

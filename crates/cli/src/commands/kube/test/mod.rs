@@ -15,8 +15,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Pod, Secret, Service};
-use kube::api::ListParams;
 use kube::Api;
+use kube::api::ListParams;
 use model::codes::kube as codes;
 use probe::edge::{EdgePlan, Server, VERSION};
 
@@ -57,7 +57,12 @@ pub struct Args {
     #[arg(long, env = "HANDFAST_TEST_HTTP_PATH", default_value = "/", value_name = "PATH")]
     http_path: String,
     /// Handfast's image, for the ephemeral container.
-    #[arg(long, env = "HANDFAST_KUBE_IMAGE", value_name = "IMAGE", default_value = "handfast.dev/handfast:0.1.0")]
+    #[arg(
+        long,
+        env = "HANDFAST_KUBE_IMAGE",
+        value_name = "IMAGE",
+        default_value = "handfast.dev/handfast:0.1.0"
+    )]
     image: String,
     /// Print JUnit XML instead.
     #[arg(long, env = "HANDFAST_TEST_JUNIT")]
@@ -72,8 +77,18 @@ pub struct Args {
 
 /// The rows of `handfast test` that are tried, each for TLS 1.2 and 1.3.
 const ROWS: [&str; 12] = [
-    "good", "no-certificate", "self-signed", "other-ca", "expired", "not-yet-valid", "wrong-usage", "revoked",
-    "not-on-the-list", "server-name", "server-chain", "server-dates",
+    "good",
+    "no-certificate",
+    "self-signed",
+    "other-ca",
+    "expired",
+    "not-yet-valid",
+    "wrong-usage",
+    "revoked",
+    "not-on-the-list",
+    "server-name",
+    "server-chain",
+    "server-dates",
 ];
 /// Time for the work in one pod: the slowest rows wait for the timeout of a connection.
 const WORK: Duration = Duration::from_secs(240);
@@ -96,7 +111,8 @@ async fn prove(args: &Args) -> Result<Report, Failure> {
     let pods = Api::<Pod>::namespaced(client.clone(), &namespace).list(&ListParams::default()).await;
     let services = Api::<Service>::namespaced(client.clone(), &namespace).list(&ListParams::default()).await;
     let wanted = Wanted { server: args.server.clone(), client: args.client.clone(), port: args.port.clone() };
-    let (edges, notes) = find::edges(&pods.map_err(unasked)?.items, &services.map_err(unasked)?.items, &wanted);
+    let (edges, notes) =
+        find::edges(&pods.map_err(unasked)?.items, &services.map_err(unasked)?.items, &wanted);
     if edges.is_empty() {
         let failure = Failure::new(&codes::EDGE_NONE, format!("nothing to test in namespace {namespace}"));
         return Err(notes.into_iter().fold(failure, |failure, note| failure.with("note", note)));
@@ -114,11 +130,16 @@ async fn prove(args: &Args) -> Result<Report, Failure> {
         let settings = container::Settings { image: &args.image, start: args.start_timeout, work: WORK };
         let findings = container::run(&client, &namespace, &edge.client, &plan, &settings).await?;
         if let Some(why) = findings.error {
-            return Err(Failure::new(&codes::PROBE_NOT_STARTED, format!("in pod {}: {why}", edge.client.name)));
+            return Err(Failure::new(
+                &codes::PROBE_NOT_STARTED,
+                format!("in pod {}: {why}", edge.client.name),
+            ));
         }
         let mut rows = Vec::new();
         for (server, found) in edge.servers.iter().zip(&findings.servers) {
-            rows.extend(found.rows.iter().map(|seen| about_revoked(Row::of_server(seen, &server.name), seen)));
+            rows.extend(
+                found.rows.iter().map(|seen| about_revoked(Row::of_server(seen, &server.name), seen)),
+            );
             if let Some(why) = &found.error {
                 rows.push(not_tried(&server.name, why));
             }
@@ -156,7 +177,8 @@ fn plan(
     authority: Option<&pairs::Authority>,
 ) -> Result<EdgePlan, Failure> {
     let failed = |error| Failure::new(&model::codes::usage::INTERNAL, format!("no bad certificate: {error}"));
-    let identity = own.and_then(|der| certs::inspect::certificate(der).ok()).and_then(|found| found.spiffe_id);
+    let identity =
+        own.and_then(|der| certs::inspect::certificate(der).ok()).and_then(|found| found.spiffe_id);
     let (clients, impostors) = match authority {
         Some(authority) => (
             authority.clients(identity.as_deref(), args.allow_list).map_err(failed)?,
@@ -215,7 +237,13 @@ fn described(der: &[u8]) -> String {
     }
 }
 
-fn compared(row: Row, has: Option<&[u8]>, secret: &str, kept: Result<Vec<u8>, String>, code: &model::codes::Code) -> Row {
+fn compared(
+    row: Row,
+    has: Option<&[u8]>,
+    secret: &str,
+    kept: Result<Vec<u8>, String>,
+    code: &model::codes::Code,
+) -> Row {
     let skipped = |why: String| Row { verdict: "skipped".into(), why: Some(why), ..row.clone() };
     match (has, kept) {
         (None, _) => skipped("no certificate was seen".into()),
@@ -269,7 +297,10 @@ fn not_tried(pod: &str, why: &str) -> Row {
         observed: why.to_owned(),
         verdict: "fail".into(),
         code: Some(model::codes::findings::NOT_REACHED.id.into()),
-        cause: Some("the application does not listen there, speaks plain text, or a NetworkPolicy is in between".into()),
+        cause: Some(
+            "the application does not listen there, speaks plain text, or a NetworkPolicy is in between"
+                .into(),
+        ),
         fix: Some("see: kubectl logs POD; handfast kube netpol test; another port: --port".into()),
         ..Row::default()
     }

@@ -66,18 +66,28 @@ impl Authority {
             }
         };
         let mut made = vec![
-            Sent::new("expired", &self.issuer.pair(|draft| {
-                same(draft);
-                (draft.not_before, draft.not_after) = (draft.not_before - day * 30, draft.not_after - day);
-            })?),
-            Sent::new("not-yet-valid", &self.issuer.pair(|draft| {
-                same(draft);
-                (draft.not_before, draft.not_after) = (draft.not_before + day, draft.not_after + day * 2);
-            })?),
-            Sent::new("wrong-usage", &self.issuer.pair(|draft| {
-                same(draft);
-                draft.purpose = Purpose::Server;
-            })?),
+            Sent::new(
+                "expired",
+                &self.issuer.pair(|draft| {
+                    same(draft);
+                    (draft.not_before, draft.not_after) =
+                        (draft.not_before - day * 30, draft.not_after - day);
+                })?,
+            ),
+            Sent::new(
+                "not-yet-valid",
+                &self.issuer.pair(|draft| {
+                    same(draft);
+                    (draft.not_before, draft.not_after) = (draft.not_before + day, draft.not_after + day * 2);
+                })?,
+            ),
+            Sent::new(
+                "wrong-usage",
+                &self.issuer.pair(|draft| {
+                    same(draft);
+                    draft.purpose = Purpose::Server;
+                })?,
+            ),
         ];
         if let Some(serial) = &self.revoked {
             // Another certificate with a serial number that is on the list: the real one's key is not here.

@@ -119,7 +119,8 @@ impl Report {
             let rows = self.edges.iter().flat_map(|edge| &edge.rows);
             rows.filter(|row| wanted.contains(&row.verdict.as_str())).count()
         };
-        (self.ok, self.failed, self.skipped) = (count(&["ok", "warn"]), count(&["fail"]), count(&["skipped"]));
+        (self.ok, self.failed, self.skipped) =
+            (count(&["ok", "warn"]), count(&["fail"]), count(&["skipped"]));
     }
 
     /// For people.
@@ -134,7 +135,8 @@ impl Report {
                     direction = row.direction;
                     text.push_str(&format!("\n  {}\n", direction.replace('-', " ")));
                 }
-                let mut versions: Vec<&str> = row.tls.iter().map(|tls| tls.trim_start_matches("TLS ")).collect();
+                let mut versions: Vec<&str> =
+                    row.tls.iter().map(|tls| tls.trim_start_matches("TLS ")).collect();
                 // The same for both versions is one line.
                 if let Some(next) = rows.next_if(|next| same(row, next)) {
                     versions.extend(next.tls.iter().map(|tls| tls.trim_start_matches("TLS ")));
@@ -183,7 +185,10 @@ impl Report {
 }
 
 fn same(row: &Row, next: &Row) -> bool {
-    row.id == next.id && row.pod == next.pod && row.observed == next.observed && row.verdict == next.verdict
+    row.id == next.id
+        && row.pod == next.pod
+        && row.observed == next.observed
+        && row.verdict == next.verdict
         && row.why == next.why
 }
 

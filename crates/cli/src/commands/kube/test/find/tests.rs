@@ -24,7 +24,10 @@ fn pod(name: &str, ip: &str, server: Option<&str>, client: Option<&str>) -> Valu
 }
 
 fn service(name: &str, ports: Value) -> Service {
-    serde_json::from_value(json!({"metadata": {"name": name}, "spec": {"selector": {"app": name}, "ports": ports}})).unwrap()
+    serde_json::from_value(
+        json!({"metadata": {"name": name}, "spec": {"selector": {"app": name}, "ports": ports}}),
+    )
+    .unwrap()
 }
 
 fn read(values: Vec<Value>) -> Vec<Pod> {
@@ -38,13 +41,17 @@ fn an_edge_goes_from_a_client_to_the_secure_port_of_every_server_pod() {
         pod("app", "10.0.0.2", None, Some("app-client-tls")),
         pod("plain", "10.0.0.3", None, None),
     ]);
-    let ports = json!([{"name": "metrics", "port": 9090}, {"name": "https", "port": 443, "targetPort": "mtls"}]);
+    let ports =
+        json!([{"name": "metrics", "port": 9090}, {"name": "https", "port": 443, "targetPort": "mtls"}]);
     let services = [service("web", ports), service("plain", json!([{"port": 80}]))];
     let (found, notes) = edges(&pods, &services, &Wanted::default());
     assert_eq!((found.len(), notes.len()), (1, 0));
     assert_eq!((found[0].client.name.as_str(), found[0].client.mounted.volume.as_str()), ("app", "c"));
-    let server =
-        ServerPod { name: "web".into(), address: "10.0.0.1:9443".parse().unwrap(), secret: "web-server-tls".into() };
+    let server = ServerPod {
+        name: "web".into(),
+        address: "10.0.0.1:9443".parse().unwrap(),
+        secret: "web-server-tls".into(),
+    };
     assert_eq!((found[0].port, &found[0].servers), (443, &vec![server]));
     for (wanted, count) in [
         (Wanted { server: Some("web".into()), ..Wanted::default() }, 1),
