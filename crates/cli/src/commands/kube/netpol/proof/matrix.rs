@@ -155,42 +155,53 @@ fn as_wanted(row: &Row) -> bool {
     }
 }
 
-/// Tries every row, all of one pod's at once, until all of them are as wanted or the time is over.
+/// Tries every row, from all pods at once, until all of a pod's are as wanted or the time is over.
 pub(super) async fn try_all(
     run: &Run,
     stands: &[Stand],
     rows: &mut [Row],
     settle: Duration,
 ) -> Result<(), Failure> {
-    for (from, stand) in stands.iter().enumerate() {
-        let mut own: Vec<&mut Row> =
-            rows.iter_mut().filter(|row| row.from == from && row.verdict != Verdict::Skipped).collect();
-        if own.is_empty() {
-            continue;
-        }
-        let targets: Vec<String> = own.iter().map(|row| row.target.clone()).collect();
-        let begin = Instant::now();
-        loop {
-            for (row, result) in own.iter_mut().zip(run.dial(stand, &targets).await?) {
-                if result.seen == Seen::Failed {
-                    return Err(Failure::new(
-                        &NETPOL_PROBE,
-                        format!(
-                            "the probe for {} could not try {}: {}",
-                            stand.title, result.target, result.detail
-                        ),
-                    ));
-                }
-                row.seen = Some(result.seen);
-                row.detail = result.detail;
-            }
-            if own.iter().all(|row| as_wanted(row)) || begin.elapsed() >= settle {
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(500)).await;
-        }
+    let each = stands.iter().enumerate().map(|(from, stand)| {
+        let own =
+            rows.iter().enumerate().filter(|(_, row)| row.from == from && row.verdict != Verdict::Skipped);
+        try_one(run, stand, own.map(|(index, row)| (index, row.clone())).collect(), settle)
+    });
+    let each: Vec<_> = each.collect();
+    for (index, row) in futures_util::future::try_join_all(each).await?.into_iter().flatten() {
+        rows[index] = row;
     }
     Ok(())
+}
+
+async fn try_one(
+    run: &Run,
+    stand: &Stand,
+    mut own: Vec<(usize, Row)>,
+    settle: Duration,
+) -> Result<Vec<(usize, Row)>, Failure> {
+    let targets: Vec<String> = own.iter().map(|(_, row)| row.target.clone()).collect();
+    let begin = Instant::now();
+    while !targets.is_empty() {
+        for ((_, row), result) in own.iter_mut().zip(run.dial(stand, &targets).await?) {
+            if result.seen == Seen::Failed {
+                return Err(Failure::new(
+                    &NETPOL_PROBE,
+                    format!(
+                        "the probe for {} could not try {}: {}",
+                        stand.title, result.target, result.detail
+                    ),
+                ));
+            }
+            row.seen = Some(result.seen);
+            row.detail = result.detail;
+        }
+        if own.iter().all(|(_, row)| as_wanted(row)) || begin.elapsed() >= settle {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    Ok(own)
 }
 
 /// Gives every row its verdict, and those that failed the likely reason.

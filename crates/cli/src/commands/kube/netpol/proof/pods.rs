@@ -76,7 +76,17 @@ impl Stand {
 }
 
 /// A stand-in for each workload on which policies can hold, then the control pods.
-pub(super) fn plan(graph: &Graph, most: usize) -> Result<Vec<Stand>, Failure> {
+pub(super) fn plan(graph: &Graph, most: usize, published: bool) -> Result<Vec<Stand>, Failure> {
+    let eager = graph.objects.services.iter().filter(|service| service.publishes_not_ready);
+    if let Some(service) = eager.into_iter().find(|service| graph.objects.behind(service).next().is_some())
+        && !published
+    {
+        return Err(Failure::usage(format!(
+            "Service {}/{} publishes pods that are not ready, so for some seconds clients would reach a probe; where \
+             that does no harm, say --allow-published",
+            service.namespace, service.name
+        )));
+    }
     let mut stands = Vec::new();
     let stand = |role, title: String, namespace: &str, labels, ports| Stand {
         role,

@@ -17,7 +17,7 @@ fn stands(edges: &[&str]) -> (controller::netpol::Graph, Vec<Stand>) {
     }
     let edges: Vec<Edge> = edges.iter().map(|edge| edge.parse().unwrap()).collect();
     let graph = resolve(objects, &edges, "shop").unwrap();
-    let mut stands = plan(&graph, 50).unwrap();
+    let mut stands = plan(&graph, 50, false).unwrap();
     for (number, stand) in stands.iter_mut().enumerate() {
         stand.address = format!("10.244.0.{}", number + 1);
     }
@@ -61,8 +61,11 @@ fn what_an_edge_for_addresses_covers_is_not_judged() {
 #[test]
 fn too_many_pods_are_refused_before_anything_starts() {
     let (graph, _) = stands(&[]);
-    assert!(plan(&graph, 4).is_err());
-    assert_eq!(plan(&graph, 5).unwrap().iter().filter(|s| matches!(s.role, Role::Workload(_))).count(), 2);
+    assert!(plan(&graph, 4, false).is_err());
+    assert_eq!(
+        plan(&graph, 5, false).unwrap().iter().filter(|s| matches!(s.role, Role::Workload(_))).count(),
+        2
+    );
 }
 
 #[test]
@@ -87,4 +90,16 @@ fn networks_hold_their_own_addresses_only() {
     ] {
         assert_eq!(contains(network, address), inside, "{network} {address}");
     }
+}
+
+#[test]
+fn a_probe_is_not_put_where_a_service_would_publish_it() {
+    let (mut graph, _) = stands(&[]);
+    let service = json!({
+        "kind": "Service", "metadata": { "name": "peers" },
+        "spec": { "selector": { "app": "web" }, "publishNotReadyAddresses": true, "ports": [{ "port": 1 }] }
+    });
+    graph.objects.add(&service, "shop").unwrap();
+    assert!(plan(&graph, 50, false).is_err());
+    assert!(plan(&graph, 50, true).is_ok());
 }
