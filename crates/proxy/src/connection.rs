@@ -192,10 +192,11 @@ pub(crate) struct Accepted {
     pub(crate) held: Held,
 }
 
-#[expect(clippy::large_enum_variant, reason = "it lives for a moment, and TLS is the usual one")]
 enum Stream {
     Plain(Transport),
-    Tls(TlsStream),
+    /// Boxed: each function that a value is handed through keeps room for it in its future, and a TLS connection
+    /// is some kilobytes.
+    Tls(Box<TlsStream>),
 }
 
 struct Active(Arc<ListenerMetrics>);
@@ -223,7 +224,7 @@ async fn open(socket: Accepted) -> Option<(Stream, Connection)> {
         let Some(terminator) = &listener.tls else { return Ok((Stream::Plain(transport), None)) };
         let most = usize::try_from(listener.spec.limits.handshake_bytes.0).unwrap_or(usize::MAX);
         match accept::accept(transport, terminator, most, &mut asked).await {
-            Ok((stream, session)) => Ok((Stream::Tls(stream), Some(session))),
+            Ok((stream, session)) => Ok((Stream::Tls(Box::new(stream)), Some(session))),
             // nginx's `error_page 497`: every request is refused there, but in the site's own words.
             Err(refused) if listener.has_page_for_plain_http() => {
                 refused.into_plain_http().map(|transport| (Stream::Plain(transport), None))

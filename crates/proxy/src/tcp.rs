@@ -94,7 +94,7 @@ impl ClientStream for Transport {
     }
 }
 
-impl ClientStream for TlsStream {
+impl ClientStream for Box<TlsStream> {
     fn bare(&mut self) -> Option<&mut Transport> {
         None
     }
