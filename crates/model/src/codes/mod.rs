@@ -17,8 +17,8 @@
 pub mod certificates;
 pub mod configuration;
 pub mod findings;
-pub mod manifests;
 pub mod kube;
+pub mod manifests;
 pub mod refusals;
 pub mod serving;
 pub mod trust;

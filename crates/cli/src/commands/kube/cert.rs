@@ -128,7 +128,6 @@ fn object(args: Args, globals: &Globals) -> Outcome {
         dns_names: args.dns.clone(),
         key: args.key.map(|key| key.to_string()),
         lifetime: args.lifetime.map(|lifetime| format!("{}s", lifetime.0.whole_seconds())),
-        combined_pem: false,
         keystores,
         combined_pem: args.combined_pem,
     };
