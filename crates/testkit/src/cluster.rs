@@ -4,7 +4,7 @@
 //! The cluster is kept by a small shell that ends it when its stdin ends. That is when this process ends, in whatever
 //! way: nothing has to be called, and nothing is left behind by a test that is killed.
 
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, OnceLock};
@@ -60,6 +60,8 @@ impl Cluster {
         let log = std::fs::File::create(dir.with_extension("log")).unwrap();
         let script = r#"
             trap '' INT TERM HUP
+            # Who waited for the lock may be gone by now.
+            echo locked >&3; read -r go || exit 0
             if "$0" --dir "$1" up; then echo up >&3; exec 3>&-; cat > /dev/null; else echo failed >&3; fi
             "$0" --dir "$1" down
         "#;
@@ -73,8 +75,10 @@ impl Cluster {
             .stderr(log)
             .spawn()
             .unwrap();
-        let mut said = String::new();
-        BufReader::new(keeper.stdout.take().unwrap()).read_line(&mut said).unwrap();
+        let mut said = BufReader::new(keeper.stdout.take().unwrap()).lines().map_while(Result::ok);
+        assert_eq!(said.next().as_deref(), Some("locked"));
+        keeper.stdin.as_mut().unwrap().write_all(b"go\n").unwrap();
+        let said = said.next().unwrap_or_default();
         let log = dir.with_extension("log");
         assert_eq!(
             said.trim(),
