@@ -188,8 +188,9 @@ pub fn peek(
     let mut program = Program::start(&mut command);
     program.write(words.as_bytes());
     program.close_stdin();
-    let came =
-        eventually(Duration::from_secs(5), || program.stdout().contains(answer) || program.ended().is_some());
+    let came = eventually(Duration::from_secs(20), || {
+        program.stdout().contains(answer) || program.ended().is_some()
+    });
     let text = program.finish(Duration::ZERO).all();
     // The server's word on a client's certificate comes after a TLS 1.3 handshake: only an answer is a yes.
     Peek { accepted: came && text.contains(answer), serial: serial(&text), text }

@@ -87,7 +87,7 @@ impl Trial<'_> {
         std::thread::sleep(Duration::from_millis(if reloader.is_some() { 500 } else { 0 }));
         let serial = place.renew_server();
         let mut last = String::new();
-        let renewed = eventually(Duration::from_secs(15), || {
+        let renewed = eventually(Duration::from_secs(60), || {
             let seen = look(Some("client"));
             last = seen.text;
             seen.serial == serial && seen.accepted

@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant};
 
+use controller::error::chain;
 use k8s_openapi::api::core::v1::{ContainerState, Pod};
 use kube::api::{AttachParams, Patch, PatchParams};
 use kube::{Api, Client};
@@ -15,8 +16,8 @@ use zeroize::Zeroizing;
 use super::find::ClientPod;
 use crate::failure::Failure;
 
-/// Where the client's Secret is in the ephemeral container.
-pub const FOLDER: &str = "/handfast/client";
+/// Where the client's Secret is in the ephemeral container: where the application has it, too.
+pub const FOLDER: &str = controller::names::CLIENT_MOUNT;
 /// No findings are as long as this.
 const LONGEST: u64 = 16 << 20;
 
@@ -45,14 +46,14 @@ pub async fn run(
     let patch = json!({"spec": {"ephemeralContainers": [container(&name, target, settings.image)]}});
     pods.patch_ephemeral_containers(&target.name, &PatchParams::default(), &Patch::Strategic(patch))
         .await
-        .map_err(|error| refused("no ephemeral container can be added", &error))?;
+        .map_err(|error| refused("no ephemeral container can be added", &chain(&error)))?;
     started(&pods, &target.name, &name, settings.start)
         .await
         .map_err(|why| refused("the container", &why))?;
 
     let work = async {
         let attach = AttachParams::default().container(&name).stdin(true).stdout(true).stderr(true);
-        let mut attached = pods.attach(&target.name, &attach).await.map_err(|error| error.to_string())?;
+        let mut attached = pods.attach(&target.name, &attach).await.map_err(|error| chain(&error))?;
         let (Some(mut input), Some(output), Some(mut errors)) =
             (attached.stdin(), attached.stdout(), attached.stderr())
         else {

@@ -107,7 +107,8 @@ pub fn run(args: Args, globals: &Globals) -> Outcome {
 async fn prove(args: &Args) -> Result<Report, Failure> {
     let client = args.cluster.client().await?;
     let namespace = args.namespace.clone().unwrap_or_else(|| client.default_namespace().to_owned());
-    let unasked = |error: kube::Error| Failure::new(&codes::KUBE_NOT_REACHED, error);
+    let unasked =
+        |error: kube::Error| Failure::new(&codes::KUBE_NOT_REACHED, controller::error::chain(&error));
     let pods = Api::<Pod>::namespaced(client.clone(), &namespace).list(&ListParams::default()).await;
     let services = Api::<Service>::namespaced(client.clone(), &namespace).list(&ListParams::default()).await;
     let wanted = Wanted { server: args.server.clone(), client: args.client.clone(), port: args.port.clone() };
