@@ -149,6 +149,9 @@ fn check(
     Ok(())
 }
 
+/// A key of the Secret, and what it holds.
+type StoreFile = (&'static str, Zeroizing<Vec<u8>>);
+
 /// The stores that are wanted.
 pub fn stores(
     wanted: StoreArgs,
@@ -157,7 +160,7 @@ pub fn stores(
     key: &PrivateKey,
     roots: &[CertificateDer<'static>],
     password: Option<&String>,
-) -> Result<Vec<(&'static str, Zeroizing<Vec<u8>>)>, Failure> {
+) -> Result<Vec<StoreFile>, Failure> {
     let mut all = Vec::new();
     let Some(password) = password else { return Ok(all) };
     let trusted: Vec<(String, CertificateDer<'static>)> =
