@@ -10,23 +10,23 @@ use serde::Serialize;
 
 use crate::failure::Failure;
 
-/// As std's, through [`out`](crate::output::out).
+/// As std's, through [`out`].
 macro_rules! print {
     ($($argument:tt)*) => { $crate::output::out(format_args!($($argument)*)) };
 }
 
-/// As std's, through [`out`](crate::output::out).
+/// As std's, through [`out`].
 macro_rules! println {
     () => { $crate::output::out(format_args!("\n")) };
     ($($argument:tt)*) => { $crate::output::out(format_args!("{}\n", format_args!($($argument)*))) };
 }
 
-/// As std's, through [`tell`](crate::output::tell).
+/// As std's, through [`tell`].
 macro_rules! eprint {
     ($($argument:tt)*) => { $crate::output::tell(format_args!($($argument)*)) };
 }
 
-/// As std's, through [`tell`](crate::output::tell).
+/// As std's, through [`tell`].
 macro_rules! eprintln {
     ($($argument:tt)*) => { $crate::output::tell(format_args!("{}\n", format_args!($($argument)*))) };
 }

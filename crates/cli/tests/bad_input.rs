@@ -87,8 +87,9 @@ fn a_key_that_cannot_be_used_is_named() {
     let folder = Folder::new();
     std::fs::write(folder.path().join("site.key"), "no key at all\n").unwrap();
     folder.yaml(|text| text);
-    let text = folder.refuses("h.yaml", 1);
+    let text = folder.refuses("h.yaml", 2);
     assert!(text.contains("site.key") && text.contains("no PEM private key"), "{text}");
+    assert!(text.contains("h.yaml:9:"), "its line is named: {text}");
     folder.is_silent();
 }
 
@@ -115,9 +116,11 @@ fn a_key_that_may_not_be_read_is_named() {
 fn a_mismatched_pair_is_named_by_both_files() {
     let folder = Folder::new();
     folder.yaml(|text| text.replace("site.key", "other.key"));
-    let text = folder.refuses("h.yaml", 1);
+    let text = folder.refuses("h.yaml", 2);
+    // The sentence is wrapped to the terminal's width.
+    let flat = text.replace('│', " ").split_whitespace().collect::<Vec<_>>().join(" ");
     for word in ["other.key", "site.crt", "does not belong to the certificate", "handfast cert lint"] {
-        assert!(text.contains(word), "{word}: {text}");
+        assert!(flat.contains(word), "{word}: {text}");
     }
     folder.is_silent();
 }

@@ -1,4 +1,4 @@
-//! Everything HTTP. [`serve`] speaks HTTP/1 or HTTP/2 with a client; [`pipeline`] is the way of a request;
+//! Everything HTTP. [`serve()`] speaks HTTP/1 or HTTP/2 with a client; [`pipeline`] is the way of a request;
 //! [`forward`] asks a service; [`files`] reads files. What is configured is compiled into a [`Site`] once.
 
 pub mod answer;

@@ -1,5 +1,5 @@
 //! Files answer: which file a path means ([`FilesSite::file_name`]), `try_files`, index, listing, and the
-//! answer itself ([`serve`]). Neighbours: [`open`] (the file system), [`ranges`], [`types`], [`listing`].
+//! answer itself ([`serve()`]). Neighbours: [`open`] (the file system), [`ranges`], [`types`], [`listing`].
 
 use std::borrow::Cow;
 use std::ffi::{OsStr, OsString};
