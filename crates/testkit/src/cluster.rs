@@ -62,7 +62,8 @@ impl Cluster {
             trap '' INT TERM HUP
             # Who waited for the lock may be gone by now.
             echo locked >&3; read -r go || exit 0
-            if "$0" --dir "$1" up; then echo up >&3; exec 3>&-; cat > /dev/null; else echo failed >&3; fi
+            # A machine that is busy with other things may be too slow the first time.
+            if "$0" --dir "$1" up || "$0" --dir "$1" up; then echo up >&3; exec 3>&-; cat > /dev/null; else echo failed >&3; fi
             "$0" --dir "$1" down
         "#;
         let mut keeper = Command::new("flock")

@@ -27,8 +27,11 @@ fn a_thousand_certificates_at_once_survive_the_death_of_their_leaders() {
             )
         })
         .collect();
-    let begun = Instant::now();
+    // All are due at one moment: nobody leads while they are made.
+    scale(&turn, 0);
     turn.create(&all);
+    let begun = Instant::now();
+    scale(&turn, 2);
     let mut killed = 0;
     let deadline = Instant::now() + Duration::from_secs(240);
     let ready = loop {
@@ -38,7 +41,7 @@ fn a_thousand_certificates_at_once_survive_the_death_of_their_leaders() {
             break found;
         }
         assert!(Instant::now() < deadline, "only {ready} of {MANY} are ready");
-        if killed < 2 && ready > killed * MANY / 3 {
+        if killed < 2 && ready > killed * MANY / 4 {
             let leader = scene::leader(&turn);
             let words = [
                 "-n",
@@ -53,7 +56,7 @@ fn a_thousand_certificates_at_once_survive_the_death_of_their_leaders() {
             turn.kubectl(&words);
             killed += 1;
         }
-        std::thread::sleep(Duration::from_secs(1));
+        std::thread::sleep(Duration::from_millis(200));
     };
     eprintln!("{MANY} certificates in {:?}, {killed} leaders killed on the way", begun.elapsed());
     assert_eq!(killed, 2);
@@ -135,7 +138,7 @@ fn a_leader_that_was_paused_steps_back_and_spoils_nothing() {
     assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
     first.signal("TERM");
     assert_eq!(first.finish(Duration::from_secs(10)).code, Some(0));
-    turn.kubectl(&["-n", "handfast-system", "scale", "deployment/handfast-controller", "--replicas=2"]);
+    scale(&turn, 2);
     scene::wait_installed(&turn);
 }
 
@@ -178,6 +181,16 @@ fn taking_it_out_keeps_the_authority_and_another_one_can_be_imported() {
     turn.wait(&["-n", "moved", "configmap", "handfast-trust"], SOON, |map| {
         map["data"]["ca.crt"].as_str() == Some(pem_of(&secret, "ca.crt").as_str())
     });
+}
+
+/// Lets so many controllers run; none is left over when it is 0.
+fn scale(cluster: &Cluster, count: usize) {
+    let replicas = format!("--replicas={count}");
+    cluster.kubectl(&["-n", "handfast-system", "scale", "deployment/handfast-controller", &replicas]);
+    if count == 0 {
+        let pods = ["-n", "handfast-system", "pods"];
+        cluster.wait(&pods, SOON, |pods| pods["items"].as_array().is_some_and(Vec::is_empty));
+    }
 }
 
 fn handfast(cluster: &Cluster, words: &[&str]) {
