@@ -200,6 +200,6 @@ fn serial(text: &str) -> String {
     let Some(start) = text.find("-----BEGIN CERTIFICATE") else { return String::new() };
     let mut command = Command::new("openssl");
     command.args(["x509", "-noout", "-serial"]);
-    let done = Program::run(&mut command, text[start..].as_bytes(), Duration::from_secs(5));
+    let done = Program::run(&mut command, &text.as_bytes()[start..], Duration::from_secs(5));
     done.out().trim().trim_start_matches("serial=").trim_start_matches('0').to_ascii_lowercase()
 }

@@ -11,6 +11,9 @@ use testkit::program::{Finished, Program};
 
 use crate::mount::{Peek, Place, peek};
 
+/// The printed reload.sh for a server of this folder and process.
+pub type Reload<'a> = &'a dyn Fn(&Path, u32) -> Command;
+
 /// How one application is started and asked.
 pub struct Trial<'a> {
     pub application: &'a str,
@@ -28,7 +31,7 @@ pub struct Trial<'a> {
     /// What the server behind a proxy talks to.
     pub behind: Option<&'a str>,
     /// Runs the printed reload.sh; `None` where the application watches.
-    pub reload: Option<&'a dyn Fn(&Path, u32) -> Command>,
+    pub reload: Option<Reload<'a>>,
     /// Whether a renewed pair is tried.
     pub renews: bool,
 }
