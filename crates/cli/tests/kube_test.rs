@@ -145,10 +145,11 @@ data:
 
 fn prove(cluster: &Cluster, dir: &Path, server: &str, more: &[&str]) -> (Finished, Value) {
     let folder = dir.join(".handfast").display().to_string();
-    let mut words = vec![
-        "kube", "test", "-n", NAMESPACE, "--server", server, "--client", "app", "--image", IMAGE, "-o",
-        "json",
-    ];
+    let mut words =
+        vec!["kube", "test", "-n", NAMESPACE, "--server", server, "--client", "app", "-o", "json"];
+    if !more.contains(&"--image") {
+        words.extend(["--image", IMAGE]);
+    }
     if more.is_empty() {
         words.extend(["--ca-dir", &folder]);
     }
