@@ -11,7 +11,7 @@ use testkit::program::{Finished, Program};
 
 use crate::mount::{Peek, Place, peek};
 
-/// Makes the command that has a process take new files: a folder, the process's number.
+/// The printed reload.sh for a server of this folder and process.
 pub type Reload<'a> = &'a dyn Fn(&Path, u32) -> Command;
 
 /// How one application is started and asked.
