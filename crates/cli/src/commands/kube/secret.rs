@@ -67,6 +67,9 @@ pub struct StoreArgs {
     pub jks: bool,
 }
 
+/// A store: its key in the Secret, and its bytes.
+pub type Store = (&'static str, Zeroizing<Vec<u8>>);
+
 /// What a Secret is made of.
 pub struct Parts {
     /// The leaf, then its intermediates, as text.
@@ -76,7 +79,7 @@ pub struct Parts {
     /// The roots as text.
     pub ca: Option<Vec<u8>>,
     /// Stores by name.
-    pub stores: Vec<(&'static str, Zeroizing<Vec<u8>>)>,
+    pub stores: Vec<Store>,
 }
 
 /// Runs `handfast kube secret`.
@@ -160,7 +163,7 @@ pub fn stores(
     key: &PrivateKey,
     roots: &[CertificateDer<'static>],
     password: Option<&String>,
-) -> Result<Vec<StoreFile>, Failure> {
+) -> Result<Vec<Store>, Failure> {
     let mut all = Vec::new();
     let Some(password) = password else { return Ok(all) };
     let trusted: Vec<(String, CertificateDer<'static>)> =
