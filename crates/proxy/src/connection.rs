@@ -45,7 +45,8 @@ pub struct Connection {
     /// What was decided for it, by policy.
     pub(crate) decisions: Decisions,
     /// What it takes of its listener, given back when the last who works for it is done.
-    pub(crate) _held: Option<Held>,
+    #[expect(dead_code, reason = "it is held for its drop")]
+    pub(crate) held: Option<Held>,
 }
 
 /// What a connection takes: a slot, a place among those that a drain waits for, a count. An upgraded connection
@@ -209,7 +210,7 @@ impl Drop for Active {
 
 /// PROXY protocol, detection, TLS: all within the time for the handshake. None: refused, and logged.
 async fn open(socket: Accepted) -> Option<(Stream, Connection)> {
-    let Accepted { mut transport, mut peer_addr, mut local_addr, listener, worker, held: _held } = socket;
+    let Accepted { mut transport, mut peer_addr, mut local_addr, listener, worker, held } = socket;
     let accepted = Instant::now();
     let drain = listener.drain.subscribe();
     let mut asked = None;
@@ -254,7 +255,7 @@ async fn open(socket: Accepted) -> Option<(Stream, Connection)> {
                 worker,
                 drain,
                 decisions,
-                _held: Some(_held),
+                held: Some(held),
             };
             Some((stream, connection))
         }

@@ -8,6 +8,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::Version;
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep};
@@ -218,7 +219,7 @@ impl http_body::Body for RequestBody {
 pub struct Body {
     kind: Kind,
     exchange: Option<Box<Exchange>>,
-    /// Counted by the connection's pulse as owed to the client.
+    /// Counted by the connection's pulse as owed to the client (HTTP/2 only).
     owed: bool,
     /// Waits for its service.
     waits: bool,
@@ -300,8 +301,14 @@ impl Kind {
 
 impl Body {
     /// A body that logs its exchange when it ends.
-    pub fn new(kind: Kind, exchange: Box<Exchange>) -> Self {
-        let owed = !kind.is_end_stream();
+    pub fn new(mut kind: Kind, exchange: Box<Exchange>) -> Self {
+        let shares = exchange.request.version == Version::HTTP_2;
+        if shares && let Kind::File(file) = &mut kind {
+            file.in_small_pieces();
+        }
+        // In HTTP/1 the socket itself tells of a client that takes nothing, while the body is not asked for more
+        // until all of a large piece was taken, which a slow client may need long for.
+        let owed = shares && !kind.is_end_stream();
         if owed {
             exchange.pulse().owe();
         }

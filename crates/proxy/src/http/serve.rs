@@ -299,11 +299,6 @@ pub(super) async fn one(
         }
     };
     let mut response = answer::finish(&mut x, response);
-    if version == Version::HTTP_2
-        && let Kind::File(body) = response.body_mut()
-    {
-        body.in_small_pieces();
-    }
     if close && version != Version::HTTP_2 {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }

@@ -107,7 +107,7 @@ impl Served {
                         worker: 0,
                         drain: listeners.drain.subscribe(),
                         decisions: Default::default(),
-                        _held: None,
+                        held: None,
                     };
                     tokio::spawn(super::serve(socket, Arc::new(connection)));
                 }
