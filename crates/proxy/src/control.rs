@@ -21,7 +21,7 @@ use crate::worker::Workers;
 pub(crate) enum Order {
     /// Open log files again, read all files again (SIGHUP).
     Reload,
-    /// Count a change that never became a snapshot.
+    /// Count a change that never became a snapshot; open log files again all the same.
     Refused,
     /// Stop accepting, let connections finish for so long, then end.
     Drain(Option<Duration>),
@@ -122,8 +122,8 @@ impl Control {
                         self.apply(Arc::clone(&self.state.snapshot));
                     }
                     Some(Order::Refused) => {
-                        self.surroundings.metrics.stale.set(1);
-                        self.surroundings.metrics.reloads.get_or_create(&OfReload { result: "refused" }).inc();
+                        self.surroundings.logs.reopen();
+                        self.count_refused();
                     }
                     Some(Order::Drain(limit)) => return self.drain(limit).await,
                     None => return self.drain(None).await,
@@ -169,8 +169,7 @@ impl Control {
             }
             Err(error) => {
                 refused(&error, "the change is refused, what was in force stays so");
-                self.surroundings.metrics.stale.set(1);
-                self.surroundings.metrics.reloads.get_or_create(&OfReload { result: "refused" }).inc();
+                self.count_refused();
                 self.status.send_modify(|status| {
                     status.refused += 1;
                     status.code = Some(error.code());
@@ -178,6 +177,12 @@ impl Control {
                 });
             }
         }
+    }
+
+    /// What is in force is older than what is wanted.
+    fn count_refused(&self) {
+        self.surroundings.metrics.stale.set(1);
+        self.surroundings.metrics.reloads.get_or_create(&OfReload { result: "refused" }).inc();
     }
 
     /// Applies a snapshot, or changes nothing.

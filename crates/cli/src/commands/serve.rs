@@ -200,6 +200,8 @@ async fn stay(running: Running, origin: &Origin, files: Vec<PathBuf>, args: &Arg
     let watched = Files::new();
     watched.watch(&files.into_iter().collect());
     let mut changes = watched.changes();
+    // Whether the last change was refused: a file that says again what is in force ends that too.
+    let mut refused = false;
     loop {
         let asked = tokio::select! {
             _ = hangup.recv() => true,
@@ -209,20 +211,22 @@ async fn stay(running: Running, origin: &Origin, files: Vec<PathBuf>, args: &Arg
         match origin.load(args.admin) {
             Ok((snapshot, files)) => {
                 watched.watch(&files.into_iter().collect());
-                if **running.snapshots.borrow() != snapshot {
+                let changed = **running.snapshots.borrow() != snapshot;
+                if changed {
                     running.apply(snapshot);
                 }
+                if asked || (refused && !changed) {
+                    running.handle.reload();
+                }
+                refused = false;
             }
             Err(failure) => {
                 let code = &serving::RELOAD_REFUSED;
                 tracing::error!(code = code.id, "{}: {failure}", code.title);
-                running.handle.refused();
                 // What the last good one names is not read again either: all of a change, or nothing.
-                continue;
+                running.handle.refused();
+                refused = true;
             }
-        }
-        if asked {
-            running.handle.reload();
         }
     }
     let limit = args.drain_timeout.map(|span| span.0);

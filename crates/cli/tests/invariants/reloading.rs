@@ -57,7 +57,12 @@ fn invariant_4_a_wrong_configuration_is_refused_with_its_reason_and_the_last_goo
     }
     let codes = site.handfast.log().into_iter().filter(|line| line["code"] == "HF4003").count();
     assert!(codes >= wrong.len(), "each refusal says why: {}", site.log());
-    // And a good one is applied after all of that.
+    // The last good one, written again, ends that without a signal.
+    let stale = || site.handfast.metric("handfast_reload_refused", &[]);
+    assert!((stale() - 1.0).abs() < f64::EPSILON, "{}", site.handfast.metrics());
+    site.handfast.rewrite(&good);
+    wait(&site, "what is written is in force again", || stale() == 0.0);
+    // And another good one is applied after all of that.
     let before = applied(&site);
     site.handfast.rewrite(&site.yaml(Plan { clients: ", deny: [{dns: client.test}]", ..PLAIN }));
     site.handfast.program.signal("HUP");
