@@ -80,7 +80,7 @@ const LONGEST_METHOD: usize = 24;
 fn peek_http(bytes: &[u8]) -> Peeked {
     let letters = bytes.iter().take_while(|b| b.is_ascii_uppercase() || **b == b'-').count();
     match bytes.get(letters) {
-        Some(b' ') if letters > 0 => Peeked::Http,
+        Some(b' ') if (1..=LONGEST_METHOD).contains(&letters) => Peeked::Http,
         None if letters <= LONGEST_METHOD => Peeked::Incomplete,
         _ => Peeked::Other,
     }

@@ -51,7 +51,10 @@ fn other_protocols_are_told_apart() {
     assert_eq!(peek(b"G"), Peeked::Incomplete);
     assert_eq!(peek(b"GET "), Peeked::Http);
     assert_eq!(peek(b" GET"), Peeked::Other);
-    assert_eq!(peek(&[b'A'; 25]), Peeked::Other, "no method is that long");
+    let long = [&[b'A'; 25][..], b" "].concat();
+    assert_eq!(peek(&long[..25]), Peeked::Other, "no method is that long");
+    assert_eq!(peek(&long), Peeked::Other, "and one more byte does not change it");
+    assert_eq!(peek(&long[1..]), Peeked::Http);
     assert_eq!(peek(b"PRI * HTTP/2.0\r\n"), Peeked::Http);
     assert_eq!(peek(b"SSH-2.0-x"), Peeked::Other);
     assert_eq!(peek(&[0x80, 0x2e, 1, 3, 1]), Peeked::Other);
