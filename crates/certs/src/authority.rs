@@ -303,10 +303,15 @@ impl Authority {
         }
     }
 
+    /// The root above the issuing intermediate, which may issue itself.
+    pub(crate) fn root_name(&self) -> &str {
+        self.issuer.parent.as_deref().unwrap_or(&self.issuer.name)
+    }
+
     /// The root above the issuing intermediate, PEM.
     pub fn root_pem(&self) -> Result<String> {
         let all = self.members()?;
-        let name = self.issuer.parent.as_deref().unwrap_or(&self.issuer.name);
+        let name = self.root_name();
         match all.iter().find(|member| member.name == name) {
             Some(root) => Ok(root.certificate.to_pem()),
             None => Err(Error::Broken(format!("the ledger lacks {name}"))),

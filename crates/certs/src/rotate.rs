@@ -13,7 +13,7 @@
 
 use std::path::Path;
 
-use rusqlite::OptionalExtension as _;
+use rusqlite::{OptionalExtension as _, Transaction};
 use time::OffsetDateTime;
 
 use crate::authority::{Authority, Member, members, read_issuer};
@@ -138,7 +138,7 @@ impl Authority {
         if subject == Subject::Root {
             return Ok(None);
         }
-        let name = self.issuer.parent.clone().unwrap_or_else(|| self.issuer.name.clone());
+        let name = self.root_name().to_owned();
         let all = self.members()?;
         let member = member(&all, &name)?;
         if member.certificate.not_after <= now {
@@ -159,8 +159,7 @@ impl Authority {
     /// key, and a root that lives. A new root needs nothing of the old one, which may have expired.
     pub fn rotate_start(&mut self, subject: Subject, who: &str, now: OffsetDateTime) -> Result<Rotation> {
         let root = self.start_below(subject, now)?;
-        let old_issuer = self.issuer.clone();
-        let old_root = old_issuer.parent.clone().unwrap_or_else(|| old_issuer.name.clone());
+        let (old_issuer, old_root) = (self.issuer.clone(), self.root_name().to_owned());
         let constraints = Constraints::of(&old_issuer.certificate)?;
         let (layout, settings) = (self.layout.clone(), self.settings.clone());
         self.ledger.change(|tx| {
@@ -269,13 +268,11 @@ impl Authority {
     pub fn rotate_retire(&mut self, who: &str, now: OffsetDateTime) -> Result<Rotation> {
         let rotation = self.check_retire(now)?;
         self.ledger.change(|tx| {
-            let retire =
-                |name: &str| tx.execute("UPDATE authority SET state = 'retired' WHERE name = ?1", [name]);
-            retire(&rotation.old_issuer)?;
+            retire(tx, &rotation.old_issuer)?;
             if rotation.subject == Subject::Root {
                 // Intermediates of earlier rotations below this root go with it.
                 tx.execute("UPDATE authority SET state = 'retired' WHERE parent = ?1", [&rotation.old_root])?;
-                retire(&rotation.old_root)?;
+                retire(tx, &rotation.old_root)?;
             }
             tx.execute("DELETE FROM rotation", [])?;
             event(tx, now, who, &format!("retired {}", rotation.old_issuer))
@@ -315,11 +312,9 @@ impl Authority {
     pub fn rotate_abort(&mut self, who: &str, now: OffsetDateTime) -> Result<Rotation> {
         let rotation = self.check_abort()?;
         self.ledger.change(|tx| {
-            let retire =
-                |name: &str| tx.execute("UPDATE authority SET state = 'retired' WHERE name = ?1", [name]);
-            retire(&rotation.new_issuer)?;
+            retire(tx, &rotation.new_issuer)?;
             if rotation.subject == Subject::Root {
-                retire(&rotation.new_root)?;
+                retire(tx, &rotation.new_root)?;
             }
             tx.execute("DELETE FROM rotation", [])?;
             event(tx, now, who, &format!("aborted the rotation to {}", rotation.new_issuer))
@@ -375,6 +370,11 @@ impl Authority {
         self.publish(&all)?;
         self.publish_lists(now, false).map(|_| ())
     }
+}
+
+/// Trusts this authority no longer.
+fn retire(tx: &Transaction<'_>, name: &str) -> rusqlite::Result<()> {
+    tx.execute("UPDATE authority SET state = 'retired' WHERE name = ?1", [name]).map(|_| ())
 }
 
 fn same_file(one: &Path, other: &Path) -> bool {
