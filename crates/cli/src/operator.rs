@@ -22,18 +22,6 @@ pub fn who() -> String {
     }
 }
 
-/// Says something to the person, a line on stderr. Where nobody listens any more (`2>&1 | head`) nothing is lost
-/// but the words.
-pub fn line(words: impl std::fmt::Display) {
-    let _ = writeln!(std::io::stderr(), "{words}");
-}
-
-/// As `eprintln!`, which would panic where nobody listens.
-macro_rules! note {
-    ($($words:tt)*) => { $crate::operator::line(format_args!($($words)*)) };
-}
-pub(crate) use note;
-
 /// Asks a question on the terminal; without one, `--yes` must have been given.
 pub fn confirm(question: &str, yes: bool) -> Result<(), Failure> {
     if yes {
@@ -44,7 +32,7 @@ pub fn confirm(question: &str, yes: bool) -> Result<(), Failure> {
             .fix("read the output above, then run the command again with --yes"));
     }
     let mut answer = String::new();
-    // A terminal that went away is a no.
+    // A terminal that went away is a no, and so is one on which the question was not seen.
     let _ = write!(std::io::stderr(), "{question} [y/N] ")
         .and_then(|()| std::io::stderr().flush())
         .and_then(|()| std::io::stdin().lock().read_line(&mut answer).map(|_| ()));

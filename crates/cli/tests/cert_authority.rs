@@ -4,30 +4,17 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Command;
 
-fn handfast(dir: &Path, arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_handfast")).current_dir(dir).args(arguments).output().unwrap()
-}
+use testkit::clients::openssl;
+use testkit::{binary, handfast};
 
 fn good(dir: &Path, arguments: &[&str]) -> String {
-    let output = handfast(dir, arguments);
-    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap()
+    handfast::good(binary!(), dir, arguments)
 }
 
 fn refused(dir: &Path, arguments: &[&str], exit: i32, words: &[&str]) {
-    let output = handfast(dir, arguments);
-    let text = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(exit), "{arguments:?}: {text}");
-    for word in words {
-        assert!(text.contains(word), "{arguments:?} lacks {word}: {text}");
-    }
-}
-
-fn openssl(dir: &Path, arguments: &str) -> (bool, String) {
-    let output = Command::new("openssl").current_dir(dir).args(arguments.split(' ')).output().unwrap();
-    (output.status.success(), String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned())
+    handfast::refused(binary!(), dir, arguments, exit, words);
 }
 
 fn made(dir: &Path, arguments: &str) {
@@ -110,9 +97,9 @@ fn bad_input_of_an_import_is_named_with_file_and_line() {
     std::fs::write(dir.join("cut.crt"), &text[..text.len() / 2]).unwrap();
     let with = |cert: &'static str, key: &'static str| ["ca", "import", "--cert", cert, "--key", key];
     refused(dir, &with("cut.crt", "root.key"), 2, &["cut.crt", "line 1"]);
-    let folder = handfast(dir, &with("root.crt", "."));
-    let said = String::from_utf8_lossy(&folder.stderr).into_owned();
-    assert!(!folder.status.success() && !said.contains("chmod") && said.contains("directory"), "{said}");
+    let folder = handfast::run(binary!(), dir, &with("root.crt", "."));
+    let said = folder.err();
+    assert!(folder.code != Some(0) && !said.contains("chmod") && said.contains("directory"), "{said}");
     std::fs::write(dir.join("empty"), "\n").unwrap();
     refused(dir, &[&with("root.crt", "root.key")[..], &["--password-file", "empty"]].concat(), 2, &["empty"]);
     refused(dir, &with("root.crt", "root.key"), 1, &["HF1011", "root.key"]);
@@ -124,9 +111,9 @@ fn bad_input_of_an_import_is_named_with_file_and_line() {
 }
 
 fn found(dir: &Path, words: &str) {
-    let output = handfast(dir, &["ca", "status"]);
-    let text = String::from_utf8_lossy(&output.stdout);
-    assert_eq!(output.status.code(), Some(3), "{words}: {text}");
+    let finished = handfast::run(binary!(), dir, &["ca", "status"]);
+    let text = finished.out();
+    assert_eq!(finished.code, Some(3), "{words}: {text}");
     assert!(
         text.lines().any(|line| line.starts_with("warning: ") && line.contains(words)),
         "{words}: {text}"
@@ -207,8 +194,8 @@ fn an_identity_comes_from_the_operator_and_serves_both_ends() {
     good(dir, &["cert", "issue", "one", "--spiffe", "prod/one", "--server", "--only"]);
     assert!(both("me") && both("api") && !both("one"));
     let lint = |name: &str| {
-        let output = handfast(dir, &["cert", "lint", &format!(".handfast/certs/{name}.crt")]);
-        String::from_utf8_lossy(&output.stdout).contains("HF1141")
+        let certificate = format!(".handfast/certs/{name}.crt");
+        handfast::run(binary!(), dir, &["cert", "lint", &certificate]).out().contains("HF1141")
     };
     assert!(!lint("api") && lint("one"));
 }
@@ -224,9 +211,8 @@ fn a_weak_or_encrypted_key_is_linted_and_no_error() {
     );
     std::fs::write(dir.join("pw"), "geheim\n").unwrap();
     let lint = |arguments: &[&str]| {
-        let output = handfast(dir, &[&["cert", "lint"], arguments].concat());
-        let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
-        (output.status.code(), text)
+        let finished = handfast::run(binary!(), dir, &[&["cert", "lint"], arguments].concat());
+        (finished.code, finished.all())
     };
     let (code, text) = lint(&["weak.crt", "--key", "weak.key"]);
     assert!(code == Some(3) && text.contains("HF1124"), "{text}");

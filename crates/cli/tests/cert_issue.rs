@@ -3,28 +3,16 @@
 #![allow(clippy::unwrap_used, reason = "a test stops where something is not as expected")]
 
 use std::path::Path;
-use std::process::{Command, Output};
 
-fn handfast(dir: &Path, arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_handfast")).current_dir(dir).args(arguments).output().unwrap()
-}
+use testkit::clients::openssl;
+use testkit::{binary, handfast};
 
 fn good(dir: &Path, arguments: &[&str]) -> String {
-    let output = handfast(dir, arguments);
-    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap()
+    handfast::good(binary!(), dir, arguments)
 }
 
 fn refused(dir: &Path, arguments: &[&str], exit: i32, code: &str) {
-    let output = handfast(dir, arguments);
-    let text = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(exit), "{arguments:?}: {text}");
-    assert!(text.contains(code), "{arguments:?}: {text}");
-}
-
-fn openssl(dir: &Path, arguments: &str) -> (bool, String) {
-    let output = Command::new("openssl").current_dir(dir).args(arguments.split(' ')).output().unwrap();
-    (output.status.success(), String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned())
+    handfast::refused(binary!(), dir, arguments, exit, &[code]);
 }
 
 fn bundle(dir: &Path) {

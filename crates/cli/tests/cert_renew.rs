@@ -6,30 +6,22 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use certs::{AltName, Authority, Request};
 use testkit::handfast::eventually;
+use testkit::{binary, handfast};
 use time::OffsetDateTime;
 
 const SOON: Duration = Duration::from_secs(15);
 
-fn handfast(dir: &Path, arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_handfast")).current_dir(dir).args(arguments).output().unwrap()
-}
-
 fn good(dir: &Path, arguments: &[&str]) -> String {
-    let output = handfast(dir, arguments);
-    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap()
+    handfast::good(binary!(), dir, arguments)
 }
 
 fn refused(dir: &Path, arguments: &[&str], exit: i32, code: &str) {
-    let output = handfast(dir, arguments);
-    let text = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(exit), "{arguments:?}: {text}");
-    assert!(text.contains(code), "{arguments:?}: {text}");
+    handfast::refused(binary!(), dir, arguments, exit, &[code]);
 }
 
 fn openssl(dir: &Path, arguments: &str) -> String {

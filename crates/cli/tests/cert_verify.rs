@@ -4,29 +4,20 @@
 
 use std::net::TcpListener;
 use std::path::Path;
-use std::process::{Command, Output};
 use std::sync::Arc;
 
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
-
-fn handfast(dir: &Path, arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_handfast")).current_dir(dir).args(arguments).output().unwrap()
-}
+use testkit::{binary, handfast};
 
 fn good(dir: &Path, arguments: &[&str]) -> String {
-    let output = handfast(dir, arguments);
-    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap()
+    handfast::good(binary!(), dir, arguments)
 }
 
 fn refused(dir: &Path, arguments: &[&str], exit: i32, code: &str) {
-    let output = handfast(dir, arguments);
-    let text = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(exit), "{arguments:?}: {text}");
-    assert!(text.contains(code), "{arguments:?}: {text}");
+    handfast::refused(binary!(), dir, arguments, exit, &[code]);
 }
 
 /// Sends this chain and signs with this key, whether they belong together or not.

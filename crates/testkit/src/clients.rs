@@ -12,6 +12,7 @@ use std::time::Duration;
 use crate::pki::Credential;
 
 pub use go::{GoClient, Round, rounds};
+pub use openssl::run as openssl;
 
 /// A protocol version that a client is held to.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]

@@ -1,6 +1,7 @@
 //! The real binary as a child: `handfast serve` and every other command.
 
 use std::ffi::OsStr;
+use std::fmt::Debug;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
@@ -124,6 +125,29 @@ pub fn run<S: AsRef<OsStr>>(binary: &Path, dir: &Path, arguments: &[S]) -> Finis
     let mut command = Command::new(binary);
     command.args(arguments).current_dir(dir);
     Program::run(clean(&mut command), b"", Duration::from_secs(60))
+}
+
+/// As [`run`], of a command that must succeed; gives what it wrote to stdout.
+pub fn good<S: AsRef<OsStr> + Debug>(binary: &Path, dir: &Path, arguments: &[S]) -> String {
+    let finished = run(binary, dir, arguments);
+    assert_eq!(finished.code, Some(0), "{arguments:?}: {}", finished.err());
+    String::from_utf8(finished.stdout).unwrap()
+}
+
+/// As [`run`], of a command that must end with this exit status and say each of these words on stderr.
+pub fn refused<S: AsRef<OsStr> + Debug>(
+    binary: &Path,
+    dir: &Path,
+    arguments: &[S],
+    exit: i32,
+    words: &[&str],
+) {
+    let finished = run(binary, dir, arguments);
+    let text = finished.err();
+    assert_eq!(finished.code, Some(exit), "{arguments:?}: {text}");
+    for word in words {
+        assert!(text.contains(word), "{arguments:?} lacks {word}: {text}");
+    }
 }
 
 /// What a person's shell sets must not change a test.

@@ -1,11 +1,20 @@
-//! `openssl s_client`.
+//! `openssl s_client`, and every other command of it.
 
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
 use super::{Attempt, Narrow, Seen, Version, number_after};
 use crate::find_program;
 use crate::program::Program;
+
+/// Runs a command of OpenSSL, its arguments parted by single spaces. Whether it succeeded, and all that it said.
+pub fn run(dir: &Path, arguments: &str) -> (bool, String) {
+    let mut command = Command::new("openssl");
+    let finished =
+        Program::run(command.current_dir(dir).args(arguments.split(' ')), b"", Duration::from_secs(60));
+    (finished.code == Some(0), finished.all())
+}
 
 pub(super) fn connect(attempt: &Attempt<'_>) -> Option<Seen> {
     let mut command = Command::new(find_program("openssl")?);

@@ -119,7 +119,7 @@ pub fn run(args: Args, globals: &Globals) -> Outcome {
     }
     output::print(globals.output, &document, || table(&document))?;
     if !args.dry_run {
-        crate::operator::note!(
+        eprintln!(
             "The root key is needed again only for a new intermediate and for the root's revocation list:\n\
              take {} offline (keep a copy in a safe place).",
             layout.dir().join("root").display()

@@ -138,7 +138,7 @@ pub fn run(args: Args, globals: &Globals) -> Outcome {
     };
     let what = format!("{count}{}", if key.is_some() { " and the private key" } else { "" });
     if args.dry_run {
-        crate::operator::note!("would write {} ({what}, {} bytes)", args.out.display(), bytes.len());
+        eprintln!("would write {} ({what}, {} bytes)", args.out.display(), bytes.len());
         return Ok(EXIT_OK);
     }
     if key.is_some() {
@@ -146,6 +146,6 @@ pub fn run(args: Args, globals: &Globals) -> Outcome {
     } else {
         write_public(&args.out, &bytes)?
     }
-    crate::operator::note!("wrote {} ({what})", args.out.display());
+    eprintln!("wrote {} ({what})", args.out.display());
     Ok(EXIT_OK)
 }

@@ -5,7 +5,6 @@ use model::identity::{SpiffeId, TrustDomain};
 
 use crate::commands::Globals;
 use crate::failure::Failure;
-use crate::operator::note;
 
 /// Options that name the owner of a certificate.
 #[derive(clap::Args, Default)]
@@ -84,7 +83,7 @@ impl For {
             _ => return None,
         };
         if wanted != Usage::Both && !self.only && names.iter().any(is_spiffe) {
-            note!(
+            eprintln!(
                 "note: a certificate with a SPIFFE ID is for servers and clients (X.509-SVID, section 4.4); \
                  add --only for one use alone"
             );

@@ -89,7 +89,7 @@ pub fn run(args: Args, globals: &Globals) -> Outcome {
     request.names = names;
     request.check().map_err(usage)?;
     let granted: Vec<String> = request.names.iter().map(ToString::to_string).collect();
-    crate::operator::note!("granted: {} ({})", granted.join(", "), request.effective_usage());
+    eprintln!("granted: {} ({})", granted.join(", "), request.effective_usage());
     let folder = args.out.unwrap_or_else(|| certs::Layout::new(&globals.dir).issued());
     let files = Files::certificate_only(folder, name);
     files.check_free(args.force)?;
@@ -117,13 +117,13 @@ fn read(path: &PathBuf) -> Result<Vec<u8>, Failure> {
 }
 
 fn show(csr: &Csr) {
-    crate::operator::note!("the request asks for:");
-    crate::operator::note!("  subject  {} (not taken over)", csr.subject);
-    crate::operator::note!("  key      {}, and its signature proves that the asker has it", csr.key);
+    eprintln!("the request asks for:");
+    eprintln!("  subject  {} (not taken over)", csr.subject);
+    eprintln!("  key      {}, and its signature proves that the asker has it", csr.key);
     for name in &csr.names {
-        crate::operator::note!("  name     {name}");
+        eprintln!("  name     {name}");
     }
     for other in &csr.other {
-        crate::operator::note!("  other    {other} (never granted by asking)");
+        eprintln!("  other    {other} (never granted by asking)");
     }
 }

@@ -15,7 +15,6 @@ use time::format_description::well_known::Rfc3339;
 use super::{input, served};
 use crate::commands::Globals;
 use crate::failure::{EXIT_FINDINGS, EXIT_OK, EXIT_USAGE, Failure, Outcome};
-use crate::operator::note;
 use crate::output;
 
 /// Arguments of `handfast cert verify`.
@@ -113,10 +112,9 @@ pub fn run(args: Args, globals: &Globals) -> Outcome {
                 .map(|der| inspect::certificate(der).map(|cert| cert.subject))
                 .collect::<Result<_, _>>()?;
             if let Some(code) = verified.revocation_unknown {
-                note!(
+                eprintln!(
                     "note: whether it was revoked is not known ({}: {}); renew the lists: handfast ca crl",
-                    code.id,
-                    code.cause
+                    code.id, code.cause
                 );
             }
             let steps = [&["leaf".to_owned()], path.as_slice(), std::slice::from_ref(&root)].concat();

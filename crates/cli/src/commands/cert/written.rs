@@ -197,7 +197,7 @@ pub fn issued(globals: &Globals, issued: &Issued, files: &Files) -> Outcome {
         shortened: issued.shortened,
     };
     if issued.shortened {
-        crate::operator::note!(
+        eprintln!(
             "note: it ends earlier than asked for, on {}, because its issuer does",
             certs::rfc3339(issued.record.not_after)
         );

@@ -16,7 +16,6 @@ use self::roots::{Roots, guard_key};
 use self::stores::{Kind, Root, Store};
 use super::Globals;
 use crate::failure::{EXIT_FINDINGS, EXIT_OK, Failure, Outcome};
-use crate::operator::note;
 use crate::output;
 
 /// Arguments of `handfast trust`.
@@ -115,7 +114,7 @@ pub fn run(args: Args, globals: &Globals) -> Outcome {
     let mut undone = vec![false; found.len()];
     for (index, (store, (_, answer))) in found.iter().zip(&tried).enumerate() {
         if wanted == Wanted::Trusted && matches!(answer, Answer::Refuses(_)) && !added[index].is_empty() {
-            note!("{store}: the proof failed, so the root is taken out again");
+            eprintln!("{store}: the proof failed, so the root is taken out again");
             for root in &added[index] {
                 perform_all(&store.uninstall(root), root)?;
             }
@@ -149,7 +148,7 @@ fn change<'a>(
             continue;
         }
         if !std::mem::replace(&mut said, true) {
-            note!("{store}:");
+            eprintln!("{store}:");
         }
         let actions = if put_in { store.install(root) } else { store.uninstall(root) };
         actions.iter().try_for_each(|action| stores::perform(action, root, dry_run))?;

@@ -12,7 +12,6 @@ use tempfile::TempDir;
 use super::stores::Root;
 use crate::commands::cert::input;
 use crate::failure::{EXIT_USAGE, Failure};
-use crate::operator::note;
 
 /// The roots of an authority, or of a file.
 pub struct Roots {
@@ -91,7 +90,7 @@ pub fn guard_key(source: &Path, dir: &Path, foreign: bool) -> Result<(), Failure
             .with("mode", format!("{:04o}", mode & 0o7777))
             .fix(format!("chmod 600 {}; make a new root if others had access", key.display())));
         }
-        note!("note: the root's key lies in {}; take it offline once it is not needed", key.display());
+        eprintln!("note: the root's key lies in {}; take it offline once it is not needed", key.display());
     }
     Ok(())
 }

@@ -13,7 +13,6 @@ use model::codes;
 use tempfile::TempDir;
 
 use crate::failure::Failure;
-use crate::operator::note;
 
 /// A kind of trust store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -303,7 +302,7 @@ fn succeeds(words: &[OsString]) -> bool {
 
 /// Does it, and shows it first.
 pub fn perform(action: &Action, root: &Root, dry_run: bool) -> Result<(), Failure> {
-    note!("  {}{action}", if dry_run { "would: " } else { "" });
+    eprintln!("  {}{action}", if dry_run { "would: " } else { "" });
     if dry_run {
         return Ok(());
     }

@@ -71,7 +71,7 @@ pub fn run(args: Args, globals: &Globals) -> Outcome {
                 let old = now >= list.next_update;
                 stale |= old;
                 if list.offline {
-                    crate::operator::note!(
+                    eprintln!(
                         "note: a new list of {} is due, but its key is offline; the last one ends at {}",
                         list.authority,
                         certs::rfc3339(list.next_update)

@@ -46,7 +46,7 @@ async fn serve(address: SocketAddr, dir: PathBuf) -> Outcome {
     let bound = listener.local_addr().map_err(failed)?;
     let shared = Shared::default();
     refresh(&shared, &dir)?;
-    crate::operator::note!("serving revocation lists at http://{bound}/crl.pem");
+    eprintln!("serving revocation lists at http://{bound}/crl.pem");
     tokio::spawn(accept(listener, shared.clone()));
     let mut again = tokio::time::interval(PERIOD);
     let mut terminate =

@@ -10,7 +10,6 @@ use super::{Args, on_disk, renew, revoke_old};
 use crate::commands::Globals;
 use crate::commands::cert::written::{self, Files};
 use crate::failure::{Failure, Outcome};
-use crate::operator::note;
 
 /// How long it waits after a failed renewal; it doubles up to `LONGEST_PAUSE`.
 const FIRST_PAUSE: Duration = Duration::from_secs(10);
@@ -32,7 +31,7 @@ impl Retry {
     }
 
     fn failed(&mut self, failure: &Failure) {
-        note!("{failure}  next:  it is tried again in {:?}", self.pause);
+        eprintln!("{failure}  next:  it is tried again in {:?}", self.pause);
         self.at = OffsetDateTime::now_utc() + self.pause;
         self.pause = (self.pause * 2).min(LONGEST_PAUSE);
     }
@@ -50,7 +49,7 @@ pub fn run(args: &Args, globals: &Globals, mut record: Record, files: &Files) ->
         record = ledger.and_then(|ledger| on_disk(&ledger, files, &record.name)).unwrap_or(record);
         let due = record.renew_at();
         if announced.as_ref() != Some(&record.serial) {
-            note!("{} (serial {}) is renewed at {}", record.name, record.serial, certs::rfc3339(due));
+            eprintln!("{} (serial {}) is renewed at {}", record.name, record.serial, certs::rfc3339(due));
             announced = Some(record.serial.clone());
         }
         let now = OffsetDateTime::now_utc();
@@ -65,7 +64,7 @@ pub fn run(args: &Args, globals: &Globals, mut record: Record, files: &Files) ->
                 Err(failure) => {
                     renewal.failed(&failure);
                     let left = record.not_after - OffsetDateTime::now_utc();
-                    note!("the old certificate is valid for {left:.0} more");
+                    eprintln!("the old certificate is valid for {left:.0} more");
                 }
             }
         }

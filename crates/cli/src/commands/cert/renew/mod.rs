@@ -49,7 +49,7 @@ pub fn run(args: Args, globals: &Globals) -> Outcome {
     drop(ledger);
     if args.dry_run {
         let request = certs::request_of(&record)?;
-        operator::note!("due at {}", certs::rfc3339(record.renew_at()));
+        eprintln!("due at {}", certs::rfc3339(record.renew_at()));
         return written::would_issue(globals, &request, &files);
     }
     if args.daemon {
