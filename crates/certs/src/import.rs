@@ -113,7 +113,7 @@ impl Authority {
 }
 
 /// The certificates of a chain, each signed by the next; more than ten is no chain of authorities.
-fn read_chain(text: &str) -> Result<Vec<CaCertificate>> {
+pub fn read_chain(text: &str) -> Result<Vec<CaCertificate>> {
     let ders = certificates_of_pem(text).map_err(|e| Error::Request(format!("this is no PEM text: {e}")))?;
     if ders.len() > 10 {
         return Err(Error::Request("the file holds more than ten certificates".into()));

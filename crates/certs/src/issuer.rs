@@ -142,7 +142,7 @@ impl Issuer {
     }
 
     /// The key.
-    pub(crate) fn key(&self) -> &PrivateKey {
+    pub fn key(&self) -> &PrivateKey {
         self.signer.key()
     }
 

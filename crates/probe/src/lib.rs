@@ -3,12 +3,13 @@
 //! [`test`](mod@test) proves, row by row, whom a server accepts and refuses; [`explain`] shows one handshake as a
 //! ladder, and knows the error texts of other programs. Both stand on [`attempt`] (one TLS connection,
 //! read to its end), [`forge`] (certificates that no authority may issue) and [`wire`] (bytes that rustls
-//! would neither send nor show). Nothing here knows configuration or serves anything.
+//! would neither send nor show). [`edge`] tries a client's way to its servers from where the client is. Nothing here knows configuration or serves anything.
 
 pub mod alert;
 pub mod attempt;
 pub mod der;
 pub mod dial;
+pub mod edge;
 pub mod explain;
 pub mod forge;
 pub mod identity;

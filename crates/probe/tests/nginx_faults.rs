@@ -41,6 +41,7 @@ fn prove(pki: &Pki, content: &str, change: impl FnOnce(&mut Plan)) -> Option<Rep
         revoked: Some(pair(&pki.revoked)),
         stranger: None,
         roots: certificates(pki.site.pem().as_bytes()).unwrap(),
+        ..Credentials::default()
     };
     let mut plan = Plan::new(target, credentials, Expect::Mutual);
     plan.timeout = Duration::from_secs(8);

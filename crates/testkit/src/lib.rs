@@ -8,12 +8,14 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 pub mod clients;
+pub mod cluster;
 pub mod echo;
 pub mod handfast;
 pub mod http_upstream;
 pub mod nginx;
 pub mod pki;
 pub mod program;
+pub mod request;
 
 mod ports;
 mod skip;

@@ -17,12 +17,12 @@ mod openssl;
 
 use std::path::{Path, PathBuf};
 
-use rcgen::{BasicConstraints, CertificateParams, CustomExtension, ExtendedKeyUsagePurpose, IsCa};
+use rcgen::{BasicConstraints, CertificateParams, CustomExtension, IsCa};
 use tempfile::TempDir;
 use time::{Duration, OffsetDateTime};
 
 pub use authority::{Authority, Issued};
-pub use rcgen::SanType;
+pub use rcgen::{ExtendedKeyUsagePurpose, SanType};
 
 /// A certificate chain and its key, as files.
 #[derive(Clone, Debug)]

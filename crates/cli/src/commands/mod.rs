@@ -4,6 +4,7 @@ mod ca;
 mod cert;
 mod config;
 mod explain;
+mod kube;
 mod serve;
 mod test;
 mod trust;
@@ -63,6 +64,8 @@ enum Command {
     Explain(explain::Args),
     /// Validate, convert and describe configuration.
     Config(config::Args),
+    /// Pod-to-pod mutual TLS on Kubernetes: certificates, Secrets, pod specs, policies, the proof.
+    Kube(kube::Args),
     /// From nothing to a proven mutual TLS site in one command.
     Up(up::Args),
 }
@@ -98,6 +101,7 @@ impl Cli {
             Command::Test(args) => test::run(args, &globals),
             Command::Explain(args) => explain::run(args, &globals),
             Command::Config(args) => config::run(args, &globals),
+            Command::Kube(args) => kube::run(args, &globals),
             Command::Up(args) => up::run(args, &globals),
         };
         match outcome.and_then(|code| crate::output::lost().map_or(Ok(code), Err)) {

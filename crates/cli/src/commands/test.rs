@@ -181,6 +181,7 @@ fn plan(args: &Args, endpoint: Endpoint) -> Result<Plan, Failure> {
         revoked: pair(&args.revoked_cert, &args.revoked_key)?,
         stranger: pair(&args.stranger_cert, &args.stranger_key)?,
         roots,
+        ..Credentials::default()
     };
     let has_client = credentials.good.is_some() || credentials.issuer.is_some();
     let expect = match args.expect {
@@ -252,7 +253,7 @@ pub(super) fn system_roots() -> Result<Vec<rustls::pki_types::CertificateDer<'st
 }
 
 /// The newest intermediate of a CA folder whose key is there, else its newest root.
-fn issuing(dir: &Path) -> Result<(PathBuf, PathBuf), Failure> {
+pub(super) fn issuing(dir: &Path) -> Result<(PathBuf, PathBuf), Failure> {
     let folder = dir.join("authorities");
     let entries = std::fs::read_dir(&folder).map_err(|error| Failure::reading(&folder, &error))?;
     let mut found = Vec::new();

@@ -10,11 +10,15 @@
 //! | HF4xxx | serving: sockets, upstreams, reloads      | [`serving`]      |
 //! | HF5xxx | findings of `handfast test` and `explain` | [`findings`]     |
 //! | HF6xxx | trust stores of the system, NSS and Java  | [`trust`]        |
+//! | HF71xx | Kubernetes manifests, and their wiring    | [`manifests`]    |
+//! | HF7xxx | Kubernetes, but for manifests              | [`kube`]         |
 //! | HF9xxx | usage and the environment                 | [`usage`]        |
 
 pub mod certificates;
 pub mod configuration;
 pub mod findings;
+pub mod kube;
+pub mod manifests;
 pub mod refusals;
 pub mod serving;
 pub mod trust;
@@ -73,7 +77,9 @@ pub fn all() -> impl Iterator<Item = &'static Code> {
         refusals::ALL,
         serving::ALL,
         findings::ALL,
+        manifests::ALL,
         trust::ALL,
+        kube::ALL,
         usage::ALL,
     ]
     .into_iter()

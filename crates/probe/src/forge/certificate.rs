@@ -34,6 +34,10 @@ pub struct Draft {
     pub name: String,
     /// The URI in the subject alternative name.
     pub uri: Option<String>,
+    /// DNS names beside it.
+    pub dns: Vec<String>,
+    /// The serial number, where it is not a random one.
+    pub serial: Option<Vec<u8>>,
     /// First moment of validity.
     pub not_before: OffsetDateTime,
     /// Last moment of validity.
@@ -58,6 +62,8 @@ impl Draft {
             version: 3,
             name: name.into(),
             uri: Some("spiffe://cluster.local/ns/local/sa/handfast-test".into()),
+            dns: Vec::new(),
+            serial: None,
             not_before: now - Duration::minutes(1),
             not_after: now + Duration::hours(1),
             digest: Digest::Modern,
@@ -87,7 +93,7 @@ impl Draft {
         let v3 = self.version >= 3;
         let body = sequence(&[
             if v3 { &version } else { &[] },
-            &integer(&serial),
+            &integer(self.serial.as_deref().unwrap_or(&serial)),
             &algorithm,
             issuer.subject(),
             &sequence(&[&der_time(self.not_before), &der_time(self.not_after)]),
@@ -122,9 +128,11 @@ impl Draft {
             let usages = sequence(&[&oid(&[1, 3, 6, 1, 5, 5, 7, 3, last])]);
             list.extend(extension(&[2, 5, 29, 37], false, &usages));
         }
-        if let Some(uri) = &self.uri {
-            let names = sequence(&[&element(0x86, uri.as_bytes())]);
-            list.extend(extension(&[2, 5, 29, 17], false, &names));
+        let mut names: Vec<Vec<u8>> = self.dns.iter().map(|name| element(0x82, name.as_bytes())).collect();
+        names.extend(self.uri.iter().map(|uri| element(0x86, uri.as_bytes())));
+        if !names.is_empty() {
+            let names: Vec<&[u8]> = names.iter().map(Vec::as_slice).collect();
+            list.extend(extension(&[2, 5, 29, 17], false, &sequence(&names)));
         }
         if self.unknown_critical {
             // An arc of the private enterprise numbers that is kept for examples (RFC 5612).

@@ -143,12 +143,40 @@ impl Issuer {
 
     /// Issues what the draft says for a new P-256 key, and adds the intermediates.
     pub fn issue(&self, change: impl FnOnce(&mut Draft)) -> Result<ClientIdentity, ForgeError> {
+        self.pair(change)?.identity()
+    }
+
+    /// As [`Issuer::issue`], with the key in a form that can be handed over.
+    pub fn pair(&self, change: impl FnOnce(&mut Draft)) -> Result<Pair, ForgeError> {
         let key = KeyPair::generate()?;
         let mut draft = Draft::leaf("handfast-test", key.subject_public_key_info(), Purpose::Client);
         change(&mut draft);
         let mut chain = vec![draft.sign(self)?];
         chain.extend(self.sendable().iter().cloned());
-        identity(chain, &key)
+        Ok(Pair { chain, key: PrivatePkcs8KeyDer::from(key.serialized_der().to_vec()) })
+    }
+}
+
+/// A chain and its key, to be handed to another process.
+pub struct Pair {
+    /// Leaf first, then intermediates.
+    pub chain: Vec<CertificateDer<'static>>,
+    /// The leaf's key; overwritten when it is dropped, and never part of `Debug`.
+    pub key: PrivatePkcs8KeyDer<'static>,
+}
+
+impl Pair {
+    /// For a handshake.
+    pub fn identity(self) -> Result<ClientIdentity, ForgeError> {
+        let der = PrivateKeyDer::Pkcs8(self.key);
+        let signer = any_supported_type(&der).map_err(|e| ForgeError::Crypto(e.to_string()))?;
+        Ok(ClientIdentity { certified: Arc::new(CertifiedKey::new(self.chain, signer)) })
+    }
+}
+
+impl std::fmt::Debug for Pair {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Pair").field("certificates", &self.chain.len()).finish_non_exhaustive()
     }
 }
 
@@ -162,7 +190,5 @@ pub fn self_signed() -> Result<ClientIdentity, ForgeError> {
 }
 
 fn identity(chain: Vec<CertificateDer<'static>>, key: &KeyPair) -> Result<ClientIdentity, ForgeError> {
-    let der = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialized_der().to_vec()));
-    let signer = any_supported_type(&der).map_err(|e| ForgeError::Crypto(e.to_string()))?;
-    Ok(ClientIdentity { certified: Arc::new(CertifiedKey::new(chain, signer)) })
+    Pair { chain, key: PrivatePkcs8KeyDer::from(key.serialized_der().to_vec()) }.identity()
 }

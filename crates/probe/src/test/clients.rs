@@ -22,7 +22,7 @@ pub(super) async fn row(context: &Context, spec: &Spec, version: Option<Version>
     if context.plan.expect == Expect::OneWay {
         return Row::skipped(spec, version, "a one-way server asks for no client certificate");
     }
-    let client = match client(context, spec.check, version) {
+    let client = match client(context, spec, version) {
         Ok(Client::Is(client)) => client,
         Ok(Client::Missing(reason)) => return Row::skipped(spec, version, reason),
         Err(ForgeError::Impossible(reason)) => return Row::skipped(spec, version, reason),
@@ -118,8 +118,11 @@ fn good(context: &Context, spec: &Spec, version: Option<Version>, outcome: &Outc
 }
 
 /// Makes or finds the client of a row.
-fn client(context: &Context, check: Check, version: Option<Version>) -> Result<Client, ForgeError> {
-    let credentials = &context.plan.credentials;
+fn client(context: &Context, spec: &Spec, version: Option<Version>) -> Result<Client, ForgeError> {
+    let (credentials, check) = (&context.plan.credentials, spec.check);
+    if let Some(pair) = credentials.made.get(spec.id) {
+        return Ok(Client::Is(pair.clone()));
+    }
     let given = |pair: &Option<ClientIdentity>, reason: &str| match pair {
         Some(pair) => Client::Is(pair.clone()),
         None => Client::Missing(reason.into()),

@@ -58,6 +58,8 @@ pub struct Credentials {
     pub revoked: Option<ClientIdentity>,
     /// A good pair whose identity the server does not allow.
     pub stranger: Option<ClientIdentity>,
+    /// Pairs for further rows, by the row's id, made elsewhere: where the authority's key must not be.
+    pub made: std::collections::BTreeMap<String, ClientIdentity>,
     /// The roots that the server's own certificate must lead to.
     pub roots: Vec<CertificateDer<'static>>,
 }

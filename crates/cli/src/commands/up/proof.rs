@@ -30,6 +30,7 @@ pub async fn run(
         revoked: pair(&credentials.revoked)?,
         stranger: pair(&credentials.stranger)?,
         roots: roots()?,
+        ..Default::default()
     };
     let closed = Plan { has_list: true, ..Plan::new(target(mutual)?, closed, Expect::Mutual) };
     let (open, closed) = tokio::join!(probe::test::run(open, |_| ()), probe::test::run(closed, |_| ()));

@@ -1,0 +1,92 @@
+//! `handfast kube controller`: the process in the controller's pods.
+
+mod listen;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use controller::grant::Domains;
+use controller::metrics::Metrics;
+use controller::names::SYSTEM_NAMESPACE;
+use controller::run::{Health, Options};
+use model::codes::serving;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::connect::{Cluster, block_on};
+use crate::commands::Globals;
+use crate::failure::{EXIT_OK, EXIT_USAGE, Failure, Outcome};
+use crate::logging::{self, LogForm};
+
+/// Arguments of `handfast kube controller`.
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    cluster: Cluster,
+    /// Namespace of the controller: its authority and its Lease are there.
+    #[arg(long, env = "HANDFAST_NAMESPACE", default_value = SYSTEM_NAMESPACE, value_name = "NAMESPACE")]
+    namespace: String,
+    /// Trust domain of SPIFFE IDs. It cannot change once there is an authority.
+    #[arg(long, env = "HANDFAST_TRUST_DOMAIN", default_value = "cluster.local", value_name = "DOMAIN")]
+    trust_domain: String,
+    /// Domain of the cluster's Services.
+    #[arg(long, env = "HANDFAST_CLUSTER_DOMAIN", default_value = "cluster.local", value_name = "DOMAIN")]
+    cluster_domain: String,
+    /// Address of /metrics, /livez and /readyz.
+    #[arg(long, env = "HANDFAST_LISTEN", default_value = "127.0.0.1:9402", value_name = "ADDR")]
+    listen: SocketAddr,
+    /// Take part in the election of a leader: several may run, and one works.
+    #[arg(long, env = "HANDFAST_LEADER_ELECT")]
+    leader_elect: bool,
+    /// Name of this process among the controllers: its pod's.
+    #[arg(long, env = "HANDFAST_POD_NAME", value_name = "NAME", hide = true)]
+    pod_name: Option<String>,
+    /// Form of the log on stderr. Default: text on a terminal, else JSON. The audit log on stdout is JSON always.
+    #[arg(long, value_enum, env = "HANDFAST_LOG_FORMAT")]
+    log_format: Option<LogForm>,
+}
+
+/// Runs `handfast kube controller`.
+pub fn run(args: Args, globals: &Globals) -> Outcome {
+    logging::init(&globals.log, args.log_format)?;
+    let trust_domain = args
+        .trust_domain
+        .parse()
+        .map_err(|why| Failure::usage(format!("--trust-domain {}: {why}", args.trust_domain)))?;
+    let domains = Domains::new(trust_domain, &args.cluster_domain)
+        .map_err(|why| Failure::from(why).exit(EXIT_USAGE))?;
+    block_on(stay(args, domains))
+}
+
+async fn stay(args: Args, domains: Domains) -> Outcome {
+    let internal = |error: std::io::Error| Failure::new(&model::codes::usage::INTERNAL, error);
+    let (metrics, health) = (Arc::new(Metrics::default()), Arc::new(Health::default()));
+    let socket = tokio::net::TcpListener::bind(args.listen).await.map_err(|error| {
+        let code = match error.kind() {
+            std::io::ErrorKind::AddrInUse => &serving::ADDRESS_IN_USE,
+            _ => &serving::LISTEN_FAILED,
+        };
+        Failure::new(code, format!("cannot listen on {}: {error}", args.listen))
+    })?;
+    let listening = tokio::spawn(listen::serve(socket, Arc::clone(&metrics), Arc::clone(&health)));
+    let mut terminate = signal(SignalKind::terminate()).map_err(internal)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(internal)?;
+    let identity = args.pod_name.unwrap_or_else(|| format!("process-{}", std::process::id()));
+    let options = Options {
+        client: args.cluster.client().await?,
+        namespace: args.namespace,
+        identity,
+        domains,
+        leader_elect: args.leader_elect,
+        metrics,
+        health,
+    };
+    let shutdown = async {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    };
+    controller::run::run(options, shutdown).await;
+    listening.abort();
+    Ok(EXIT_OK)
+}

@@ -1,0 +1,195 @@
+//! `handfast kube install`: the controller and all that it needs, printed as YAML or applied.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use certs::PrivateKey;
+use controller::authority::{AuthorityStore, State};
+use controller::install::Installation;
+use controller::names::SYSTEM_NAMESPACE;
+use kube::Client;
+use model::codes::kube as codes;
+use model::units::Span;
+use serde_json::Value;
+use time::OffsetDateTime;
+
+use super::apply::{Tally, Target, documents};
+use super::connect::{Cluster, block_on};
+use crate::commands::Globals;
+use crate::failure::{EXIT_OK, Failure, Outcome};
+
+/// The image of this version.
+const IMAGE: &str = concat!("handfast.dev/handfast:", env!("CARGO_PKG_VERSION"));
+
+/// What is installed.
+#[derive(clap::Args)]
+pub struct What {
+    /// Namespace of the controller.
+    #[arg(long, env = "HANDFAST_NAMESPACE", default_value = SYSTEM_NAMESPACE, value_name = "NAMESPACE")]
+    namespace: String,
+    /// Image of the controller.
+    #[arg(long, env = "HANDFAST_IMAGE", default_value = IMAGE, value_name = "IMAGE")]
+    image: String,
+    /// When the image is pulled: Always, IfNotPresent or Never.
+    #[arg(long, env = "HANDFAST_IMAGE_PULL_POLICY", default_value = "IfNotPresent", value_name = "POLICY",
+          value_parser = ["Always", "IfNotPresent", "Never"])]
+    image_pull_policy: String,
+    /// How many controllers run; one works, the others stand by.
+    #[arg(long, env = "HANDFAST_REPLICAS", default_value_t = 2, value_name = "COUNT",
+          value_parser = clap::value_parser!(u32).range(1..=10))]
+    replicas: u32,
+    /// Trust domain of SPIFFE IDs. It cannot change once there is an authority.
+    #[arg(long, env = "HANDFAST_TRUST_DOMAIN", default_value = "cluster.local", value_name = "DOMAIN")]
+    trust_domain: String,
+    /// Domain of the cluster's Services.
+    #[arg(long, env = "HANDFAST_CLUSTER_DOMAIN", default_value = "cluster.local", value_name = "DOMAIN")]
+    cluster_domain: String,
+}
+
+impl What {
+    /// The objects.
+    ///
+    /// # Errors
+    ///
+    /// When a domain cannot be used.
+    pub fn objects(&self) -> Result<Vec<Value>, Failure> {
+        let wrong = |why: &dyn std::fmt::Display| Failure::usage(format!("--trust-domain: {why}"));
+        let trust = self.trust_domain.parse().map_err(|why| wrong(&why))?;
+        controller::grant::Domains::new(trust, &self.cluster_domain)
+            .map_err(|why| Failure::usage(why.to_string()))?;
+        let installation = Installation {
+            namespace: self.namespace.clone(),
+            image: self.image.clone(),
+            pull_policy: self.image_pull_policy.clone(),
+            replicas: self.replicas,
+            trust_domain: self.trust_domain.clone(),
+            cluster_domain: self.cluster_domain.clone(),
+        };
+        Ok(installation.objects()?)
+    }
+
+    /// Namespace of the controller.
+    pub fn namespace(&self) -> &str {
+        &self.namespace
+    }
+}
+
+/// Arguments of `handfast kube install`.
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    cluster: Cluster,
+    #[command(flatten)]
+    what: What,
+    /// Apply the objects and wait until the controller is ready, rather than print them.
+    #[arg(long, env = "HANDFAST_APPLY")]
+    apply: bool,
+    /// Show what applying would change, and change nothing.
+    #[arg(long, env = "HANDFAST_DRY_RUN")]
+    dry_run: bool,
+    /// How long to wait.
+    #[arg(long, env = "HANDFAST_TIMEOUT", default_value = "3m", value_name = "SPAN")]
+    timeout: Span,
+    /// Take over this authority: its certificate and those above it, PEM. Only with --apply, into a cluster that has
+    /// none yet.
+    #[arg(long, env = "HANDFAST_IMPORT_CERTIFICATE", value_name = "FILE", requires_all = ["import_key", "apply"])]
+    import_certificate: Option<PathBuf>,
+    /// Its key, PEM, not encrypted.
+    #[arg(long, env = "HANDFAST_IMPORT_KEY", value_name = "FILE", requires = "import_certificate")]
+    import_key: Option<PathBuf>,
+}
+
+/// Runs `handfast kube install`.
+pub fn run(args: Args, _globals: &Globals) -> Outcome {
+    let objects = args.what.objects()?;
+    if !args.apply && !args.dry_run {
+        print!("{}", documents(&objects));
+        return Ok(EXIT_OK);
+    }
+    let imported = imported(&args)?;
+    block_on(async {
+        let client = args.cluster.client().await?;
+        if args.dry_run {
+            show(&client, &objects).await
+        } else {
+            install(&args, &client, &objects, imported).await
+        }
+    })
+}
+
+async fn show(client: &Client, objects: &[Value]) -> Outcome {
+    let mut tally = Tally::default();
+    for object in objects {
+        let target = Target::new(client, object);
+        let diff = target.diff().await?;
+        tally.add(if diff.is_empty() { "stay as they are" } else { "would change" });
+        print!("{diff}");
+    }
+    eprintln!("{tally}; nothing was changed");
+    Ok(EXIT_OK)
+}
+
+async fn install(args: &Args, client: &Client, objects: &[Value], imported: Option<State>) -> Outcome {
+    let limit = args.timeout.0;
+    let mut imported = imported;
+    for object in objects {
+        let target = Target::new(client, object);
+        // The controller starts with the authority that is there by then.
+        if object["kind"] == "Deployment"
+            && let Some(state) = imported.take()
+        {
+            AuthorityStore::new(client.clone(), args.what.namespace()).import(&state).await?;
+            eprintln!("imported the authority {}", state.active()?.0.certificate.subject);
+        }
+        target.apply().await?;
+        eprintln!("applied {}", target.title);
+        if object["kind"] == "CustomResourceDefinition" && !target.wait(limit, established).await? {
+            return Err(not_ready(&target.title, limit));
+        }
+    }
+    for object in objects.iter().filter(|object| object["kind"] == "Deployment") {
+        let target = Target::new(client, object);
+        eprintln!("waiting for {}", target.title);
+        if !target.wait(limit, available).await? {
+            return Err(not_ready(&target.title, limit));
+        }
+    }
+    eprintln!("Handfast is ready: write a Certificate, or let `handfast kube wire` do it");
+    Ok(EXIT_OK)
+}
+
+fn not_ready(what: &str, limit: Duration) -> Failure {
+    Failure::new(&codes::INSTALL_NOT_READY, format!("{what} is not ready after {} seconds", limit.as_secs()))
+}
+
+fn established(live: &Value) -> bool {
+    let conditions = live["status"]["conditions"].as_array();
+    conditions
+        .into_iter()
+        .flatten()
+        .any(|condition| condition["type"] == "Established" && condition["status"] == "True")
+}
+
+/// All replicas of the present generation answer their readiness probe.
+fn available(live: &Value) -> bool {
+    let number = |value: &Value| value.as_i64().unwrap_or_default();
+    let (status, wanted) = (&live["status"], number(&live["spec"]["replicas"]));
+    number(&status["observedGeneration"]) >= number(&live["metadata"]["generation"])
+        && number(&status["updatedReplicas"]) >= wanted
+        && number(&status["availableReplicas"]) >= wanted
+        && number(&status["replicas"]) == wanted
+}
+
+fn imported(args: &Args) -> Result<Option<State>, Failure> {
+    let (Some(certificate), Some(key)) = (&args.import_certificate, &args.import_key) else {
+        return Ok(None);
+    };
+    let chain =
+        std::fs::read_to_string(certificate).map_err(|error| Failure::reading(certificate, &error))?;
+    let text = std::fs::read_to_string(key).map(zeroize::Zeroizing::new);
+    let text = text.map_err(|error| Failure::reading(key, &error))?;
+    let key = PrivateKey::from_pem(&text, None)?;
+    let trust =
+        args.what.trust_domain.parse().map_err(|why| Failure::usage(format!("--trust-domain: {why}")))?;
+    Ok(Some(State::import(trust, &chain, key, OffsetDateTime::now_utc())?))
+}

@@ -1,0 +1,122 @@
+//! The bad certificates: made here, in memory, where the authority's key is; never in a pod.
+
+use std::path::Path;
+
+use controller::authority::AuthorityStore;
+use controller::names::{AUTHORITY_SECRET, SYSTEM_NAMESPACE};
+use kube::Client;
+use probe::edge::Sent;
+use probe::forge::certificate::{Draft, Purpose};
+use probe::forge::{ForgeError, Issuer};
+use time::Duration;
+
+use crate::commands::test::{issuing, read_issuer};
+use crate::failure::Failure;
+
+/// An authority, and what it has revoked.
+pub struct Authority {
+    issuer: Issuer,
+    /// A revoked serial number of this very authority, big-endian.
+    revoked: Option<Vec<u8>>,
+}
+
+/// The folder's authority, or the cluster's; and where there is none, why.
+pub async fn authority(dir: Option<&Path>, client: &Client) -> Result<Result<Authority, String>, Failure> {
+    if let Some(dir) = dir {
+        let (certificate, key) = issuing(dir)?;
+        return Ok(Ok(Authority { issuer: read_issuer(&certificate, &key)?, revoked: None }));
+    }
+    let nothing = |why: String| Ok(Err(format!("{why}; or name a folder: --ca-dir DIR")));
+    let state = match AuthorityStore::new(client.clone(), SYSTEM_NAMESPACE).load().await {
+        Ok(Some(state)) => state,
+        Ok(None) => return nothing(format!("{SYSTEM_NAMESPACE}/{AUTHORITY_SECRET} holds no authority yet")),
+        Err(error) => return nothing(format!("{SYSTEM_NAMESPACE}/{AUTHORITY_SECRET}: {error}")),
+    };
+    let (member, issuer) = match state.active() {
+        Ok(active) => active,
+        Err(error) => return nothing(error.to_string()),
+    };
+    let made = Issuer::from_pem(state.intermediates_pem(member).as_bytes(), issuer.key().to_pem().as_bytes());
+    let revoked = state
+        .revocations
+        .iter()
+        .find(|(_, revocation)| revocation.issuer == member.name)
+        .and_then(|(serial, _)| bytes_of_hex(&serial.to_string()));
+    match made {
+        Ok(issuer) => Ok(Ok(Authority { issuer, revoked })),
+        Err(error) => nothing(error.to_string()),
+    }
+}
+
+fn bytes_of_hex(text: &str) -> Option<Vec<u8>> {
+    let digits: String = text.chars().filter(char::is_ascii_hexdigit).collect();
+    let digits = if digits.len() % 2 == 1 { format!("0{digits}") } else { digits };
+    let pairs = digits.as_bytes().chunks(2).map(|pair| std::str::from_utf8(pair).ok());
+    pairs.map(|pair| u8::from_str_radix(pair?, 16).ok()).collect()
+}
+
+impl Authority {
+    /// Client certificates that a server must refuse, with the identity of this client where it has one: a server
+    /// that keeps a list must not refuse them for that.
+    pub fn clients(&self, identity: Option<&str>, has_list: bool) -> Result<Vec<Sent>, ForgeError> {
+        let day = Duration::days(1);
+        let same = |draft: &mut Draft| {
+            if let Some(identity) = identity {
+                draft.uri = Some(identity.to_owned());
+            }
+        };
+        let mut made = vec![
+            Sent::new(
+                "expired",
+                &self.issuer.pair(|draft| {
+                    same(draft);
+                    (draft.not_before, draft.not_after) =
+                        (draft.not_before - day * 30, draft.not_after - day);
+                })?,
+            ),
+            Sent::new(
+                "not-yet-valid",
+                &self.issuer.pair(|draft| {
+                    same(draft);
+                    (draft.not_before, draft.not_after) = (draft.not_before + day, draft.not_after + day * 2);
+                })?,
+            ),
+            Sent::new(
+                "wrong-usage",
+                &self.issuer.pair(|draft| {
+                    same(draft);
+                    draft.purpose = Purpose::Server;
+                })?,
+            ),
+        ];
+        if let Some(serial) = &self.revoked {
+            // Another certificate with a serial number that is on the list: the real one's key is not here.
+            let revoked = self.issuer.pair(|draft| {
+                same(draft);
+                draft.serial = Some(serial.clone());
+            })?;
+            made.push(Sent::new("revoked", &revoked));
+        }
+        if has_list {
+            let stranger = self.issuer.pair(|draft| {
+                draft.uri = Some("spiffe://stranger.invalid/ns/nowhere/sa/nobody".into());
+            })?;
+            made.push(Sent::new("not-on-the-list", &stranger));
+        }
+        Ok(made)
+    }
+
+    /// Server certificates that a client must refuse.
+    pub fn servers(&self, name: &str) -> Result<Vec<Sent>, ForgeError> {
+        let server = |draft: &mut Draft, name: &str| {
+            (draft.purpose, draft.uri, draft.dns) = (Purpose::Server, None, vec![name.to_owned()]);
+        };
+        let other = self.issuer.pair(|draft| server(draft, "impostor.handfast.invalid"))?;
+        let expired = self.issuer.pair(|draft| {
+            server(draft, name);
+            draft.not_before -= Duration::days(30);
+            draft.not_after -= Duration::days(1);
+        })?;
+        Ok(vec![Sent::new("impostor-wrong-name", &other), Sent::new("impostor-expired", &expired)])
+    }
+}

@@ -1,0 +1,226 @@
+//! `kube wire`, `kube cert` and `kube secret` on a real Kubernetes, with the controller installed: the example is wired
+//! and runs, twice changes nothing, and who does not run as root can read its key.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    dead_code,
+    reason = "a test stops where something is not as expected"
+)]
+
+#[path = "kube/scene.rs"]
+mod scene;
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use scene::SOON;
+use serde_json::Value;
+use testkit::cluster::Cluster;
+use testkit::program::{Finished, Program};
+
+const EXAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/kubernetes/app.yaml");
+
+fn cluster() -> Option<scene::Turn> {
+    scene::take_turn(testkit::binary!())
+}
+
+fn local(dir: &Path, words: &[&str], input: &str) -> Finished {
+    let mut command = Command::new(testkit::binary!());
+    command.current_dir(dir).args(words).env("NO_COLOR", "1");
+    Program::run(&mut command, input.as_bytes(), Duration::from_secs(60))
+}
+
+fn ready(pod: &Value) -> bool {
+    pod["status"]["conditions"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .any(|c| c["type"] == "Ready" && c["status"] == "True")
+}
+
+#[test]
+fn the_example_is_wired_and_a_second_run_changes_nothing() {
+    let Some(turn) = cluster() else { return };
+    let cluster: &Cluster = &turn;
+    cluster.kubectl(&["create", "namespace", "wired"]);
+    // What is printed is what the API server takes, even before anything of it is there.
+    let dir = tempfile::tempdir().unwrap();
+    let printed = local(dir.path(), &["kube", "wire", "-f", EXAMPLE], "");
+    assert_eq!(printed.code, Some(0), "{}", printed.all());
+    let file = dir.path().join("printed.yaml");
+    std::fs::write(&file, printed.out()).unwrap();
+    let file = file.to_string_lossy().into_owned();
+    let words = ["apply", "-n", "wired", "--dry-run=server", "--validate=strict", "-f", &file];
+    let tried = cluster.try_kubectl(&words);
+    // Pods are not admitted before their service accounts are there, and a trial makes none.
+    let rest = tried.err().lines().filter(|line| !line.contains("serviceaccount \"")).count();
+    assert!(tried.out().contains("certificate.handfast.dev/web-server-tls created"), "{}", tried.all());
+    assert_eq!(rest, 0, "{}", tried.all());
+
+    let wire = |more: &[&str]| {
+        let mut words = vec!["kube", "wire", "-f", EXAMPLE, "-n", "wired", "--apply"];
+        words.extend(more);
+        cluster.handfast(&words)
+    };
+    let first = wire(&[]);
+    assert_eq!(first.code, Some(0), "{}", first.all());
+    assert!(first.out().contains("Pod wired/web created"), "{}", first.all());
+    assert!(first.err().contains("2 of 2 certificates are ready"), "{}", first.all());
+    for pod in ["web", "client"] {
+        cluster.wait(&["-n", "wired", "pod", pod], SOON, ready);
+    }
+    let listed = cluster.kubectl(&[
+        "-n",
+        "wired",
+        "exec",
+        "web",
+        "--",
+        "sh",
+        "-c",
+        "ls -lL /etc/handfast/server; env",
+    ]);
+    assert!(listed.contains("-r--------") && listed.contains("ca.crt"), "{listed}");
+    assert!(listed.contains("TLS_SERVER_KEY_FILE=/etc/handfast/server/tls.key"), "{listed}");
+    assert!(!listed.contains("TLS_CLIENT"), "{listed}");
+    let secret = cluster.get(&["-n", "wired", "secret", "client-client-tls"]);
+    assert_eq!(secret["type"], "kubernetes.io/tls");
+
+    let second = wire(&[]);
+    assert_eq!(second.code, Some(0), "{}", second.all());
+    assert!(second.out().lines().all(|line| line.ends_with(" unchanged")), "{}", second.all());
+
+    // Other names of the Secrets: the volumes of a Pod cannot change.
+    let refused = wire(&["--simple"]);
+    assert_eq!(refused.code, Some(1), "{}", refused.all());
+    assert!(refused.err().contains("HF7130") && refused.err().contains("--replace"), "{}", refused.all());
+    let replaced = wire(&["--simple", "--replace"]);
+    assert_eq!(replaced.code, Some(0), "{}", replaced.all());
+    assert!(replaced.out().contains("Pod wired/web replaced"), "{}", replaced.all());
+    cluster.wait(&["-n", "wired", "pod", "web"], SOON, ready);
+    cluster.kubectl(&["delete", "namespace", "wired", "--wait=false"]);
+}
+
+#[test]
+fn who_does_not_run_as_root_can_read_its_key_and_nobody_else() {
+    let Some(turn) = cluster() else { return };
+    let cluster: &Cluster = &turn;
+    cluster.kubectl(&["create", "namespace", "nonroot"]);
+    let manifest = "\
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: app}
+spec:
+  selector: {matchLabels: {app: app}}
+  template:
+    metadata: {labels: {app: app}}
+    spec:
+      securityContext: {runAsNonRoot: true, runAsUser: 1000}
+      containers:
+      - name: app
+        image: handfast.test/busybox:1
+        imagePullPolicy: Never
+        command: [sleep, \"3600\"]
+";
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("app.yaml");
+    std::fs::write(&file, manifest).unwrap();
+    let path = file.to_string_lossy().into_owned();
+    let done = cluster.handfast(&["kube", "wire", "-f", &path, "-n", "nonroot", "--apply"]);
+    assert_eq!(done.code, Some(0), "{}", done.all());
+    cluster.kubectl(&["-n", "nonroot", "rollout", "status", "deployment/app", "--timeout=60s"]);
+    let words = ["-n", "nonroot", "exec", "deployment/app", "--", "sh", "-c"];
+    let mut read = words.to_vec();
+    read.push("id; ls -lnL /etc/handfast/client; head -1 $TLS_CLIENT_KEY_FILE; (echo > $TLS_CLIENT_KEY_FILE) 2> /dev/null || echo read-only");
+    let said = cluster.kubectl(&read);
+    assert!(said.contains("uid=1000") && said.contains("65532"), "{said}");
+    assert!(
+        said.contains("-r--r-----") && said.contains("PRIVATE KEY") && said.contains("read-only"),
+        "{said}"
+    );
+
+    // In place, twice: the file keeps its lines, and the new objects stand beside it.
+    let written = local(dir.path(), &["kube", "wire", "-f", "app.yaml", "--write"], "");
+    assert_eq!(written.code, Some(0), "{}", written.all());
+    let once = std::fs::read_to_string(&file).unwrap();
+    let added = std::fs::read_to_string(dir.path().join("handfast.yaml")).unwrap();
+    assert!(once.contains("fsGroup") && added.contains("kind: Certificate"), "{once}\n{added}");
+    let again = local(dir.path(), &["kube", "wire", "-f", ".", "--write"], "");
+    assert_eq!(again.err().matches(" unchanged").count(), 2, "{}", again.all());
+    cluster.kubectl(&["delete", "namespace", "nonroot", "--wait=false"]);
+}
+
+#[test]
+fn a_secret_is_what_kubectl_makes_and_ca_crt() {
+    let Some(turn) = cluster() else { return };
+    let cluster: &Cluster = &turn;
+    let dir = tempfile::tempdir().unwrap();
+    let run = |words: &[&str]| {
+        let done = local(dir.path(), words, "");
+        assert_eq!(done.code, Some(0), "{}", done.all());
+        done.out()
+    };
+    run(&["ca", "init"]);
+    run(&["cert", "issue", "web", "--dns", "web", "--out", "."]);
+    run(&["cert", "issue", "other", "--dns", "other", "--out", "."]);
+    let at = |name: &str| dir.path().join(name).to_string_lossy().into_owned();
+    let (cert, key) = (format!("--cert={}", at("web.crt")), format!("--key={}", at("web.key")));
+    let words =
+        ["create", "secret", "tls", "web-tls", "-n", "shop", &cert, &key, "--dry-run=client", "-o", "json"];
+    let theirs: Value = serde_json::from_str(&cluster.kubectl(&words)).unwrap();
+    let ours = run(&[
+        "kube", "secret", "web-tls", "-n", "shop", "--cert", "web.crt", "--key", "web.key", "-o", "json",
+    ]);
+    let mut ours: Value = serde_json::from_str(&ours).unwrap();
+    let mut theirs = theirs;
+    theirs["metadata"].as_object_mut().unwrap().remove("creationTimestamp");
+    assert_eq!(ours, theirs);
+
+    let with_ca = [
+        "kube",
+        "secret",
+        "web-tls",
+        "-n",
+        "shop",
+        "--cert",
+        "web.crt",
+        "--key",
+        "web.key",
+        "--ca",
+        ".handfast/ca.crt",
+        "-o",
+        "json",
+    ];
+    ours = serde_json::from_str(&run(&with_ca)).unwrap();
+    assert!(ours["data"]["ca.crt"].as_str().is_some_and(|ca| !ca.is_empty()));
+    ours["data"].as_object_mut().unwrap().remove("ca.crt");
+    assert_eq!(ours, theirs);
+
+    let mismatch = local(dir.path(), &["kube", "secret", "x", "--cert", "web.crt", "--key", "other.key"], "");
+    assert_eq!(mismatch.code, Some(2), "{}", mismatch.all());
+    assert!(mismatch.err().contains("HF7140"), "{}", mismatch.all());
+
+    let words = [
+        "kube",
+        "cert",
+        "api",
+        "--local",
+        "-n",
+        "shop",
+        "--service",
+        "api",
+        "--service-account",
+        "api",
+        "-o",
+        "json",
+    ];
+    let secret: Value = serde_json::from_str(&run(&words)).unwrap();
+    std::fs::write(dir.path().join("api.crt"), scene::pem_of(&secret, "tls.crt")).unwrap();
+    let said = scene::openssl(&["x509", "-noout", "-ext", "subjectAltName", "-in", &at("api.crt")]);
+    assert!(
+        said.contains("DNS:api.shop.svc.cluster.local")
+            && said.contains("URI:spiffe://cluster.local/ns/shop/sa/api"),
+        "{said}"
+    );
+}

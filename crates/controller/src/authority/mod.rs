@@ -1,0 +1,10 @@
+//! The authority of a cluster (docs/adr/0070-the-api-server-is-the-ledger.md): what it is and what it does next
+//! ([`state`] and [`make`], pure), how it lies in its Secret ([`secret`]), and how it gets there ([`store`], compare and swap).
+
+mod make;
+mod secret;
+mod state;
+mod store;
+
+pub use state::{Member, Revocation, Rotation, Standing, State, Step, Subject};
+pub use store::AuthorityStore;

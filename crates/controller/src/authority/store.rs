@@ -1,0 +1,138 @@
+//! The authority's Secret in the API server. Every change is a compare-and-swap on its resourceVersion: of two
+//! controllers, or a controller and a person, one wins and the other reads again.
+
+use k8s_openapi::api::core::v1::Secret;
+use kube::api::PostParams;
+use kube::{Api, Client};
+use model::identity::TrustDomain;
+use time::OffsetDateTime;
+
+use super::secret;
+use super::state::State;
+use crate::error::{Error, Result};
+use crate::names::{AUTHORITY_SECRET, CONTROLLER};
+
+/// How often a lost race is run again.
+const TRIES: usize = 10;
+
+/// The door to the authority's Secret.
+#[derive(Clone)]
+pub struct AuthorityStore {
+    api: Api<Secret>,
+    name: String,
+}
+
+impl AuthorityStore {
+    /// Of the controller's namespace.
+    pub fn new(client: Client, namespace: &str) -> Self {
+        Self { api: Api::namespaced(client, namespace), name: format!("{namespace}/{AUTHORITY_SECRET}") }
+    }
+
+    /// The API of Secrets that it lies in, for watching it.
+    pub fn api(&self) -> &Api<Secret> {
+        &self.api
+    }
+
+    /// The authority, `None` where the Secret is still empty.
+    ///
+    /// # Errors
+    ///
+    /// When the Secret is missing or damaged, or the API server cannot be asked.
+    pub async fn load(&self) -> Result<Option<State>> {
+        let found = self.get().await?;
+        secret::read(&found.data.unwrap_or_default())
+    }
+
+    /// What a Secret that was seen holds.
+    ///
+    /// # Errors
+    ///
+    /// When it is damaged.
+    pub fn read(found: &Secret) -> Result<Option<State>> {
+        found.data.as_ref().map_or(Ok(None), secret::read)
+    }
+
+    /// The authority, made now where there is none yet. A lost race gives the winner's.
+    ///
+    /// # Errors
+    ///
+    /// As [`load`](Self::load); and when it is of another trust domain.
+    pub async fn ensure(&self, trust_domain: &TrustDomain, now: OffsetDateTime) -> Result<(State, bool)> {
+        for _ in 0..TRIES {
+            let found = self.get().await?;
+            if let Some(state) = secret::read(found.data.as_ref().unwrap_or(&Default::default()))? {
+                if state.trust_domain != *trust_domain {
+                    return Err(Error::AuthorityDomain {
+                        found: state.trust_domain.to_string(),
+                        wanted: trust_domain.to_string(),
+                    });
+                }
+                return Ok((state, false));
+            }
+            let state = State::new(trust_domain.clone(), now)?;
+            match self.replace(found, &state).await {
+                Ok(()) => return Ok((state, true)),
+                Err(Error::Conflict { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Err(self.lost())
+    }
+
+    /// Puts an authority into the Secret that is still empty.
+    ///
+    /// # Errors
+    ///
+    /// When there is one already.
+    pub async fn import(&self, state: &State) -> Result<()> {
+        let found = self.get().await?;
+        if secret::read(found.data.as_ref().unwrap_or(&Default::default()))?.is_some() {
+            return Err(Error::Step(format!("the Secret {} holds an authority already", self.name)));
+        }
+        self.replace(found, state).await
+    }
+
+    /// Takes one step: `next` gets the present state and gives the one after it. When somebody else was quicker it
+    /// is asked again, with theirs.
+    ///
+    /// # Errors
+    ///
+    /// Those of `next` and of the API server. Nothing was changed then.
+    pub async fn change(&self, mut next: impl FnMut(&State) -> Result<State>) -> Result<State> {
+        for _ in 0..TRIES {
+            let found = self.get().await?;
+            let state =
+                secret::read(found.data.as_ref().unwrap_or(&Default::default()))?.ok_or_else(|| {
+                    Error::AuthorityBroken("it is empty: the controller has not started yet".to_owned())
+                })?;
+            let state = next(&state)?;
+            match self.replace(found, &state).await {
+                Ok(()) => return Ok(state),
+                Err(Error::Conflict { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Err(self.lost())
+    }
+
+    async fn get(&self) -> Result<Secret> {
+        let found = self.api.get_opt(AUTHORITY_SECRET).await;
+        found
+            .map_err(Error::api(format!("read the Secret {}", self.name)))?
+            .ok_or_else(|| Error::AuthorityMissing(self.name.clone()))
+    }
+
+    async fn replace(&self, mut found: Secret, state: &State) -> Result<()> {
+        found.data = Some(secret::write(state)?);
+        let params = PostParams { field_manager: Some(CONTROLLER.to_owned()), ..PostParams::default() };
+        let written = self.api.replace(AUTHORITY_SECRET, &params, &found).await;
+        written.map(|_| ()).map_err(Error::api(format!("write the Secret {}", self.name)))
+    }
+
+    fn lost(&self) -> Error {
+        Error::Conflict {
+            action: format!("write the Secret {}", self.name),
+            reason: format!("{TRIES} tries were lost to others"),
+        }
+    }
+}

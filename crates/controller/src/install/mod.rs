@@ -1,0 +1,198 @@
+//! Everything that the controller needs in a cluster, as objects: one source for `kube install`, `deploy/` and the
+//! tests. The rights are the least that work: no wildcard, no list of Secrets, and what can be named is named.
+
+mod rights;
+
+use kube::CustomResourceExt as _;
+use serde_json::{Value, json};
+
+use crate::certificate::Certificate;
+use crate::error::{Error, Result};
+use crate::names::{AUTHORITY_SECRET, CONTROLLER, REVOCATION_CONFIG_MAP};
+
+pub use rights::secret_access;
+
+#[cfg(test)]
+mod tests;
+
+/// The port of metrics and probes.
+pub const METRICS_PORT: u16 = 9402;
+/// The user of the image: nobody's.
+const USER: u32 = 65532;
+
+/// What can be chosen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Installation {
+    /// The controller's namespace.
+    pub namespace: String,
+    /// The image.
+    pub image: String,
+    /// `Always`, `IfNotPresent` or `Never`.
+    pub pull_policy: String,
+    /// How many controllers stand by; one of them leads.
+    pub replicas: u32,
+    /// Trust domain of SPIFFE IDs.
+    pub trust_domain: String,
+    /// Domain of the cluster's Services.
+    pub cluster_domain: String,
+}
+
+impl Installation {
+    /// The objects, in the order in which they are applied.
+    ///
+    /// # Errors
+    ///
+    /// When the Certificate kind cannot be described, which its tests exclude.
+    pub fn objects(&self) -> Result<Vec<Value>> {
+        let crd = serde_json::to_value(Certificate::crd())
+            .map_err(|error| Error::Option(format!("the Certificate kind cannot be written: {error}")))?;
+        let mut objects = vec![self.namespace(), labelled(crd), self.service_account()];
+        objects.extend(rights::of_controller(&self.namespace));
+        objects.extend([self.authority(), self.revocation(), self.lease()]);
+        objects.extend([self.deployment(), self.service()]);
+        if self.replicas > 1 {
+            objects.push(self.disruption_budget());
+        }
+        Ok(objects)
+    }
+
+    fn namespace(&self) -> Value {
+        labelled(json!({
+            "apiVersion": "v1",
+            "kind": "Namespace",
+            "metadata": {
+                "name": self.namespace,
+                "labels": {
+                    "pod-security.kubernetes.io/enforce": "restricted",
+                    "pod-security.kubernetes.io/audit": "restricted",
+                    "pod-security.kubernetes.io/warn": "restricted",
+                },
+            },
+        }))
+    }
+
+    fn service_account(&self) -> Value {
+        self.named("v1", "ServiceAccount", CONTROLLER, json!({ "automountServiceAccountToken": false }))
+    }
+
+    /// Empty: the controller fills it. It has no right to make one, so that it never puts a new authority in the place
+    /// of one that was lost.
+    fn authority(&self) -> Value {
+        let mut secret = self.named("v1", "Secret", AUTHORITY_SECRET, json!({ "type": "Opaque" }));
+        // Helm must not take it away with the release.
+        secret["metadata"]["annotations"] = json!({ "helm.sh/resource-policy": "keep" });
+        secret
+    }
+
+    fn revocation(&self) -> Value {
+        self.named("v1", "ConfigMap", REVOCATION_CONFIG_MAP, json!({}))
+    }
+
+    fn lease(&self) -> Value {
+        self.named("coordination.k8s.io/v1", "Lease", CONTROLLER, json!({}))
+    }
+
+    fn deployment(&self) -> Value {
+        let selector = json!({ "matchLabels": { "app.kubernetes.io/name": CONTROLLER } });
+        let probe = |path: &str, failures: u32| {
+            json!({
+                "httpGet": { "path": path, "port": "metrics" },
+                "periodSeconds": 5,
+                "timeoutSeconds": 3,
+                "failureThreshold": failures,
+            })
+        };
+        let container = json!({
+            "name": "controller",
+            "image": self.image,
+            "imagePullPolicy": self.pull_policy,
+            "args": [
+                "kube", "controller",
+                "--namespace", self.namespace,
+                "--trust-domain", self.trust_domain,
+                "--cluster-domain", self.cluster_domain,
+                "--listen", format!("0.0.0.0:{METRICS_PORT}"),
+                "--leader-elect",
+            ],
+            "env": [{
+                "name": "HANDFAST_POD_NAME",
+                "valueFrom": { "fieldRef": { "fieldPath": "metadata.name" } },
+            }],
+            "ports": [{ "name": "metrics", "containerPort": METRICS_PORT }],
+            "livenessProbe": probe("/livez", 6),
+            "readinessProbe": probe("/readyz", 2),
+            "resources": {
+                "requests": { "cpu": "20m", "memory": "64Mi" },
+                "limits": { "memory": "512Mi" },
+            },
+            "securityContext": {
+                "allowPrivilegeEscalation": false,
+                "readOnlyRootFilesystem": true,
+                "capabilities": { "drop": ["ALL"] },
+            },
+        });
+        let labels = json!({ "app.kubernetes.io/name": CONTROLLER, "app.kubernetes.io/part-of": "handfast" });
+        let spread = json!([{
+            "maxSkew": 1,
+            "topologyKey": "kubernetes.io/hostname",
+            "whenUnsatisfiable": "ScheduleAnyway",
+            "labelSelector": selector,
+        }]);
+        let pod = json!({
+            "serviceAccountName": CONTROLLER,
+            "automountServiceAccountToken": true,
+            "terminationGracePeriodSeconds": 15,
+            "securityContext": {
+                "runAsNonRoot": true,
+                "runAsUser": USER,
+                "runAsGroup": USER,
+                "seccompProfile": { "type": "RuntimeDefault" },
+            },
+            "topologySpreadConstraints": spread,
+            "containers": [container],
+        });
+        let spec = json!({
+            "replicas": self.replicas,
+            "selector": selector,
+            "template": { "metadata": { "labels": labels }, "spec": pod },
+        });
+        self.named("apps/v1", "Deployment", CONTROLLER, json!({ "spec": spec }))
+    }
+
+    fn service(&self) -> Value {
+        let spec = json!({
+            "selector": { "app.kubernetes.io/name": CONTROLLER },
+            "ports": [{ "name": "metrics", "port": METRICS_PORT, "targetPort": "metrics" }],
+        });
+        self.named("v1", "Service", CONTROLLER, json!({ "spec": spec }))
+    }
+
+    fn disruption_budget(&self) -> Value {
+        let spec = json!({
+            "minAvailable": 1,
+            "selector": { "matchLabels": { "app.kubernetes.io/name": CONTROLLER } },
+        });
+        self.named("policy/v1", "PodDisruptionBudget", CONTROLLER, json!({ "spec": spec }))
+    }
+
+    fn named(&self, api_version: &str, kind: &str, name: &str, rest: Value) -> Value {
+        object(api_version, kind, name, Some(&self.namespace), rest)
+    }
+}
+
+/// An object of ours; `rest` is what stands beside its metadata.
+fn object(api_version: &str, kind: &str, name: &str, namespace: Option<&str>, rest: Value) -> Value {
+    let mut object = rest;
+    object["apiVersion"] = json!(api_version);
+    object["kind"] = json!(kind);
+    object["metadata"]["name"] = json!(name);
+    if let Some(namespace) = namespace {
+        object["metadata"]["namespace"] = json!(namespace);
+    }
+    labelled(object)
+}
+
+fn labelled(mut object: Value) -> Value {
+    object["metadata"]["labels"]["app.kubernetes.io/part-of"] = json!("handfast");
+    object
+}

@@ -1,0 +1,64 @@
+use super::*;
+
+fn objects() -> Vec<Value> {
+    let installation = Installation {
+        namespace: "handfast-system".to_owned(),
+        image: "example.test/handfast:1".to_owned(),
+        pull_policy: "IfNotPresent".to_owned(),
+        replicas: 2,
+        trust_domain: "cluster.local".to_owned(),
+        cluster_domain: "cluster.local".to_owned(),
+    };
+    installation.objects().unwrap()
+}
+
+fn rules() -> Vec<Value> {
+    let all = objects();
+    all.iter().filter_map(|object| object.get("rules")?.as_array()).flatten().cloned().collect()
+}
+
+#[test]
+fn no_right_is_a_wildcard_and_every_right_on_secrets_is_on_names() {
+    let rules = rules();
+    assert!(rules.len() > 8);
+    for rule in rules {
+        assert!(!rule.to_string().contains('*'), "{rule}");
+        let has = |list: &str, word: &str| rule[list].as_array().unwrap().iter().any(|entry| entry == word);
+        if has("resources", "secrets") || has("resources", "signers") {
+            assert!(rule["resourceNames"].as_array().is_some_and(|names| !names.is_empty()), "{rule}");
+        }
+        for escalating in ["escalate", "bind", "impersonate", "delete", "deletecollection"] {
+            assert!(!has("verbs", escalating), "{rule}");
+        }
+    }
+}
+
+#[test]
+fn the_pod_is_restricted() {
+    let all = objects();
+    let deployment = all.iter().find(|object| object["kind"] == "Deployment").unwrap();
+    let pod = &deployment["spec"]["template"]["spec"];
+    assert_eq!(pod["securityContext"]["runAsNonRoot"], true);
+    assert_eq!(pod["securityContext"]["seccompProfile"]["type"], "RuntimeDefault");
+    let container = &pod["containers"][0]["securityContext"];
+    assert_eq!(container["readOnlyRootFilesystem"], true);
+    assert_eq!(container["allowPrivilegeEscalation"], false);
+    assert_eq!(container["capabilities"]["drop"][0], "ALL");
+}
+
+#[test]
+fn the_authority_is_made_empty() {
+    let all = objects();
+    let secret = all.iter().find(|object| object["kind"] == "Secret").unwrap();
+    assert!(secret.get("data").is_none() && secret.get("stringData").is_none());
+}
+
+#[test]
+fn a_namespaces_secrets_are_named() {
+    let names = ["b".to_owned(), "a".to_owned(), "b".to_owned()];
+    let [role, binding] = secret_access("handfast-system", "shop", &names, &[]);
+    assert_eq!(role["rules"].as_array().unwrap().len(), 1);
+    assert_eq!(role["rules"][0]["resourceNames"], serde_json::json!(["a", "b"]));
+    assert_eq!(binding["subjects"][0]["namespace"], "handfast-system");
+    assert_eq!(role["metadata"]["namespace"], "shop");
+}

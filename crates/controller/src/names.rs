@@ -1,0 +1,88 @@
+//! The names that users, manifests and the controller share. They are a contract: changing one breaks what is
+//! deployed.
+
+/// API group of our own kinds, and prefix of our labels and annotations.
+pub const GROUP: &str = "handfast.dev";
+
+/// Namespace of the controller.
+pub const SYSTEM_NAMESPACE: &str = "handfast-system";
+/// Name of the controller's Deployment, ServiceAccount, Roles and Lease, and its field manager.
+pub const CONTROLLER: &str = "handfast-controller";
+/// Secret in [`SYSTEM_NAMESPACE`] that holds the authority: certificates, keys, and the state of a rotation.
+pub const AUTHORITY_SECRET: &str = "handfast-authority";
+/// ConfigMap with the trust bundle (key `ca.crt`) in every selected namespace, and name of the
+/// ClusterTrustBundle's signer where the cluster has that kind.
+pub const TRUST_CONFIG_MAP: &str = "handfast-trust";
+/// ConfigMap in [`SYSTEM_NAMESPACE`] with the revocation lists, one key for each authority (`NAME.crl`).
+pub const REVOCATION_CONFIG_MAP: &str = "handfast-revocation";
+
+/// Signer of CertificateSigningRequests and PodCertificateRequests.
+pub const SIGNER: &str = "handfast.dev/workload";
+
+/// Label on all that is managed; its value is `true`.
+pub const MANAGED_LABEL: &str = "handfast.dev/managed";
+/// Label of a Namespace that wants the trust bundle without having a Certificate; its value is `enabled`.
+pub const TRUST_LABEL: &str = "handfast.dev/trust";
+/// Annotation of a Namespace, written by the operator: DNS names, by comma, exact or `*.suffix`, that
+/// Certificates of this namespace may hold beside the names of its own Services.
+pub const ALLOWED_DNS_ANNOTATION: &str = "handfast.dev/allowed-dns-names";
+
+/// Annotation of a workload: names of the Services or workloads that it calls, by comma. Whoever has it is a client.
+pub const CALLS_ANNOTATION: &str = "handfast.dev/calls";
+/// Annotation that `kube wire` puts on a pod template: `server`, `client` or `server,client`.
+pub const WIRED_ANNOTATION: &str = "handfast.dev/wired";
+
+/// Annotations on a managed Secret.
+pub mod secret {
+    /// Name of the Certificate that it belongs to.
+    pub const CERTIFICATE: &str = "handfast.dev/certificate";
+    /// Serial number, lower-case hexadecimal without colons.
+    pub const SERIAL: &str = "handfast.dev/serial";
+    /// End of validity, RFC 3339 in UTC.
+    pub const NOT_AFTER: &str = "handfast.dev/not-after";
+    /// When it will be renewed, RFC 3339 in UTC.
+    pub const RENEW_AT: &str = "handfast.dev/renew-at";
+    /// The authority that signed it, as in `intermediate-1`.
+    pub const ISSUER: &str = "handfast.dev/issuer";
+    /// `server`, `client` or `both`.
+    pub const USAGE: &str = "handfast.dev/usage";
+    /// The lifetime that was asked for, in seconds; the certificate's own is shorter where its issuer ends earlier.
+    pub const LIFETIME: &str = "handfast.dev/lifetime";
+    /// How many certificates were issued into it so far.
+    pub const REVISION: &str = "handfast.dev/revision";
+}
+
+/// Where `kube wire` mounts a workload's server Secret; files are `tls.crt`, `tls.key`, `ca.crt`.
+pub const SERVER_MOUNT: &str = "/etc/handfast/server";
+/// Where `kube wire` mounts a workload's client Secret.
+pub const CLIENT_MOUNT: &str = "/etc/handfast/client";
+/// Names of the volumes that `kube wire` adds.
+pub const SERVER_VOLUME: &str = "handfast-server";
+/// See [`SERVER_VOLUME`].
+pub const CLIENT_VOLUME: &str = "handfast-client";
+/// Group that may read the mounted Secrets in pods that do not run as root and name no group themselves.
+pub const FILES_GROUP: i64 = 65532;
+/// Environment variables that `kube wire` sets: name, mount, file.
+pub const ENVIRONMENT: [(&str, &str, &str); 6] = [
+    ("TLS_SERVER_CERT_FILE", SERVER_MOUNT, "tls.crt"),
+    ("TLS_SERVER_KEY_FILE", SERVER_MOUNT, "tls.key"),
+    ("TLS_SERVER_CA_FILE", SERVER_MOUNT, "ca.crt"),
+    ("TLS_CLIENT_CERT_FILE", CLIENT_MOUNT, "tls.crt"),
+    ("TLS_CLIENT_KEY_FILE", CLIENT_MOUNT, "tls.key"),
+    ("TLS_CLIENT_CA_FILE", CLIENT_MOUNT, "ca.crt"),
+];
+
+/// Name of the server Secret and its Certificate of a workload; `server-tls-secret` in the simplest use.
+pub fn server_secret(workload: &str) -> String {
+    format!("{workload}-server-tls")
+}
+
+/// Name of the client Secret and its Certificate of a workload; `client-tls-secret` in the simplest use.
+pub fn client_secret(workload: &str) -> String {
+    format!("{workload}-client-tls")
+}
+
+/// Name of the server Secret and its Certificate in the simplest use: one server and one client.
+pub const SIMPLE_SERVER_SECRET: &str = "server-tls-secret";
+/// See [`SIMPLE_SERVER_SECRET`].
+pub const SIMPLE_CLIENT_SECRET: &str = "client-tls-secret";

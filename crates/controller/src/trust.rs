@@ -1,0 +1,186 @@
+//! Trust bundles: a ConfigMap in every namespace that has a Certificate or asks for it by label, and a
+//! ClusterTrustBundle where the cluster has that kind. Both hold every root that is still trusted: a new one from the
+//! first step of a rotation on, an old one until it is retired.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use futures_util::stream;
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::api::{ApiResource, DynamicObject, Patch, PatchParams};
+use kube::runtime::reflector::{ObjectRef, Store};
+use kube::runtime::watcher;
+use kube::{Api, Client, ResourceExt as _};
+use tokio::sync::{Notify, watch};
+
+use crate::authority::State;
+use crate::certificate::Certificate;
+use crate::error::{Error, Result, chain};
+use crate::names::{CONTROLLER, MANAGED_LABEL, SIGNER, TRUST_CONFIG_MAP};
+use crate::world::{Namespaces, lives, wants_trust};
+
+/// Name of the ClusterTrustBundle: it begins with its signer's, as the API server asks.
+pub const CLUSTER_TRUST_BUNDLE: &str = "handfast.dev:workload:bundle";
+/// The key of the ConfigMap.
+pub const KEY: &str = "ca.crt";
+
+/// Several changes at one time are one pass.
+const GATHER: Duration = Duration::from_millis(300);
+/// After a pass that failed, and to find what was missed.
+const AGAIN: Duration = Duration::from_secs(20);
+/// Writes at one time.
+const AT_ONCE: usize = 8;
+
+/// What decides where bundles go.
+pub struct Bundles {
+    /// The API server.
+    pub client: Client,
+    /// The authority.
+    pub authority: watch::Receiver<Arc<State>>,
+    /// All Certificates.
+    pub certificates: Store<Certificate>,
+    /// All namespaces.
+    pub namespaces: Namespaces,
+    /// The ConfigMaps of our name.
+    pub found: Store<ConfigMap>,
+    /// Rung at every change of one of them.
+    pub changed: Arc<Notify>,
+}
+
+/// The watch over the ConfigMaps: those of our one name, in all namespaces.
+pub fn selector() -> watcher::Config {
+    watcher::Config::default().fields(&format!("metadata.name={TRUST_CONFIG_MAP}"))
+}
+
+impl Bundles {
+    /// Keeps them. Never returns.
+    pub async fn keep(mut self) {
+        let cluster_bundles = cluster_trust_bundles(&self.client).await;
+        match &cluster_bundles {
+            Some(kind) => tracing::info!("the cluster has ClusterTrustBundles ({})", kind.api_version),
+            None => {
+                tracing::info!("the cluster has no ClusterTrustBundles: trust bundles are ConfigMaps only")
+            }
+        }
+        let mut told = None;
+        loop {
+            let bundle = self.authority.borrow_and_update().trust_bundle_pem();
+            let mut whole = self.pass(&bundle).await;
+            if let Some(kind) = &cluster_bundles
+                && told.as_ref() != Some(&bundle)
+            {
+                match self.tell_cluster(kind, &bundle).await {
+                    Ok(()) => told = Some(bundle),
+                    Err(error) => {
+                        tracing::warn!("the ClusterTrustBundle was not written: {}", chain(&error));
+                        whole = false;
+                    }
+                }
+            }
+            let again = async {
+                match whole {
+                    true => std::future::pending().await,
+                    false => tokio::time::sleep(AGAIN).await,
+                }
+            };
+            tokio::select! {
+                () = self.changed.notified() => {}
+                _ = self.authority.changed() => {}
+                () = again => {}
+            }
+            tokio::time::sleep(GATHER).await;
+        }
+    }
+
+    /// Writes every bundle that is not as it should be; false when one of them failed.
+    async fn pass(&self, bundle: &str) -> bool {
+        let writes: Vec<_> =
+            self.stale(bundle).into_iter().map(|namespace| self.write(namespace, bundle)).collect();
+        let done: Vec<Result<()>> = stream::iter(writes).buffer_unordered(AT_ONCE).collect().await;
+        let mut whole = true;
+        for error in done.into_iter().filter_map(Result::err) {
+            match error {
+                Error::NamespaceEnds(_) => {}
+                Error::Answer { status: 404, .. } => {}
+                error => {
+                    tracing::warn!("a trust bundle was not written: {}", chain(&error));
+                    whole = false;
+                }
+            }
+        }
+        whole
+    }
+
+    /// The namespaces whose bundle is missing or another one. Bundles of namespaces that have no Certificate any more
+    /// are kept up to date: pods may still mount them.
+    fn stale(&self, bundle: &str) -> BTreeSet<String> {
+        let of_certificates = self.certificates.state().into_iter().filter_map(|found| found.namespace());
+        let by_label =
+            self.namespaces.state().into_iter().filter(|found| wants_trust(found)).map(|f| f.name_any());
+        let managed =
+            self.found.state().into_iter().filter(|found| is_managed(found)).filter_map(|f| f.namespace());
+        let all: BTreeSet<String> = of_certificates.chain(by_label).chain(managed).collect();
+        all.into_iter()
+            .filter(|namespace| lives(&self.namespaces, namespace))
+            .filter(|namespace| {
+                let found = self.found.get(&ObjectRef::new(TRUST_CONFIG_MAP).within(namespace));
+                !found.is_some_and(|found| {
+                    is_managed(&found)
+                        && found.data.as_ref().and_then(|d| d.get(KEY)).is_some_and(|t| t == bundle)
+                })
+            })
+            .collect()
+    }
+
+    async fn write(&self, namespace: String, bundle: &str) -> Result<()> {
+        let api: Api<ConfigMap> = Api::namespaced(self.client.clone(), &namespace);
+        let mut map = ConfigMap {
+            data: Some(BTreeMap::from([(KEY.to_owned(), bundle.to_owned())])),
+            ..ConfigMap::default()
+        };
+        map.metadata.name = Some(TRUST_CONFIG_MAP.to_owned());
+        map.metadata.labels = Some(BTreeMap::from([(MANAGED_LABEL.to_owned(), "true".to_owned())]));
+        let params = PatchParams::apply(CONTROLLER).force();
+        let written = api.patch(TRUST_CONFIG_MAP, &params, &Patch::Apply(map)).await;
+        written.map(|_| ()).map_err(Error::api(format!("write the ConfigMap {namespace}/{TRUST_CONFIG_MAP}")))
+    }
+
+    async fn tell_cluster(&self, kind: &ApiResource, bundle: &str) -> Result<()> {
+        let api: Api<DynamicObject> = Api::all_with(self.client.clone(), kind);
+        let object = serde_json::json!({
+            "apiVersion": kind.api_version,
+            "kind": kind.kind,
+            "metadata": { "name": CLUSTER_TRUST_BUNDLE, "labels": { MANAGED_LABEL: "true" } },
+            "spec": { "signerName": SIGNER, "trustBundle": bundle },
+        });
+        let params = PatchParams::apply(CONTROLLER).force();
+        let written = api.patch(CLUSTER_TRUST_BUNDLE, &params, &Patch::Apply(object)).await;
+        written
+            .map(|_| ())
+            .map_err(Error::api(format!("write the ClusterTrustBundle {CLUSTER_TRUST_BUNDLE}")))
+    }
+}
+
+fn is_managed(map: &ConfigMap) -> bool {
+    map.labels().get(MANAGED_LABEL).is_some_and(|value| value == "true")
+}
+
+/// The kind ClusterTrustBundle in its best version, where the cluster serves it.
+pub async fn cluster_trust_bundles(client: &Client) -> Option<ApiResource> {
+    for version in ["v1", "v1beta1"] {
+        let group = format!("certificates.k8s.io/{version}");
+        let Ok(list) = client.list_api_group_resources(&group).await else { continue };
+        if list.resources.iter().any(|resource| resource.name == "clustertrustbundles") {
+            return Some(ApiResource {
+                group: "certificates.k8s.io".to_owned(),
+                version: version.to_owned(),
+                api_version: group,
+                kind: "ClusterTrustBundle".to_owned(),
+                plural: "clustertrustbundles".to_owned(),
+            });
+        }
+    }
+    None
+}

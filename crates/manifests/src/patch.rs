@@ -1,0 +1,217 @@
+//! What a pod template lacks to use its certificates: volumes, mounts, variables, the group, the annotation. What is
+//! there already is left alone, so that a second run changes nothing.
+
+use config::Finding;
+use controller::names;
+use model::codes::manifests as codes;
+
+use crate::error::Error;
+use crate::plan::{Group, Options, Wiring};
+use crate::workload::{Container, User};
+use crate::yaml::edit::Add;
+use crate::yaml::{Change, Node, Step, Value};
+
+/// Files that only root may read, and their group too.
+const OWNER_ONLY: i64 = 0o400;
+const OWNER_AND_GROUP: i64 = 0o440;
+const ALL: i64 = 0o444;
+
+/// The changes of a workload's document.
+///
+/// # Errors
+///
+/// Where something else is in the place of what would be added.
+pub fn changes(wiring: &Wiring<'_>, options: &Options) -> Result<Vec<(usize, Change)>, Error> {
+    let workload = &wiring.workload;
+    let base: Vec<Step> = workload.position.path.iter().chain(&workload.template_path).cloned().collect();
+    let mut patch = Patch { wiring, changes: Vec::new(), base };
+    let mounts: Vec<(&str, &str, &str)> = [
+        wiring.server.as_deref().map(|secret| (names::SERVER_VOLUME, names::SERVER_MOUNT, secret)),
+        wiring.client.as_deref().map(|secret| (names::CLIENT_VOLUME, names::CLIENT_MOUNT, secret)),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    let mode = patch.group(options)?;
+    patch.annotation()?;
+    patch.volumes(&mounts, mode)?;
+    for container in workload.containers() {
+        patch.mounts(container, &mounts)?;
+        patch.environment(container, &mounts);
+    }
+    Ok(patch.changes.into_iter().map(|change| (workload.position.document, change)).collect())
+}
+
+struct Patch<'p, 'a> {
+    wiring: &'p Wiring<'a>,
+    changes: Vec<Change>,
+    base: Vec<Step>,
+}
+
+impl Patch<'_, '_> {
+    fn add(&mut self, below: &[Step], add: Add) {
+        let path = self.base.iter().chain(below).cloned().collect();
+        self.changes.push(Change { path, add });
+    }
+
+    /// Adds items to a list, which is made where it is missing or empty.
+    fn items(&mut self, owner: &Node, below: &[Step], key: &str, items: Vec<Value>) {
+        if items.is_empty() {
+            return;
+        }
+        match owner.get(key) {
+            Some(list) if !list.is_null() && !list.is_empty_collection() => {
+                let path: Vec<Step> = below.iter().cloned().chain([Step::from(key)]).collect();
+                self.add(&path, Add::Items(items));
+            }
+            _ => self.add(below, Add::Key(key.to_owned(), Value::Sequence(items))),
+        }
+    }
+
+    /// Adds a key to a mapping, which is made where it is missing or empty.
+    fn key(&mut self, owner: &Node, below: &[Step], mapping: &str, key: &str, value: Value) {
+        match owner.get(mapping) {
+            Some(inner) if !inner.is_null() && !inner.is_empty_collection() => {
+                let path: Vec<Step> = below.iter().cloned().chain([Step::from(mapping)]).collect();
+                self.add(&path, Add::Key(key.to_owned(), value));
+            }
+            _ => self.add(below, Add::Key(mapping.to_owned(), Value::mapping([(key, value)]))),
+        }
+    }
+
+    fn taken(&self, node: &Node, message: String) -> Error {
+        Finding::new(&codes::MANIFEST_TAKEN, message).at(self.wiring.workload.object.place(node)).into()
+    }
+
+    /// Makes sure that the pod's user can read the files, and says with which mode. With an fsGroup kubelet gives
+    /// the files to that group and lets it read them, whatever the mode says: 0440 is then the truth.
+    fn group(&mut self, options: &Options) -> Result<i64, Error> {
+        let workload = &self.wiring.workload;
+        if workload.group().is_some() {
+            return Ok(OWNER_AND_GROUP);
+        }
+        let group = match (options.group, workload.user()) {
+            (Group::Never, User::Other) => return Ok(ALL),
+            (Group::Needed, User::Other) if workload.has_disks() => {
+                let message = format!(
+                    "{} {} does not run as root and has persistent volumes, but no fsGroup",
+                    workload.object.kind, workload.object.name
+                );
+                let place = workload.object.place(workload.pod);
+                return Err(Finding::new(&codes::MANIFEST_GROUP, message).at(place).into());
+            }
+            (Group::Given(group), _) => group,
+            (Group::Needed, User::Other) => names::FILES_GROUP,
+            _ => return Ok(OWNER_ONLY),
+        };
+        self.key(workload.pod, &["spec".into()], "securityContext", "fsGroup", Value::number(group));
+        Ok(OWNER_AND_GROUP)
+    }
+
+    fn annotation(&mut self) -> Result<(), Error> {
+        let wiring = self.wiring;
+        let value = match (&wiring.server, &wiring.client) {
+            (Some(_), Some(_)) => "server,client",
+            (Some(_), None) => "server",
+            _ => "client",
+        };
+        let template = wiring.workload.template;
+        if let Some(old) = template.at(&["metadata", "annotations", names::WIRED_ANNOTATION]) {
+            if old.text() == Some(value) {
+                return Ok(());
+            }
+            let message = format!("the annotation {} would be {value}", names::WIRED_ANNOTATION);
+            return Err(self.taken(old, message));
+        }
+        let added = Value::string(value);
+        match template.get("metadata") {
+            Some(metadata) if !metadata.is_null() && !metadata.is_empty_collection() => {
+                self.key(metadata, &["metadata".into()], "annotations", names::WIRED_ANNOTATION, added);
+            }
+            _ => {
+                let annotations = Value::mapping([(names::WIRED_ANNOTATION, added)]);
+                self.add(
+                    &[],
+                    Add::Key("metadata".to_owned(), Value::mapping([("annotations", annotations)])),
+                );
+            }
+        }
+        Ok(())
+    }
+
+    fn volumes(&mut self, mounts: &[(&str, &str, &str)], mode: i64) -> Result<(), Error> {
+        let pod = self.wiring.workload.pod;
+        let mut missing = Vec::new();
+        for (volume, _, secret) in mounts {
+            match named(pod.get("volumes"), volume) {
+                Some(old) if old.text_at(&["secret", "secretName"]) == Some(secret) => {}
+                Some(old) => {
+                    let message = format!("the volume {volume} would hold the Secret {secret}");
+                    return Err(self.taken(old, message));
+                }
+                None => missing.push(Value::mapping([
+                    ("name", Value::string(*volume)),
+                    (
+                        "secret",
+                        Value::mapping([
+                            ("secretName", Value::string(*secret)),
+                            ("defaultMode", Value::number(mode)),
+                        ]),
+                    ),
+                ])),
+            }
+        }
+        self.items(pod, &["spec".into()], "volumes", missing);
+        Ok(())
+    }
+
+    fn mounts(&mut self, container: Container<'_>, mounts: &[(&str, &str, &str)]) -> Result<(), Error> {
+        let old = container.node.get("volumeMounts").map(Node::items).unwrap_or_default();
+        let mut missing = Vec::new();
+        for (volume, path, _) in mounts {
+            let at_path = old.iter().find(|mount| {
+                mount.text_at(&["mountPath"]).is_some_and(|own| own.trim_end_matches('/') == *path)
+            });
+            match at_path {
+                Some(mount) if mount.text_at(&["name"]) == Some(volume) => {}
+                Some(mount) => {
+                    return Err(self.taken(mount, format!("{path} would be the mount of {volume}")));
+                }
+                None => missing.push(Value::mapping([
+                    ("name", Value::string(*volume)),
+                    ("mountPath", Value::string(*path)),
+                    ("readOnly", Value::truth(true)),
+                ])),
+            }
+        }
+        self.items(container.node, &steps(container), "volumeMounts", missing);
+        Ok(())
+    }
+
+    /// A variable of that name that is there already is the user's decision.
+    fn environment(&mut self, container: Container<'_>, mounts: &[(&str, &str, &str)]) {
+        let missing: Vec<Value> = names::ENVIRONMENT
+            .iter()
+            .filter(|(name, folder, _)| {
+                mounts.iter().any(|(_, path, _)| path == folder)
+                    && named(container.node.get("env"), name).is_none()
+            })
+            .map(|(name, folder, file)| {
+                Value::mapping([
+                    ("name", Value::string(*name)),
+                    ("value", Value::string(format!("{folder}/{file}"))),
+                ])
+            })
+            .collect();
+        self.items(container.node, &steps(container), "env", missing);
+    }
+}
+
+fn steps(container: Container<'_>) -> [Step; 3] {
+    ["spec".into(), container.list.into(), container.index.into()]
+}
+
+/// The item of a list with this `name`.
+fn named<'a>(list: Option<&'a Node>, name: &str) -> Option<&'a Node> {
+    list?.items().iter().find(|item| item.text_at(&["name"]) == Some(name))
+}

@@ -1,0 +1,157 @@
+//! Who serves, who calls, and which certificates that takes.
+
+use config::Finding;
+use controller::names;
+use model::codes::manifests as codes;
+
+use crate::error::Error;
+use crate::object::{Manifest, objects};
+use crate::workload::{Service, Workload};
+
+/// What a person decides.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// Calls, as in `client=web`, beside those in annotations.
+    pub edges: Vec<(String, String)>,
+    /// `server-tls-secret` and `client-tls-secret` as names.
+    pub simple: bool,
+    /// The group of the files.
+    pub group: Group,
+}
+
+/// The group that may read the mounted files.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Group {
+    /// The pod's own, else one is added where it does not run as root.
+    #[default]
+    Needed,
+    /// This one, in every pod that has none.
+    Given(i64),
+    /// None is added: the files are readable by all users of the pod.
+    Never,
+}
+
+/// All that was read.
+#[derive(Debug)]
+pub struct Input<'a> {
+    /// What has pods.
+    pub workloads: Vec<Workload<'a>>,
+    /// What leads to them.
+    pub services: Vec<Service<'a>>,
+}
+
+/// A workload and its certificates.
+#[derive(Clone, Debug)]
+pub struct Wiring<'a> {
+    /// The workload.
+    pub workload: Workload<'a>,
+    /// Services that lead to it: it is a server if there are any.
+    pub services: Vec<String>,
+    /// Secret and Certificate of the server.
+    pub server: Option<String>,
+    /// Secret and Certificate of the client.
+    pub client: Option<String>,
+}
+
+impl<'a> Input<'a> {
+    /// Looks for workloads and Services.
+    ///
+    /// # Errors
+    ///
+    /// Objects of a wrong form, and two workloads whose certificates would have one name.
+    pub fn of(manifests: &'a [Manifest]) -> Result<Self, Error> {
+        let (mut workloads, mut services, mut wrong) = (Vec::<Workload<'a>>::new(), Vec::new(), Vec::new());
+        for (position, object) in objects(manifests)? {
+            services.extend(Service::of(object));
+            if crate::workload::template_path(object.kind).is_none() {
+                continue;
+            }
+            let Some(workload) = Workload::of(&position, object).filter(|w| !w.all_containers().is_empty())
+            else {
+                let message = format!("{} {} has no pod template with containers", object.kind, object.name);
+                wrong.push(Finding::new(&codes::MANIFEST_SHAPE, message).at(object.place(object.node)));
+                continue;
+            };
+            let same = |other: &&Workload<'_>| {
+                other.object.name == object.name && other.object.namespace == object.namespace
+            };
+            if let Some(other) = workloads.iter().find(same) {
+                let message = format!(
+                    "{} {} has the name of the {} at {}: their certificates would share one Secret",
+                    object.kind,
+                    object.name,
+                    other.object.kind,
+                    other.object.place(other.object.node)
+                );
+                wrong.push(Finding::new(&codes::MANIFEST_TWICE, message).at(object.place(object.node)));
+            }
+            workloads.push(workload);
+        }
+        if wrong.is_empty() { Ok(Self { workloads, services }) } else { Err(Error(wrong)) }
+    }
+
+    /// Calls from workload to server, of the options and of annotations.
+    pub fn edges(&self, options: &Options) -> Vec<(String, String)> {
+        let mut edges = options.edges.clone();
+        for workload in &self.workloads {
+            for called in workload.annotation(names::CALLS_ANNOTATION).unwrap_or_default().split(',') {
+                let edge = (workload.object.name.to_owned(), called.trim().to_owned());
+                if !edge.1.is_empty() && !edges.contains(&edge) {
+                    edges.push(edge);
+                }
+            }
+        }
+        edges
+    }
+
+    /// Which workload gets which certificates.
+    ///
+    /// # Errors
+    ///
+    /// When there is no workload, a call comes from nowhere, or the simple names do not suffice.
+    pub fn plan(&self, options: &Options) -> Result<Vec<Wiring<'a>>, Error> {
+        if self.workloads.is_empty() {
+            return Err(
+                Finding::new(&codes::MANIFEST_NOTHING, "there is no workload in what was given").into()
+            );
+        }
+        let edges = self.edges(options);
+        for (client, called) in &edges {
+            let known = self.workloads.iter().any(|workload| workload.object.name == client);
+            if !known {
+                let message = format!("{client} is to call {called}, but there is no workload {client}");
+                return Err(Finding::new(&codes::MANIFEST_EDGE, message).into());
+            }
+        }
+        let mut plan: Vec<Wiring<'a>> = Vec::new();
+        for workload in &self.workloads {
+            let name = workload.object.name;
+            let services: Vec<String> = self
+                .services
+                .iter()
+                .filter(|service| service.selects(workload))
+                .map(|service| service.object.name.to_owned())
+                .collect();
+            let calls = edges.is_empty() || edges.iter().any(|(client, _)| client == name);
+            let server = (!services.is_empty()).then(|| names::server_secret(name));
+            let client = calls.then(|| names::client_secret(name));
+            plan.push(Wiring { workload: workload.clone(), services, server, client });
+        }
+        if options.simple {
+            let servers = plan.iter().filter(|wiring| wiring.server.is_some()).count();
+            let clients = plan.iter().filter(|wiring| wiring.client.is_some()).count();
+            if servers > 1 || clients > 1 {
+                let message =
+                    format!("--simple is for one server and one client; here are {servers} and {clients}");
+                let help = "say who calls whom with --edge CLIENT=SERVER, or leave --simple out";
+                return Err(Finding::new(&codes::MANIFEST_TWICE, message).help(help).into());
+            }
+            for wiring in &mut plan {
+                wiring.server = wiring.server.take().map(|_| names::SIMPLE_SERVER_SECRET.to_owned());
+                wiring.client = wiring.client.take().map(|_| names::SIMPLE_CLIENT_SECRET.to_owned());
+            }
+        }
+        plan.retain(|wiring| wiring.server.is_some() || wiring.client.is_some());
+        Ok(plan)
+    }
+}

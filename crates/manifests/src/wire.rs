@@ -1,0 +1,73 @@
+//! All of it together: manifests and options in, edited manifests, added objects and findings out.
+
+use config::Finding;
+use model::codes::manifests as codes;
+
+use crate::error::Error;
+use crate::object::{Manifest, Object, Position, objects};
+use crate::plan::{Input, Options};
+use crate::yaml::Value;
+use crate::{added, lint, patch};
+
+/// What wiring came to.
+#[derive(Debug)]
+pub struct Wired {
+    /// The text of each manifest, in the order in which they were given.
+    pub texts: Vec<String>,
+    /// Rights and Certificates.
+    pub added: Vec<Value>,
+    /// What a person should know.
+    pub findings: Vec<Finding>,
+}
+
+/// Wires manifests.
+///
+/// # Errors
+///
+/// All that is wrong with the manifests, and what cannot be edited safely. Nothing is returned half done.
+pub fn wire(manifests: &[Manifest], options: &Options) -> Result<Wired, Error> {
+    let input = Input::of(manifests)?;
+    let plan = input.plan(options)?;
+    let mut changes: Vec<Vec<_>> = manifests.iter().map(|_| Vec::new()).collect();
+    let mut wrong = Vec::new();
+    for wiring in &plan {
+        match (patch::changes(wiring, options), changes.get_mut(wiring.workload.position.manifest)) {
+            (Ok(new), Some(all)) => all.extend(new),
+            (Ok(_), None) => {}
+            (Err(error), _) => wrong.extend(error.0),
+        }
+    }
+    if !wrong.is_empty() {
+        return Err(Error(wrong));
+    }
+    let mut texts = Vec::new();
+    for (manifest, changes) in manifests.iter().zip(&changes) {
+        texts.push(manifest.edit(changes)?);
+    }
+    let added = missing(manifests, added::objects(&plan))?;
+    Ok(Wired { texts, added, findings: lint::lint(&input, options) })
+}
+
+/// Without what the manifests hold already, from an earlier run.
+fn missing(manifests: &[Manifest], added: Vec<Value>) -> Result<Vec<Value>, Error> {
+    let present = objects(manifests)?;
+    let mut missing = Vec::new();
+    for object in added {
+        let text =
+            |keys: &[&str]| keys.iter().try_fold(&object, |value, key| value.get(key)).and_then(Value::text);
+        let (kind, name) = (text(&["kind"]), text(&["metadata", "name"]));
+        let namespace = text(&["metadata", "namespace"]);
+        let same = |(_, own): &&(Position, Object<'_>)| {
+            Some(own.kind) == kind && Some(own.name) == name && own.namespace == namespace
+        };
+        match present.iter().find(same) {
+            None => missing.push(object),
+            Some((_, own)) if Value::of(own.node) == object => {}
+            Some((_, own)) => {
+                let message = format!("this {} {} is not the one that would be added", own.kind, own.name);
+                return Err(Finding::new(&codes::MANIFEST_TAKEN, message).at(own.place(own.node)).into());
+            }
+        }
+    }
+    Ok(missing)
+}
