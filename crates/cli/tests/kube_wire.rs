@@ -15,7 +15,6 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use scene::SOON;
 use serde_json::Value;
 use testkit::cluster::Cluster;
 use testkit::program::{Finished, Program};
@@ -68,22 +67,37 @@ fn the_example_is_wired_and_a_second_run_changes_nothing() {
     assert_eq!(first.code, Some(0), "{}", first.all());
     assert!(first.out().contains("Pod wired/web created"), "{}", first.all());
     assert!(first.err().contains("2 of 2 certificates are ready"), "{}", first.all());
+    assert!(first.err().contains("2 of 2 workloads run"), "{}", first.all());
     for pod in ["web", "client"] {
-        cluster.wait(&["-n", "wired", "pod", pod], SOON, ready);
+        assert!(ready(&cluster.get(&["-n", "wired", "pod", pod])), "{pod}");
     }
-    let listed = cluster.kubectl(&[
-        "-n",
-        "wired",
-        "exec",
-        "web",
-        "--",
-        "sh",
-        "-c",
-        "ls -lL /etc/handfast/server; env",
-    ]);
-    assert!(listed.contains("-r--------") && listed.contains("ca.crt"), "{listed}");
-    assert!(listed.contains("TLS_SERVER_KEY_FILE=/etc/handfast/server/tls.key"), "{listed}");
-    assert!(!listed.contains("TLS_CLIENT"), "{listed}");
+    // The applications are as they were: no key, plain HTTP to the same name. Between the pods it is mutual TLS.
+    let words = ["-n", "wired", "exec", "client", "-c", "client", "--", "sh", "-c"];
+    let mut asked = words.to_vec();
+    asked.push("ls /etc/handfast; for i in 1 2 3 4 5; do timeout 5 wget -q -O - http://web:8080/ && break; sleep 1; done");
+    let said = cluster.try_kubectl(&asked);
+    assert!(said.out().ends_with("hello\n"), "{}", said.all());
+    assert!(said.err().contains("/etc/handfast: No such file"), "{}", said.all());
+    let log = cluster.kubectl(&["-n", "wired", "logs", "web", "-c", "handfast"]);
+    assert!(
+        log.contains(r#""identity":"spiffe://cluster.local/ns/wired/sa/client""#)
+            && log.contains(r#""tls":"TLSv1.3""#),
+        "{log}"
+    );
+    let mut plain = words.to_vec();
+    plain.push("timeout 5 wget -S -O - http://web.wired.svc.cluster.local:8080/ 2>&1");
+    let said = cluster.try_kubectl(&plain);
+    assert!(!said.out().contains("hello") && said.out().contains("400"), "{}", said.all());
+
+    // The third command, with nothing to say but where.
+    let proof = cluster.handfast(&["kube", "test", "-n", "wired"]);
+    assert_eq!(proof.code, Some(0), "{}", proof.all());
+    for row in
+        ["no client certificate", "client certificate of another CA", "server certificate for another name"]
+    {
+        let line = proof.out().lines().find(|line| line.contains(row)).unwrap_or_default().to_owned();
+        assert!(line.trim_start().starts_with("ok") && line.contains("refused"), "{row}: {}", proof.all());
+    }
     let secret = cluster.get(&["-n", "wired", "secret", "client-client-tls"]);
     assert_eq!(secret["type"], "kubernetes.io/tls");
 
@@ -91,15 +105,80 @@ fn the_example_is_wired_and_a_second_run_changes_nothing() {
     assert_eq!(second.code, Some(0), "{}", second.all());
     assert!(second.out().lines().all(|line| line.ends_with(" unchanged")), "{}", second.all());
 
-    // Other names of the Secrets: the volumes of a Pod cannot change.
+    // Other names of the Secrets: the volumes of a Pod cannot change. A shell as process 1 heeds no SIGTERM.
+    cluster.kubectl(&["-n", "wired", "delete", "pod", "client", "--grace-period=1"]);
     let refused = wire(&["--simple"]);
     assert_eq!(refused.code, Some(1), "{}", refused.all());
     assert!(refused.err().contains("HF7130") && refused.err().contains("--replace"), "{}", refused.all());
     let replaced = wire(&["--simple", "--replace"]);
     assert_eq!(replaced.code, Some(0), "{}", replaced.all());
     assert!(replaced.out().contains("Pod wired/web replaced"), "{}", replaced.all());
-    cluster.wait(&["-n", "wired", "pod", "web"], SOON, ready);
     cluster.kubectl(&["delete", "namespace", "wired", "--wait=false"]);
+}
+
+/// Each kind that has pods, with the pods that come of it.
+#[test]
+fn every_kind_of_workload_gets_its_files_and_variables() {
+    let Some(turn) = cluster() else { return };
+    let cluster: &Cluster = &turn;
+    cluster.kubectl(&["create", "namespace", "kinds"]);
+    let see = "ls -lL /etc/handfast/client; env | grep TLS_";
+    let pod = |labels: &str, after: &str, restart: &str| {
+        format!(
+            "{{metadata: {{labels: {labels}}}, spec: {{restartPolicy: {restart}, terminationGracePeriodSeconds: 1, \
+             containers: [{{name: app, image: 'handfast.test/busybox:1', imagePullPolicy: Never, \
+             command: [sh, -c, '{see}; {after}']}}]}}}}"
+        )
+    };
+    let stays = |kind: &str, name: &str, more: &str| {
+        let labels = format!("{{app: {name}}}");
+        format!(
+            "{{apiVersion: apps/v1, kind: {kind}, metadata: {{name: {name}}}, spec: {{{more}selector: {{matchLabels: {labels}}}, \
+             template: {}}}}}",
+            pod(&labels, "exec sleep 3600", "Always")
+        )
+    };
+    let job = pod("{app: once}", "true", "Never");
+    let manifest = [
+        stays("Deployment", "deployed", ""),
+        stays("StatefulSet", "numbered", "serviceName: numbered, "),
+        stays("DaemonSet", "everywhere", ""),
+        format!("{{apiVersion: batch/v1, kind: Job, metadata: {{name: once}}, spec: {{template: {job}}}}}"),
+        format!(
+            "{{apiVersion: batch/v1, kind: CronJob, metadata: {{name: often}}, spec: {{schedule: '0 0 1 1 *', \
+             jobTemplate: {{spec: {{template: {}}}}}}}}}",
+            job.replace("app: once", "app: often")
+        ),
+        format!(
+            "{{apiVersion: v1, kind: Pod, {}",
+            pod("{app: alone}", "exec sleep 3600", "Always").replacen("{metadata: {", "metadata: {name: alone, ", 1)
+        ),
+    ]
+    .join("\n---\n");
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("kinds.yaml");
+    std::fs::write(&file, manifest).unwrap();
+    let done = cluster.handfast(&["kube", "wire", "-f", &file.to_string_lossy(), "-n", "kinds", "--apply"]);
+    assert_eq!(done.code, Some(0), "{}", done.all());
+    assert!(done.err().contains("6 of 6 certificates are ready"), "{}", done.all());
+    assert!(done.err().contains("4 of 4 workloads run"), "{}", done.all());
+    cluster.kubectl(&["-n", "kinds", "create", "job", "often-now", "--from=cronjob/often"]);
+    for job in ["once", "often-now"] {
+        cluster.kubectl(&[
+            "-n",
+            "kinds",
+            "wait",
+            "--for=condition=complete",
+            &format!("job/{job}"),
+            "--timeout=60s",
+        ]);
+    }
+    for app in ["deployed", "numbered", "everywhere", "once", "often", "alone"] {
+        let said = cluster.kubectl(&["-n", "kinds", "logs", "-l", &format!("app={app}")]);
+        assert!(said.contains("-r--------") && said.contains("ca.crt"), "{app}: {said}");
+        assert!(said.contains("TLS_CLIENT_KEY_FILE=/etc/handfast/client/tls.key"), "{app}: {said}");
+    }
+    cluster.kubectl(&["delete", "namespace", "kinds", "--wait=false"]);
 }
 
 #[test]

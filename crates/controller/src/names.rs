@@ -31,6 +31,15 @@ pub const ALLOWED_DNS_ANNOTATION: &str = "handfast.dev/allowed-dns-names";
 pub const CALLS_ANNOTATION: &str = "handfast.dev/calls";
 /// Annotation that `kube wire` puts on a pod template: `server`, `client` or `server,client`.
 pub const WIRED_ANNOTATION: &str = "handfast.dev/wired";
+/// Annotation of a workload whose application cannot do TLS: `LISTEN:PORT` for each port that the sidecar ends mutual
+/// TLS for, `calls` for the Services that the workload calls, by comma.
+pub const SIDECAR_ANNOTATION: &str = "handfast.dev/sidecar";
+/// Name of the sidecar's container.
+pub const SIDECAR: &str = "handfast";
+/// Where the sidecar says that it is ready.
+pub const SIDECAR_READY_PORT: u16 = 15021;
+/// The image of this version.
+pub const IMAGE: &str = concat!("handfast.dev/handfast:", env!("CARGO_PKG_VERSION"));
 
 /// Annotations on a managed Secret.
 pub mod secret {

@@ -10,6 +10,7 @@ pub mod lint;
 pub mod object;
 pub mod patch;
 pub mod plan;
+pub mod sidecar;
 mod wire;
 pub mod workload;
 pub mod yaml;

@@ -7,6 +7,7 @@ use model::codes::manifests as codes;
 
 use crate::error::Error;
 use crate::plan::{Group, Options, Wiring};
+use crate::sidecar::{Moved, Sidecar};
 use crate::workload::{Container, User};
 use crate::yaml::edit::Add;
 use crate::yaml::{Change, Node, Step, Value};
@@ -35,11 +36,32 @@ pub fn changes(wiring: &Wiring<'_>, options: &Options) -> Result<Vec<(usize, Cha
     let mode = patch.group(options)?;
     patch.annotation()?;
     patch.volumes(&mounts, mode)?;
-    for container in workload.containers() {
-        patch.mounts(container, &mounts)?;
-        patch.environment(container, &mounts);
+    // A key that the sidecar uses is of no use to the application, which does not get it.
+    let (its, own): (Vec<_>, Vec<_>) = mounts.iter().partition(|(volume, ..)| {
+        wiring.sidecar.as_ref().is_some_and(|sidecar| match *volume {
+            names::SERVER_VOLUME => !sidecar.inbound.is_empty(),
+            _ => !sidecar.outbound.is_empty(),
+        })
+    });
+    for container in workload.containers().into_iter().filter(|container| !is_sidecar(*container)) {
+        patch.mounts(container, &own)?;
+        patch.environment(container, &own);
+    }
+    if let Some(sidecar) = &wiring.sidecar {
+        patch.sidecar(sidecar, options, &its)?;
     }
     Ok(patch.changes.into_iter().map(|change| (workload.position.document, change)).collect())
+}
+
+/// The change of a Service's port that has to lead to a sidecar.
+pub fn target(moved: &Moved<'_>) -> Change {
+    let port: Vec<Step> = [Step::from("spec"), "ports".into(), moved.index.into()].into();
+    let (key, value) = ("targetPort".to_owned(), Value::number(moved.to.into()));
+    let add = match moved.written {
+        Some(_) => Add::Replace(key, value),
+        None => Add::Key(key, value),
+    };
+    Change { path: port, add }
 }
 
 struct Patch<'p, 'a> {
@@ -90,7 +112,8 @@ impl Patch<'_, '_> {
         if workload.group().is_some() {
             return Ok(OWNER_AND_GROUP);
         }
-        let group = match (options.group, workload.user()) {
+        let user = if self.wiring.sidecar.is_some() { User::Other } else { workload.user() };
+        let group = match (options.group, user) {
             (Group::Never, User::Other) => return Ok(ALL),
             (Group::Needed, User::Other) if workload.has_disks() => {
                 let message = format!(
@@ -165,6 +188,46 @@ impl Patch<'_, '_> {
         Ok(())
     }
 
+    /// One that is there already stays as it is, if it does the same.
+    fn sidecar(
+        &mut self,
+        sidecar: &Sidecar,
+        options: &Options,
+        mounts: &[(&str, &str, &str)],
+    ) -> Result<(), Error> {
+        let pod = self.wiring.workload.pod;
+        let old = named(pod.get("initContainers"), names::SIDECAR);
+        match old.or_else(|| named(pod.get("containers"), names::SIDECAR)) {
+            Some(old) => {
+                let same = old.get("args").map(Value::of) == Some(sidecar.args(options.cluster_domain()));
+                if !same {
+                    let message =
+                        format!("the sidecar {} would be started with other arguments", names::SIDECAR);
+                    return Err(self.taken(old, message));
+                }
+            }
+            None => {
+                let container = sidecar.container(options, mounts);
+                self.items(pod, &["spec".into()], "initContainers", vec![container]);
+            }
+        }
+        let old = pod.get("hostAliases").map(Node::items).unwrap_or_default();
+        let mut missing = Vec::new();
+        for alias in sidecar.host_aliases(self.wiring.workload.object.namespace) {
+            let ip = alias.get("ip").and_then(Value::text);
+            match old.iter().find(|own| own.text_at(&["ip"]) == ip) {
+                Some(own) if Value::of(own) == alias => {}
+                Some(own) => {
+                    let message = format!("the host alias {} would have other names", ip.unwrap_or_default());
+                    return Err(self.taken(own, message));
+                }
+                None => missing.push(alias),
+            }
+        }
+        self.items(pod, &["spec".into()], "hostAliases", missing);
+        Ok(())
+    }
+
     fn mounts(&mut self, container: Container<'_>, mounts: &[(&str, &str, &str)]) -> Result<(), Error> {
         let old = container.node.get("volumeMounts").map(Node::items).unwrap_or_default();
         let mut missing = Vec::new();
@@ -205,6 +268,15 @@ impl Patch<'_, '_> {
             .collect();
         self.items(container.node, &steps(container), "env", missing);
     }
+}
+
+/// Ours, which has all that it needs.
+fn is_sidecar(container: Container<'_>) -> bool {
+    container.node.text_at(&["name"]) == Some(names::SIDECAR)
+        && container
+            .node
+            .at(&["args"])
+            .is_some_and(|args| args.items().iter().filter_map(Node::text).take(2).eq(["kube", "sidecar"]))
 }
 
 fn steps(container: Container<'_>) -> [Step; 3] {

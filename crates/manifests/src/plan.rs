@@ -6,6 +6,7 @@ use model::codes::manifests as codes;
 
 use crate::error::Error;
 use crate::object::{Manifest, objects};
+use crate::sidecar::{self, Sidecar};
 use crate::workload::{Service, Workload};
 
 /// What a person decides.
@@ -17,6 +18,22 @@ pub struct Options {
     pub simple: bool,
     /// The group of the files.
     pub group: Group,
+    /// Handfast's image, for sidecars. Default: this version's.
+    pub image: Option<String>,
+    /// Domain of the cluster's Services. Default: `cluster.local`.
+    pub cluster_domain: Option<String>,
+}
+
+impl Options {
+    /// Handfast's image.
+    pub fn image(&self) -> &str {
+        self.image.as_deref().unwrap_or(names::IMAGE)
+    }
+
+    /// Domain of the cluster's Services.
+    pub fn cluster_domain(&self) -> &str {
+        self.cluster_domain.as_deref().unwrap_or("cluster.local")
+    }
 }
 
 /// The group that may read the mounted files.
@@ -51,6 +68,8 @@ pub struct Wiring<'a> {
     pub server: Option<String>,
     /// Secret and Certificate of the client.
     pub client: Option<String>,
+    /// Handfast beside an application that cannot do TLS; the certificates are then its, not the application's.
+    pub sidecar: Option<Sidecar>,
 }
 
 impl<'a> Input<'a> {
@@ -62,7 +81,7 @@ impl<'a> Input<'a> {
     pub fn of(manifests: &'a [Manifest]) -> Result<Self, Error> {
         let (mut workloads, mut services, mut wrong) = (Vec::<Workload<'a>>::new(), Vec::new(), Vec::new());
         for (position, object) in objects(manifests)? {
-            services.extend(Service::of(object));
+            services.extend(Service::of(&position, object));
             if crate::workload::template_path(object.kind).is_none() {
                 continue;
             }
@@ -132,10 +151,24 @@ impl<'a> Input<'a> {
                 .filter(|service| service.selects(workload))
                 .map(|service| service.object.name.to_owned())
                 .collect();
-            let calls = edges.is_empty() || edges.iter().any(|(client, _)| client == name);
+            let sidecar = sidecar::of(workload, self, options)?;
+            // Nobody said who calls whom: all may, but for those that have a sidecar only to be called.
+            let calls = match (&sidecar, edges.is_empty()) {
+                (Some(sidecar), true) => !sidecar.outbound.is_empty(),
+                (None, true) => true,
+                (_, false) => edges.iter().any(|(client, _)| client == name),
+            };
             let server = (!services.is_empty()).then(|| names::server_secret(name));
             let client = calls.then(|| names::client_secret(name));
-            plan.push(Wiring { workload: workload.clone(), services, server, client });
+            let lacks = |what: &str| {
+                let object = workload.object;
+                let message = format!("{} {} is to have a sidecar, but {what}", object.kind, object.name);
+                Error::from(Finding::new(&codes::MANIFEST_SIDECAR, message).at(object.place(workload.pod)))
+            };
+            if sidecar.as_ref().is_some_and(|sidecar| !sidecar.inbound.is_empty()) && server.is_none() {
+                return Err(lacks("no Service leads to it, so it gets no server certificate"));
+            }
+            plan.push(Wiring { workload: workload.clone(), services, server, client, sidecar });
         }
         if options.simple {
             let servers = plan.iter().filter(|wiring| wiring.server.is_some()).count();

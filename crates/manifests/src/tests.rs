@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use crate::{Error, Group, Manifest, Options, Wired, added, wire};
 
+mod sidecar;
 mod wild;
 
 fn run(texts: &[&str], options: &Options) -> Result<Wired, Error> {

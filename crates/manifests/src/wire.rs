@@ -7,7 +7,7 @@ use crate::error::Error;
 use crate::object::{Manifest, Object, Position, objects};
 use crate::plan::{Input, Options};
 use crate::yaml::Value;
-use crate::{added, lint, patch};
+use crate::{added, lint, patch, sidecar};
 
 /// What wiring came to.
 #[derive(Debug)]
@@ -39,6 +39,16 @@ pub fn wire(manifests: &[Manifest], options: &Options) -> Result<Wired, Error> {
     }
     if !wrong.is_empty() {
         return Err(Error(wrong));
+    }
+    let sidecars: Vec<_> =
+        plan.iter().filter_map(|wiring| Some((&wiring.workload, wiring.sidecar.as_ref()?))).collect();
+    for moved in sidecar::moved(&input, &sidecars)? {
+        let position = &moved.service.position;
+        let mut change = patch::target(&moved);
+        change.path.splice(0..0, position.path.iter().cloned());
+        if let Some(all) = changes.get_mut(position.manifest) {
+            all.push((position.document, change));
+        }
     }
     let mut texts = Vec::new();
     for (manifest, changes) in manifests.iter().zip(&changes) {

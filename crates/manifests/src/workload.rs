@@ -145,17 +145,19 @@ pub enum User {
 }
 
 /// A Service of the input.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Service<'a> {
+    /// Where it stands.
+    pub position: Position,
     /// The object.
     pub object: Object<'a>,
 }
 
 impl<'a> Service<'a> {
     /// A Service, if it is one that has pods.
-    pub fn of(object: Object<'a>) -> Option<Self> {
+    pub fn of(position: &Position, object: Object<'a>) -> Option<Self> {
         let external = object.node.text_at(&["spec", "type"]) == Some("ExternalName");
-        (object.kind == "Service" && !external).then_some(Self { object })
+        (object.kind == "Service" && !external).then(|| Self { position: position.clone(), object })
     }
 
     /// Its selector.
@@ -169,6 +171,46 @@ impl<'a> Service<'a> {
         self.object.namespace == workload.object.namespace
             && !selector.is_empty()
             && selector.iter().all(|(key, value)| labels.get(key) == Some(value))
+    }
+}
+
+/// A TCP port of a Service.
+#[derive(Clone, Copy, Debug)]
+pub struct ServicePort<'a> {
+    /// Its number in the list.
+    pub index: usize,
+    /// Its content.
+    pub node: &'a Node,
+}
+
+impl<'a> Service<'a> {
+    /// Its TCP ports.
+    pub fn ports(&self) -> Vec<ServicePort<'a>> {
+        let ports = self.object.node.at(&["spec", "ports"]).map(Node::items).unwrap_or_default();
+        let numbered = ports.iter().enumerate().map(|(index, node)| ServicePort { index, node });
+        numbered
+            .filter(|port| port.node.text_at(&["protocol"]).is_none_or(|protocol| protocol == "TCP"))
+            .collect()
+    }
+}
+
+impl ServicePort<'_> {
+    /// The port that clients call.
+    pub fn number(&self) -> Option<u16> {
+        self.node.text_at(&["port"])?.parse().ok()
+    }
+
+    /// The port of the pod that it leads to: a number, the name of a container's port, or the same as the Service's.
+    pub fn target(&self, workload: &Workload<'_>) -> Option<u16> {
+        let Some(target) = self.node.text_at(&["targetPort"]) else { return self.number() };
+        target.parse().ok().or_else(|| {
+            let containers = workload.containers();
+            let mut ports = containers
+                .iter()
+                .flat_map(|container| container.node.get("ports").map(Node::items).unwrap_or_default());
+            let port = ports.find(|port| port.text_at(&["name"]) == Some(target))?;
+            port.text_at(&["containerPort"])?.parse().ok()
+        })
     }
 }
 

@@ -15,8 +15,6 @@ use serde_json::Value;
 use crate::program::{Finished, Program};
 use crate::skip::{find_program, skipped};
 
-/// Who holds it may have a cluster up.
-const LOCK: &str = "/tmp/handfast-cluster.lock";
 /// Image with the binary under test.
 pub const IMAGE: &str = "handfast.test/handfast:1";
 /// Image with a shell and the usual programs.
@@ -68,7 +66,9 @@ impl Cluster {
         "#;
         let mut keeper = Command::new("flock")
             // Its stdout is the only pipe to us; the cluster's own output goes to the log.
-            .args([LOCK, "sh", "-c", &format!("exec 3>&1 >&2; {script}")])
+            // Who holds it may have the cluster of this folder up.
+            .arg(dir.with_extension("lock"))
+            .args(["sh", "-c", &format!("exec 3>&1 >&2; {script}")])
             .arg(program())
             .arg(&dir)
             .stdin(Stdio::piped())

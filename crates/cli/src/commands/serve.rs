@@ -48,6 +48,27 @@ pub fn run(args: Args, globals: &Globals) -> Outcome {
     if args.check {
         return check(snapshot);
     }
+    serve(snapshot, &origin, files, args.admin, args.drain_timeout)
+}
+
+/// Serves a snapshot that comes from no file. Its own files (certificates, lists) are watched all the same.
+///
+/// # Errors
+///
+/// The first thing that is wrong; nothing was started then.
+pub fn serve_snapshot(snapshot: Snapshot, drain_timeout: Option<Span>) -> Outcome {
+    let admin = snapshot.admin;
+    let origin = Origin::Flags(Box::new(snapshot.clone()));
+    serve(snapshot, &origin, Vec::new(), admin, drain_timeout)
+}
+
+fn serve(
+    snapshot: Snapshot,
+    origin: &Origin,
+    files: Vec<PathBuf>,
+    admin: Option<SocketAddr>,
+    drain_timeout: Option<Span>,
+) -> Outcome {
     let running = start(snapshot)?;
     for line in running.listening() {
         tracing::info!("{line}");
@@ -56,7 +77,7 @@ pub fn run(args: Args, globals: &Globals) -> Outcome {
         .enable_all()
         .build()
         .map_err(|error| Failure::new(&model::codes::usage::INTERNAL, error))?;
-    runtime.block_on(stay(running, &origin, files, &args))
+    runtime.block_on(stay(running, origin, files, admin, drain_timeout))
 }
 
 /// Loads everything that a start loads, on sockets of its own that are closed at once.
@@ -193,7 +214,13 @@ impl Origin {
 }
 
 /// Serves until SIGTERM or SIGINT; SIGHUP and changed files are read again.
-async fn stay(running: Running, origin: &Origin, files: Vec<PathBuf>, args: &Args) -> Outcome {
+async fn stay(
+    running: Running,
+    origin: &Origin,
+    files: Vec<PathBuf>,
+    admin: Option<SocketAddr>,
+    drain_timeout: Option<Span>,
+) -> Outcome {
     let listen = |kind| signal(kind).map_err(|error| Failure::new(&model::codes::usage::INTERNAL, error));
     let (mut hangup, mut terminate, mut interrupt) =
         (listen(SignalKind::hangup())?, listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
@@ -208,7 +235,7 @@ async fn stay(running: Running, origin: &Origin, files: Vec<PathBuf>, args: &Arg
             Ok(()) = changes.changed() => false,
             _ = either(&mut terminate, &mut interrupt) => break,
         };
-        match origin.load(args.admin) {
+        match origin.load(admin) {
             Ok((snapshot, files)) => {
                 watched.watch(&files.into_iter().collect());
                 let changed = **running.snapshots.borrow() != snapshot;
@@ -229,7 +256,7 @@ async fn stay(running: Running, origin: &Origin, files: Vec<PathBuf>, args: &Arg
             }
         }
     }
-    let limit = args.drain_timeout.map(|span| span.0);
+    let limit = drain_timeout.map(|span| span.0);
     tracing::info!("stopping: no new connections; once more to end at once");
     let drained = tokio::task::spawn_blocking(move || running.stop(limit));
     tokio::select! {

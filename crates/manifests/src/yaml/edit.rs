@@ -24,6 +24,8 @@ pub enum Add {
     Key(String, Value),
     /// Items at the end.
     Items(Vec<Value>),
+    /// A key that has a scalar, on one line, which is replaced.
+    Replace(String, Value),
 }
 
 /// Why there is no safe edit.
@@ -120,6 +122,12 @@ fn amend(value: &mut Value, change: &Change) -> Result<(), Unsafe> {
             None => entries.push((key.clone(), new.clone())),
         },
         (Add::Items(new), Value::Sequence(items)) => items.extend(new.iter().cloned()),
+        (Add::Replace(key, new), Value::Mapping(entries)) => {
+            match entries.iter_mut().find(|(own, old)| own == key && matches!(old, Value::Scalar(..))) {
+                Some((_, old)) => *old = new.clone(),
+                None => return Err(wrong("there is no scalar to replace")),
+            }
+        }
         _ => return Err(wrong("not the kind of collection that was expected")),
     }
     Ok(())
@@ -165,6 +173,7 @@ fn patch(text: &str, document: &Document, change: &Change, newline: &str) -> Res
                 Ok(vec![after(text, node.span.end, Some(column), &lines, newline)])
             }
         },
+        (Add::Replace(key, value), Kind::Mapping { .. }) => replace(text, node, document, key, value),
         (Add::Items(new), Kind::Sequence { flow: true, .. }) => {
             let items: Vec<String> = new.iter().map(render::json).collect();
             Ok(vec![into_flow(text, node, &items.join(", "))])
@@ -241,6 +250,34 @@ fn fill(
     }
     let removed = (!written.is_empty()).then(|| Patch { span: start..old.span.end, text: String::new() });
     Ok(removed.into_iter().chain([after(text, old.span.end, None, &lines, newline)]).collect())
+}
+
+/// Writes another scalar in the place of one.
+fn replace(
+    text: &str,
+    node: &Node,
+    document: &Document,
+    key: &str,
+    value: &Value,
+) -> Result<Vec<Patch>, Unsafe> {
+    let entry = node.entry(key).ok_or_else(|| Unsafe::Check(format!("no key {key} to replace")))?;
+    own(&entry.value, document)?;
+    let mut span = entry.value.span.clone();
+    // Of a quoted scalar the span may be what is between the quotes.
+    let around = |at: usize| text.as_bytes().get(at).filter(|byte| matches!(byte, b'"' | b'\''));
+    if let (Some(before), Some(behind)) = (span.start.checked_sub(1).and_then(around), around(span.end))
+        && before == behind
+    {
+        span = span.start - 1..span.end + 1;
+    }
+    let written = text.get(span.clone()).unwrap_or_default();
+    if entry.merged || written.contains('\n') {
+        let message = format!("the value of `{key}` is not written on one line");
+        return Err(Unsafe::Form { message, span: entry.key_span.clone() });
+    }
+    // A key with nothing behind its colon.
+    let space = if written.is_empty() { " " } else { "" };
+    Ok(vec![Patch { span, text: format!("{space}{}", render::json(value)) }])
 }
 
 /// Puts something at the end of a collection in flow style.

@@ -37,6 +37,10 @@ super::table! {
         "An object of the manifest does not have the form of its kind",
         "a key is missing or stands at the wrong level",
         "compare with: kubectl explain KIND.spec";
+    MANIFEST_SIDECAR = "HF7109", "manifest_sidecar",
+        "The annotation handfast.dev/sidecar cannot be carried out",
+        "a port or a word in it is wrong, or what it needs to know is not among the manifests",
+        "write LISTEN:PORT for each port of the application, and `calls` for what it calls; give all manifests at once";
     LINT_SUB_PATH = "HF7110", "manifest_sub_path",
         "A certificate Secret is mounted with subPath",
         "kubelet never updates such a mount: the pod serves the old certificate until it expires",
@@ -97,6 +101,10 @@ super::table! {
         "The cluster cannot be reached",
         "there is no kubeconfig, or its server or credentials are wrong",
         "check with: kubectl cluster-info; choose with KUBECONFIG";
+    WIRE_NOT_RUNNING = "HF7134", "wire_not_running",
+        "The pods did not come up in time",
+        "an image is not to be had, a container ends at once or is not ready, or there is no room for it",
+        "see why with: kubectl describe pods, kubectl logs; wait longer with --wait SECONDS";
     SECRET_PAIR = "HF7140", "secret_pair",
         "The certificate and the private key are no usable pair",
         "they belong to different certificates, or the certificate has expired",

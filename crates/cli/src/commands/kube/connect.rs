@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use controller::error::chain;
+use controller::names;
+use k8s_openapi::api::apps::v1::Deployment;
 use kube::config::KubeConfigOptions;
-use kube::{Client, Config};
+use kube::{Api, Client, Config};
 use model::codes::kube as codes;
 
 use crate::failure::Failure;
@@ -38,6 +40,19 @@ impl Cluster {
         config.connect_timeout = Some(Duration::from_secs(10));
         Client::try_from(config).map_err(|why| failed(&why))
     }
+}
+
+/// Handfast's image: the one that was asked for, else the one that the cluster's controller runs, which the nodes have.
+pub async fn image(client: &Client, asked: Option<&str>) -> String {
+    if let Some(image) = asked {
+        return image.to_owned();
+    }
+    let api: Api<Deployment> = Api::namespaced(client.clone(), names::SYSTEM_NAMESPACE);
+    // Whoever may not look there says it with --image.
+    let found = api.get_opt(names::CONTROLLER).await.ok().flatten();
+    let pod = found.and_then(|deployment| deployment.spec?.template.spec);
+    let image = pod.and_then(|pod| pod.containers.into_iter().next()?.image);
+    image.unwrap_or_else(|| names::IMAGE.to_owned())
 }
 
 /// Runs a future on a runtime of its own.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use certs::PrivateKey;
 use controller::authority::{AuthorityStore, State};
 use controller::install::Installation;
-use controller::names::SYSTEM_NAMESPACE;
+use controller::names::{self, SYSTEM_NAMESPACE};
 use kube::Client;
 use model::codes::kube as codes;
 use model::units::Span;
@@ -18,9 +18,6 @@ use super::connect::{Cluster, block_on};
 use crate::commands::Globals;
 use crate::failure::{EXIT_OK, Failure, Outcome};
 
-/// The image of this version.
-const IMAGE: &str = concat!("handfast.dev/handfast:", env!("CARGO_PKG_VERSION"));
-
 /// What is installed.
 #[derive(clap::Args)]
 pub struct What {
@@ -28,7 +25,7 @@ pub struct What {
     #[arg(long, env = "HANDFAST_NAMESPACE", default_value = SYSTEM_NAMESPACE, value_name = "NAMESPACE")]
     namespace: String,
     /// Image of the controller.
-    #[arg(long, env = "HANDFAST_IMAGE", default_value = IMAGE, value_name = "IMAGE")]
+    #[arg(long, env = "HANDFAST_IMAGE", default_value = names::IMAGE, value_name = "IMAGE")]
     image: String,
     /// When the image is pulled: Always, IfNotPresent or Never.
     #[arg(long, env = "HANDFAST_IMAGE_PULL_POLICY", default_value = "IfNotPresent", value_name = "POLICY",

@@ -11,6 +11,7 @@ mod netpol;
 mod probe;
 mod rbac;
 mod secret;
+mod sidecar;
 mod test;
 mod uninstall;
 mod wire;
@@ -47,6 +48,8 @@ enum Command {
     Uninstall(uninstall::Args),
     /// Run the controller: issue and renew what Certificates ask for. This is what the installed pods run.
     Controller(controller::Args),
+    /// Run beside an application that cannot do TLS: mutual TLS in and out. `wire` adds it as a native sidecar.
+    Sidecar(sidecar::Args),
     /// What `test` runs inside of a pod.
     #[command(hide = true)]
     Probe(probe::Args),
@@ -65,6 +68,7 @@ pub fn run(args: Args, globals: &Globals) -> Outcome {
         Command::Rbac(args) => rbac::run(args, globals),
         Command::Uninstall(args) => uninstall::run(args, globals),
         Command::Controller(args) => controller::run(args, globals),
+        Command::Sidecar(args) => sidecar::run(args, globals),
         Command::Probe(args) => probe::run(args, globals),
     }
 }

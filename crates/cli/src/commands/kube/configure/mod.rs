@@ -50,7 +50,7 @@ pub struct Args {
     #[arg(long, env = "HANDFAST_KUBE_UPSTREAM", value_name = "HOST:PORT", value_parser = recipe::upstream)]
     upstream: Option<Endpoint>,
     /// Handfast's image, for the sidecar.
-    #[arg(long, env = "HANDFAST_KUBE_IMAGE", value_name = "IMAGE", default_value = "handfast.dev/handfast:0.1.0",
+    #[arg(long, env = "HANDFAST_KUBE_IMAGE", value_name = "IMAGE", default_value = controller::names::IMAGE,
         value_parser = recipe::image)]
     image: String,
 }

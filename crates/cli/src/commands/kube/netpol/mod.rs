@@ -8,7 +8,7 @@ mod proof;
 
 use controller::netpol::{self as policies, Options};
 
-use super::listing;
+use super::{connect, listing};
 use crate::commands::Globals;
 use crate::failure::{EXIT_OK, Failure, Outcome};
 use crate::output::{self, Format};

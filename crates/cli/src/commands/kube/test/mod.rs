@@ -21,7 +21,7 @@ use model::codes::kube as codes;
 use probe::edge::{EdgePlan, Server, VERSION};
 
 use super::super::Globals;
-use super::connect::{Cluster, block_on};
+use super::connect::{self, Cluster, block_on};
 use crate::failure::{EXIT_FINDINGS, EXIT_OK, Failure, Outcome};
 use crate::output;
 use find::{Edge, Wanted};
@@ -56,14 +56,9 @@ pub struct Args {
     /// The path to request; `-` for servers that do not speak HTTP.
     #[arg(long, env = "HANDFAST_TEST_HTTP_PATH", default_value = "/", value_name = "PATH")]
     http_path: String,
-    /// Handfast's image, for the ephemeral container.
-    #[arg(
-        long,
-        env = "HANDFAST_KUBE_IMAGE",
-        value_name = "IMAGE",
-        default_value = "handfast.dev/handfast:0.1.0"
-    )]
-    image: String,
+    /// Handfast's image, for the ephemeral container. Default: that of the installed controller.
+    #[arg(long, env = "HANDFAST_KUBE_IMAGE", value_name = "IMAGE")]
+    image: Option<String>,
     /// Print JUnit XML instead.
     #[arg(long, env = "HANDFAST_TEST_JUNIT")]
     junit: bool,
@@ -124,11 +119,12 @@ async fn prove(args: &Args) -> Result<Report, Failure> {
     if let Err(why) = &authority {
         report.notes.push(format!("some bad certificates cannot be made: {why}"));
     }
+    let image = connect::image(&client, args.image.as_deref()).await;
     for edge in &edges {
         let own = secrets.leaf(&edge.client.mounted.secret).await;
         let name = format!("{}.{namespace}.svc", edge.service);
         let plan = plan(args, edge, &name, own.as_deref().ok(), authority.as_ref().ok())?;
-        let settings = container::Settings { image: &args.image, start: args.start_timeout, work: WORK };
+        let settings = container::Settings { image: &image, start: args.start_timeout, work: WORK };
         let findings = container::run(&client, &namespace, &edge.client, &plan, &settings).await?;
         if let Some(why) = findings.error {
             return Err(Failure::new(

@@ -13,6 +13,7 @@ use serde::Serialize;
 use serde_json::Value;
 use similar::TextDiff;
 
+use super::ready;
 use crate::failure::Failure;
 
 /// The field manager of what is wired.
@@ -52,10 +53,11 @@ pub async fn apply(client: &Client, mut objects: Vec<Value>, how: &How) -> Resul
     let mut done = Vec::new();
     let mut kinds: Vec<(GroupVersionKind, ApiResource, bool)> = Vec::new();
     let mut waiting = Vec::new();
+    let mut started = Vec::new();
     let mut waited = false;
     for object in objects {
         if rank(&object) == WORKLOADS && !waited && !how.dry_run {
-            ready(client, &waiting, how).await?;
+            ready::certificates(client, &waiting, how).await?;
             waited = true;
         }
         let target = Target::new(client, object, &namespace, &mut kinds).await?;
@@ -63,9 +65,15 @@ pub async fn apply(client: &Client, mut objects: Vec<Value>, how: &How) -> Resul
             waiting.push((target.namespace.clone(), target.name.clone()));
         }
         done.push(target.apply(how).await?);
+        if rank(&target.object) == WORKLOADS {
+            started.push(ready::Started { title: target.title, name: target.name, api: target.api });
+        }
     }
-    if !waited && !how.dry_run {
-        ready(client, &waiting, how).await?;
+    if !how.dry_run {
+        if !waited {
+            ready::certificates(client, &waiting, how).await?;
+        }
+        ready::workloads(&started, how).await?;
     }
     Ok(done)
 }
@@ -199,56 +207,6 @@ impl Target {
     }
 }
 
-/// Waits until all Certificates are ready.
-async fn ready(client: &Client, certificates: &[(String, String)], how: &How) -> Result<(), Failure> {
-    if certificates.is_empty() || how.wait.is_zero() {
-        return Ok(());
-    }
-    let progress = match how.progress {
-        true => indicatif::ProgressBar::new_spinner(),
-        false => indicatif::ProgressBar::hidden(),
-    };
-    progress.enable_steady_tick(Duration::from_millis(120));
-    let deadline = Instant::now() + how.wait;
-    let mut open: Vec<&(String, String)> = certificates.iter().collect();
-    let mut why = String::new();
-    loop {
-        let mut still = Vec::new();
-        for certificate in open {
-            let api: Api<controller::Certificate> = Api::namespaced(client.clone(), &certificate.0);
-            let found = api.get_opt(&certificate.1).await;
-            let found = found.map_err(|error| refused(&certificate.1, error))?;
-            let status = found.as_ref().and_then(|found| found.status.as_ref());
-            let current = status.and_then(|s| s.observed_generation)
-                >= found.as_ref().and_then(|found| found.metadata.generation);
-            let condition = status.and_then(|s| s.conditions.iter().find(|c| c.type_ == "Ready"));
-            if !(current && condition.is_some_and(|condition| condition.status == "True")) {
-                why = condition
-                    .map_or("the controller has not said anything yet", |c| c.message.as_str())
-                    .to_owned();
-                still.push(certificate);
-            }
-        }
-        let ready = certificates.len() - still.len();
-        progress.set_message(format!("{ready} of {} certificates are ready", certificates.len()));
-        let Some((namespace, name)) = still.first().copied() else {
-            progress.finish_and_clear();
-            eprintln!("{ready} of {ready} certificates are ready");
-            return Ok(());
-        };
-        if Instant::now() > deadline {
-            progress.finish_and_clear();
-            let what =
-                format!("{ready} of {} certificates are ready; no workload was touched", certificates.len());
-            return Err(Failure::new(&codes::WIRE_NOT_READY, what)
-                .with("certificate", format!("{namespace}/{name}"))
-                .with("it says", why));
-        }
-        open = still;
-        tokio::time::sleep(Duration::from_millis(500)).await;
-    }
-}
-
 /// What a person compares: without what the API server keeps for itself, and never what a Secret holds.
 fn text(object: &DynamicObject) -> String {
     let mut value = serde_json::to_value(object).unwrap_or_default();
@@ -268,7 +226,7 @@ fn text(object: &DynamicObject) -> String {
     serde_saphyr::to_string(&value).unwrap_or_default()
 }
 
-fn refused(what: &str, error: kube::Error) -> Failure {
+pub(super) fn refused(what: &str, error: kube::Error) -> Failure {
     match error {
         kube::Error::Api(answer) if answer.code == 409 => {
             Failure::new(&codes::WIRE_REFUSED, format!("{what}: {}", answer.message))

@@ -3,6 +3,7 @@
 
 mod apply;
 mod input;
+mod ready;
 mod write;
 
 use std::io::{IsTerminal as _, Write as _};
@@ -47,7 +48,7 @@ pub struct Args {
     /// Edit the files in place; what is added comes into handfast.yaml beside them.
     #[arg(long, env = "HANDFAST_WRITE", conflicts_with = "lint")]
     write: bool,
-    /// Apply all of it to the cluster, and wait for the certificates.
+    /// Apply all of it to the cluster, and wait for the certificates and the pods.
     #[arg(long, env = "HANDFAST_APPLY", conflicts_with = "lint")]
     apply: bool,
     /// Delete and make anew what Kubernetes does not let change: Pods and Jobs that exist.
@@ -56,7 +57,13 @@ pub struct Args {
     /// Take over fields that belong to another field manager.
     #[arg(long, env = "HANDFAST_FORCE_CONFLICTS", requires = "apply")]
     force_conflicts: bool,
-    /// How long to wait for the certificates, in seconds; 0 does not wait.
+    /// Handfast's image, for sidecars. Default: with --apply that of the installed controller, else this version's.
+    #[arg(long, env = "HANDFAST_KUBE_IMAGE", value_name = "IMAGE")]
+    image: Option<String>,
+    /// Domain of the cluster's Services, for what sidecars call.
+    #[arg(long, env = "HANDFAST_CLUSTER_DOMAIN", default_value = "cluster.local", value_name = "DOMAIN")]
+    cluster_domain: String,
+    /// How long to wait for the certificates, and then for the pods, in seconds; 0 does not wait.
     #[arg(long, env = "HANDFAST_WAIT", default_value_t = 90, value_name = "SECONDS")]
     wait: u64,
     /// Only look for what is wrong; exit code 3 when there is something.
@@ -96,8 +103,13 @@ struct Shown {
 /// Runs `handfast kube wire`.
 pub fn run(args: Args, globals: &Globals) -> Outcome {
     let manifests = input::read(&args.files)?;
-    let options =
-        Options { edges: args.edge.clone(), simple: args.simple, group: args.fs_group.unwrap_or_default() };
+    let mut options = Options {
+        edges: args.edge.clone(),
+        simple: args.simple,
+        group: args.fs_group.unwrap_or_default(),
+        image: args.image.clone(),
+        cluster_domain: Some(args.cluster_domain.clone()),
+    };
     if args.lint {
         let input = manifests::Input::of(&manifests)?;
         let findings: Vec<Shown> = manifests::lint::lint(&input, &options).iter().map(shown).collect();
@@ -110,6 +122,10 @@ pub fn run(args: Args, globals: &Globals) -> Outcome {
                 .collect(),
         })?;
         return Ok(if findings.is_empty() { EXIT_OK } else { EXIT_FINDINGS });
+    }
+    if args.apply && options.image.is_none() {
+        let image = async { Ok(connect::image(&args.cluster.client().await?, None).await) };
+        options.image = Some(connect::block_on(image)?);
     }
     let wired = wire(&manifests, &options)?;
     for finding in &wired.findings {

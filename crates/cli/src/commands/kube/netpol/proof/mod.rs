@@ -19,7 +19,7 @@ use controller::netpol::Graph;
 use kube::Client;
 use model::codes::kube::NETPOL_PROBE;
 
-use super::{input, listing};
+use super::{connect, input, listing};
 use crate::commands::Globals;
 use crate::duration::Lifetime;
 use crate::failure::{EXIT_FINDINGS, EXIT_OK, Failure, Outcome};
@@ -29,9 +29,9 @@ use crate::failure::{EXIT_FINDINGS, EXIT_OK, Failure, Outcome};
 pub struct Args {
     #[command(flatten)]
     source: input::Source,
-    /// Image of the probe pods; it has to hold this program.
-    #[arg(long, env = "HANDFAST_IMAGE", default_value = pods::IMAGE, value_name = "IMAGE")]
-    image: String,
+    /// Image of the probe pods; it has to hold this program. Default: that of the installed controller.
+    #[arg(long, env = "HANDFAST_IMAGE", value_name = "IMAGE")]
+    image: Option<String>,
     /// Path of the program in the image.
     #[arg(long, env = "HANDFAST_IMAGE_PROGRAM", default_value = "/handfast", value_name = "PATH")]
     program: String,
@@ -70,8 +70,9 @@ pub(super) fn run(args: Args, globals: &Globals) -> Outcome {
             )));
         }
         let client = cluster.client().await?;
+        let image = connect::image(&client, args.image.as_deref()).await;
         let deadline = args.deadline.0.whole_seconds();
-        let run = pods::Run::new(&client, &args.image, &args.program, &args.control_namespace, deadline);
+        let run = pods::Run::new(&client, &image, &args.program, &args.control_namespace, deadline);
         let plan = pods::plan(&graph, args.max_pods, args.allow_published)?;
         let namespaces = pods::namespaces(&graph, &args.control_namespace);
         // Whatever happens, the pods go: on success, failure and signals here, after a kill by the Jobs' own limits.

@@ -20,8 +20,6 @@ use super::super::agent::Dialled;
 use super::listing;
 use crate::failure::Failure;
 
-/// The project's image of this version.
-pub(super) const IMAGE: &str = concat!("handfast.dev/handfast:", env!("CARGO_PKG_VERSION"));
 /// A port that no edge opens, on every stand-in; also what a workload without ports is tried at.
 pub(super) const SPARE: Port = Port { protocol: Protocol::Tcp, number: 60_606 };
 const POD_LABEL: &str = "handfast.dev/netpol-test-pod";
