@@ -100,7 +100,7 @@ super::table! {
     ROTATE_UNSEEN = "HF7051", "kube_rotate_unseen",
         "A pod could not be observed",
         "it has no way to look into it, or nothing outside of its process shows what that process has loaded",
-        "restart it: kubectl rollout restart; or, when you have looked yourself: --accept-unseen NAMESPACE/POD";
+        "restart it: kubectl rollout restart; when you have looked yourself: --accept-unseen NAMESPACE/POD; when every application loads changed files by itself: --applications-reload";
     ROTATE_CHANGED = "HF7052", "kube_rotate_changed",
         "The rotation changed while the pods were being looked at",
         "somebody else took a step at the same time",

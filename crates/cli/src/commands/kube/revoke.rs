@@ -97,7 +97,7 @@ async fn revoke(args: &Args) -> Result<Document, Failure> {
     let at = now.replace_nanosecond(0).unwrap_or(now);
     let target = match (&args.secret, &args.serial) {
         (Some(name), _) => of_secret(&client, &state, name).await?,
-        (None, Some(serial)) => of_serial(&client, &state, serial, args.issuer.as_deref(), now).await?,
+        (None, Some(serial)) => of_serial(&client, &state, serial, args.issuer.as_deref(), at).await?,
         (None, None) => return Err(Failure::usage("name a Secret, or a --serial")),
     };
     let revocation = Revocation {

@@ -6,8 +6,9 @@ use certs::certificates_of_pem;
 use controller::Certificate;
 use controller::authority::State;
 use controller::names::{
-    CONTROLLER, MANAGED_LABEL, REVOCATION_CONFIG_MAP, TRUST_CONFIG_MAP, TRUST_LABEL, secret as annotation,
+    CONTROLLER, MANAGED_LABEL, REVOCATION_CONFIG_MAP, TRUST_CONFIG_MAP, secret as annotation,
 };
+use controller::world::wants_trust;
 use controller::trust::{CLUSTER_TRUST_BUNDLE, KEY, cluster_trust_bundles};
 use futures_util::{StreamExt as _, stream};
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Pod, Secret, Service};
@@ -80,20 +81,28 @@ pub async fn objects(client: &Client, system: &str) -> Result<Evidence, Failure>
     let certificates = Api::<Certificate>::all(client.clone());
     let certificates = listing::all(&certificates, &ListParams::default()).await;
     let certificates = certificates.map_err(failed("list the Certificates"))?;
-    let wants: ListParams = ListParams::default().labels(&format!("{TRUST_LABEL}=enabled"));
-    let labelled = listing::all_metadata(&Api::<Namespace>::all(client.clone()), &wants).await;
-    let labelled = labelled.map_err(failed("list the Namespaces"))?;
+    let namespaces = listing::all_metadata(&Api::<Namespace>::all(client.clone()), &ListParams::default()).await;
+    let mut namespaces = namespaces.map_err(failed("list the Namespaces"))?;
+    // Nothing can be written into one that is being deleted.
+    namespaces.retain(|found| found.metadata.deletion_timestamp.is_none());
+    let live: BTreeSet<String> = namespaces.iter().filter_map(|found| found.metadata.name.clone()).collect();
+    let lives = |metadata: &ObjectMeta| {
+        metadata.deletion_timestamp.is_none()
+            && metadata.namespace.as_ref().is_some_and(|namespace| live.contains(namespace))
+    };
+    let certificates: Vec<Certificate> =
+        certificates.into_iter().filter(|found| lives(&found.metadata)).collect();
     let by_name = ListParams::default().fields(&format!("metadata.name={TRUST_CONFIG_MAP}"));
     let maps = listing::all(&Api::<ConfigMap>::all(client.clone()), &by_name).await;
     let maps = maps.map_err(failed("list the trust bundles"))?;
     let of_certificates = certificates.iter().filter_map(|found| found.metadata.namespace.clone());
-    let of_labels = labelled.iter().filter_map(|found| found.metadata.name.clone());
+    let of_labels = namespaces.iter().filter(|found| wants_trust(found)).filter_map(|f| f.metadata.name.clone());
     for namespace in of_certificates.chain(of_labels) {
         let title = format!("ConfigMap {namespace}/{TRUST_CONFIG_MAP}");
         let missing = Bundle { title, roots: Err("it does not exist yet".to_owned()), written: None };
         evidence.bundles.insert(namespace, missing);
     }
-    for map in maps {
+    for map in maps.into_iter().filter(|map| lives(&map.metadata)) {
         let namespace = map.metadata.namespace.clone().unwrap_or_default();
         let managed = map.metadata.labels.as_ref().is_some_and(|labels| labels.contains_key(MANAGED_LABEL));
         if !managed && !evidence.bundles.contains_key(&namespace) {
@@ -242,15 +251,15 @@ impl Evidence {
 
     /// Those of them whose leaf is a server's.
     pub fn server_secrets<'a>(&'a self, user: &'a User) -> impl Iterator<Item = &'a Managed> {
-        let has_leaf = user.places.iter().any(|place| place.holds != Holds::Bundle) || !user.variables.is_empty();
+        let has_leaf = user.places.iter().any(|place| place.holds != Holds::Bundle) || !user.kept.is_empty();
         self.secrets_of(user).filter(move |secret| secret.server && has_leaf)
     }
 
     /// When the newest object was written that a container uses.
     pub fn written(&self, user: &User, container: &str) -> Option<OffsetDateTime> {
         let places = user.places.iter().filter(|place| place.container == container).map(|place| &place.source);
-        let variables = user.variables.iter().filter(|(name, _)| name == container).map(|(_, source)| source);
-        let times = places.chain(variables).map(|source| match source {
+        let kept = user.kept.iter().filter(|kept| kept.container == container).map(|kept| &kept.source);
+        let times = places.chain(kept).map(|source| match source {
             Source::Secret(name) => {
                 self.secrets.get(&(user.namespace().to_owned(), name.clone())).and_then(|s| s.bundle.written)
             }

@@ -8,7 +8,7 @@ use serde::Serialize;
 use time::{Duration, OffsetDateTime};
 
 use super::evidence::{Bundle, Evidence, Observed, new_roots};
-use super::mounts::{Holds, Place, User};
+use super::mounts::{Holds, Place, Source, User};
 use super::served::Asks;
 
 #[cfg(test)]
@@ -97,11 +97,6 @@ pub fn verifiers(state: &State, evidence: &Evidence, choices: &Choices) -> Vec<F
                 Err(why) => told.unseen(format!("{} was not seen: {why}", at(place))),
             }
         }
-        for (container, _) in &pod.user.variables {
-            if !fresh(evidence, &pod.user, container) {
-                told.unseen(format!("container {container} has it in its environment, from before"));
-            }
-        }
         let asked: Vec<(u16, &Asks)> = pod.shown().map(|(port, shown)| (port, &shown.asks)).collect();
         for (port, asks) in &asked {
             if let Asks::Named(names) = asks
@@ -117,10 +112,12 @@ pub fn verifiers(state: &State, evidence: &Evidence, choices: &Choices) -> Vec<F
             Asks::Nobody => true,
             Asks::Anybody => false,
         };
-        let server_only = evidence.secrets_of(&pod.user).all(|secret| !secret.client)
-            && evidence.secrets_of(&pod.user).next().is_some()
-            && pod.user.places.iter().all(|place| matches!(place.source, super::mounts::Source::Secret(_)));
-        let proven = server_only && !asked.is_empty() && asked.iter().all(|(_, asks)| verifies(asks));
+        let proven = pod.only_serves(evidence)
+            && !asked.is_empty()
+            && asked.iter().all(|(_, asks)| verifies(asks));
+        if !proven {
+            told.kept(evidence);
+        }
         if !loaded && !proven && !choices.applications_reload {
             told.unseen(
                 "its process was there before the new root, and whether it has loaded it is not seen from outside"
@@ -176,11 +173,6 @@ pub fn presenters(
                 Err(why) => told.unseen(format!("{} was not seen: {why}", at(place))),
             }
         }
-        for (container, _) in &pod.user.variables {
-            if !ended && !fresh(evidence, &pod.user, container) {
-                told.unseen(format!("container {container} has it in its environment, from before"));
-            }
-        }
         for (port, shown) in pod.shown() {
             if let Some(old) = former(state, &shown.leaf) {
                 told.stale(format!(
@@ -200,6 +192,9 @@ pub fn presenters(
                 .collect();
             let tried = if tried.is_empty() { "it names no port".to_owned() } else { tried.join("; ") };
             told.unseen(format!("what it serves was not seen: {tried}"));
+        }
+        if !ended && !(pod.only_serves(evidence) && pod.shown().next().is_some()) {
+            told.kept(evidence);
         }
         let client = evidence.secrets_of(&pod.user).any(|secret| secret.client);
         if client && !loaded && !ended && !choices.applications_reload {
@@ -230,6 +225,17 @@ impl<'a> Told<'a> {
         self.findings.push(stale(format!("Pod {}", self.user.name), why));
     }
 
+    /// What it kept from before the objects were written.
+    fn kept(&mut self, evidence: &Evidence) {
+        for kept in &self.user.kept {
+            if fresh(evidence, self.user, &kept.container) {
+                continue;
+            }
+            let how = if kept.in_environment { "has it in its environment" } else { "may have copied it" };
+            self.unseen(format!("container {} {how}, from before", kept.container));
+        }
+    }
+
     fn unseen(&mut self, why: String) {
         if !self.accepted {
             let object = format!("Pod {}", self.user.name);
@@ -243,6 +249,14 @@ impl Observed {
         let all = self.user.places.iter().zip(&self.seen);
         // What cannot be read may be either.
         all.filter(move |(place, _)| place.holds == holds || place.holds == Holds::Other)
+    }
+
+    /// Whether it has server Secrets and nothing else: then what it serves shows what it has loaded.
+    fn only_serves(&self, evidence: &Evidence) -> bool {
+        let sources = self.user.sources();
+        sources.iter().all(|source| matches!(source, Source::Secret(_)))
+            && evidence.secrets_of(&self.user).next().is_some()
+            && evidence.secrets_of(&self.user).all(|secret| !secret.client)
     }
 
     fn shown(&self) -> impl Iterator<Item = (u16, &super::served::Shown)> {

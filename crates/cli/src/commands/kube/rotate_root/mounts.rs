@@ -53,6 +53,17 @@ pub struct Place {
     pub frozen: bool,
 }
 
+/// A copy of what an object held when a container started.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// The container.
+    pub container: String,
+    /// What it comes from.
+    pub source: Source,
+    /// In its environment; else the container has ended, and may have copied it.
+    pub in_environment: bool,
+}
+
 /// A pod that uses our objects.
 #[derive(Clone, Debug)]
 pub struct User {
@@ -64,8 +75,8 @@ pub struct User {
     pub workload: String,
     /// Its files.
     pub places: Vec<Place>,
-    /// Container and object, where an environment variable comes from it: it is from the container's start.
-    pub variables: Vec<(String, Source)>,
+    /// What holds the state of an earlier moment without being a file that is looked at.
+    pub kept: Vec<Kept>,
     /// When each running container was started.
     pub started: BTreeMap<String, OffsetDateTime>,
     /// When the pod was made.
@@ -81,7 +92,7 @@ impl User {
     /// What it uses.
     pub fn sources(&self) -> BTreeSet<Source> {
         let places = self.places.iter().map(|place| place.source.clone());
-        places.chain(self.variables.iter().map(|(_, source)| source.clone())).collect()
+        places.chain(self.kept.iter().map(|kept| kept.source.clone())).collect()
     }
 }
 
@@ -103,9 +114,20 @@ pub fn user(pod: &Pod, managed: &BTreeSet<String>) -> Option<User> {
         .map(|volume| (volume.name.as_str(), files(volume, managed)))
         .filter(|(_, files)| !files.is_empty())
         .collect();
-    let (mut places, mut variables) = (Vec::new(), Vec::new());
+    let (mut places, mut kept) = (Vec::new(), Vec::new());
     let containers = spec.containers.iter().chain(spec.init_containers.iter().flatten());
-    for container in containers.filter(|container| started.contains_key(&container.name)) {
+    let keep = |container: &Container, source: Source, in_environment: bool| {
+        Kept { container: container.name.clone(), source, in_environment }
+    };
+    for container in containers {
+        if !started.contains_key(&container.name) {
+            // An init container that has ended may have copied what it had.
+            let mounts = container.volume_mounts.iter().flatten();
+            let files = mounts.flat_map(|mount| volumes.get(mount.name.as_str()).into_iter().flatten());
+            let sources: BTreeSet<Source> = files.map(|file| file.source.clone()).collect();
+            kept.extend(sources.into_iter().map(|source| keep(container, source, false)));
+            continue;
+        }
         for mount in container.volume_mounts.iter().flatten() {
             for file in volumes.get(mount.name.as_str()).into_iter().flatten() {
                 let part = mount.sub_path.as_deref().or(mount.sub_path_expr.as_deref()).filter(|p| !p.is_empty());
@@ -129,9 +151,9 @@ pub fn user(pod: &Pod, managed: &BTreeSet<String>) -> Option<User> {
                 });
             }
         }
-        variables.extend(of_environment(container, managed).map(|source| (container.name.clone(), source)));
+        kept.extend(of_environment(container, managed).map(|source| keep(container, source, true)));
     }
-    if places.is_empty() && variables.is_empty() {
+    if started.is_empty() || (places.is_empty() && kept.is_empty()) {
         return None;
     }
     let namespace = pod.metadata.namespace.clone().unwrap_or_default();
@@ -141,7 +163,7 @@ pub fn user(pod: &Pod, managed: &BTreeSet<String>) -> Option<User> {
         workload: format!("{namespace}/{}", find::workload(pod)),
         pod: pod.clone(),
         places,
-        variables,
+        kept,
         started,
         made: OffsetDateTime::from_unix_timestamp(made).unwrap_or(OffsetDateTime::UNIX_EPOCH),
     })

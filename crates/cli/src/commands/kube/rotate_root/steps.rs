@@ -105,10 +105,11 @@ impl Cast {
     pub async fn step(&self, asked: &Asked, choices: &Choices) -> Result<Report, Failure> {
         let state = self.load().await?;
         // What the state itself does not allow needs no look.
-        let trial = OffsetDateTime::now_utc();
-        if !matches!(asked, Asked::Retire { .. }) || state.rotation.is_none() {
-            asked.next(&state, &[], trial).map_err(refused)?;
-        }
+        let trial = match asked {
+            Asked::Retire { .. } => Asked::Retire { all_replaced: true },
+            other => *other,
+        };
+        trial.next(&state, &[], OffsetDateTime::now_utc()).map_err(refused)?;
         let judged = self.judge(*asked, &state, choices, Duration::ZERO).await?;
         if let Some(failure) = failure(*asked, &judged.findings) {
             Report::new(Some(*asked), &state, self.dry_run, &judged).print(self.output)?;
