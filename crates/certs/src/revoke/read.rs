@@ -22,11 +22,9 @@ impl List {
         let broken = |why: &str| Error::Broken(format!("the revocation list of {name} {why}"));
         let der = CertificateRevocationListDer::from_pem_slice(text.as_bytes())
             .map_err(|_| broken("is no list in PEM"))?;
-        let (_, list) =
-            CertificateRevocationList::from_der(&der).map_err(|_| broken("cannot be read"))?;
+        let (_, list) = CertificateRevocationList::from_der(&der).map_err(|_| broken("cannot be read"))?;
         let (_, above) = X509Certificate::from_der(&issuer.der).map_err(|_| broken("has no authority"))?;
-        if list.issuer().as_raw() != issuer.subject_der
-            || list.verify_signature(above.public_key()).is_err()
+        if list.issuer().as_raw() != issuer.subject_der || list.verify_signature(above.public_key()).is_err()
         {
             return Err(broken("was not signed by it"));
         }

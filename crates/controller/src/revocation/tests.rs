@@ -55,7 +55,10 @@ fn a_revocation_is_fresh_until_a_list_names_it() {
     };
     let state = state.revoke(serial.clone(), revocation);
     let found = due(&state, &lists, NOW);
-    assert_eq!((found.sign.as_slice(), found.fresh.as_slice()), (&["intermediate-1".to_owned()][..], &[serial][..]));
+    assert_eq!(
+        (found.sign.as_slice(), found.fresh.as_slice()),
+        (&["intermediate-1".to_owned()][..], &[serial][..])
+    );
     let (state, lists) = publish(&state, &lists, NOW);
     let found = due(&state, &lists, NOW);
     assert!(found.sign.is_empty() && found.fresh.is_empty(), "{found:?}");

@@ -47,9 +47,8 @@ pub fn run(args: Args, _globals: &Globals) -> Outcome {
             tokio::time::timeout(args.wait, read).await.map_err(|_| "no plan came in time".to_owned())?;
         let line = line.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
         // serde's error would quote what it did not understand, and that may be a key.
-        let unread = |error: serde_json::Error| {
-            format!("the plan is not understood, at column {}", error.column())
-        };
+        let unread =
+            |error: serde_json::Error| format!("the plan is not understood, at column {}", error.column());
         let work = async {
             if args.look {
                 let plan: LookPlan = serde_json::from_str(&line).map_err(unread)?;

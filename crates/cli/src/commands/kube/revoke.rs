@@ -100,12 +100,8 @@ async fn revoke(args: &Args) -> Result<Document, Failure> {
         (None, Some(serial)) => of_serial(&client, &state, serial, args.issuer.as_deref(), at).await?,
         (None, None) => return Err(Failure::usage("name a Secret, or a --serial")),
     };
-    let revocation = Revocation {
-        issuer: target.issuer.clone(),
-        reason: args.reason,
-        at,
-        not_after: target.not_after,
-    };
+    let revocation =
+        Revocation { issuer: target.issuer.clone(), reason: args.reason, at, not_after: target.not_after };
     let before = state.revocations.get(&target.serial).cloned();
     let state = match args.dry_run {
         true => state.revoke(target.serial.clone(), revocation.clone()),
@@ -137,7 +133,8 @@ async fn of_secret(client: &Client, state: &State, full_name: &str) -> Result<Ta
     let found = found.ok_or_else(|| unknown("does not exist"))?;
     let text = found.data.and_then(|mut data| data.remove("tls.crt")).unwrap_or_default();
     let text = String::from_utf8(text.0).map_err(|_| unknown("holds a tls.crt that is no text"))?;
-    let chain = certs::certificates_of_pem(&text).map_err(|why| unknown(&format!("holds no certificate: {why}")))?;
+    let chain =
+        certs::certificates_of_pem(&text).map_err(|why| unknown(&format!("holds no certificate: {why}")))?;
     let leaf = chain.first().ok_or_else(|| unknown("holds no certificate"))?;
     // What it says in its annotations is not asked: the certificate itself is what has to be refused.
     let issuer = state.issuer_of(leaf).ok_or_else(|| unknown("holds a certificate of another authority"))?;

@@ -8,8 +8,8 @@ use controller::authority::State;
 use controller::names::{
     CONTROLLER, MANAGED_LABEL, REVOCATION_CONFIG_MAP, TRUST_CONFIG_MAP, secret as annotation,
 };
-use controller::world::wants_trust;
 use controller::trust::{CLUSTER_TRUST_BUNDLE, KEY, cluster_trust_bundles};
+use controller::world::wants_trust;
 use futures_util::{StreamExt as _, stream};
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Pod, Secret, Service};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -81,7 +81,8 @@ pub async fn objects(client: &Client, system: &str) -> Result<Evidence, Failure>
     let certificates = Api::<Certificate>::all(client.clone());
     let certificates = listing::all(&certificates, &ListParams::default()).await;
     let certificates = certificates.map_err(failed("list the Certificates"))?;
-    let namespaces = listing::all_metadata(&Api::<Namespace>::all(client.clone()), &ListParams::default()).await;
+    let namespaces =
+        listing::all_metadata(&Api::<Namespace>::all(client.clone()), &ListParams::default()).await;
     let mut namespaces = namespaces.map_err(failed("list the Namespaces"))?;
     // Nothing can be written into one that is being deleted.
     namespaces.retain(|found| found.metadata.deletion_timestamp.is_none());
@@ -96,7 +97,8 @@ pub async fn objects(client: &Client, system: &str) -> Result<Evidence, Failure>
     let maps = listing::all(&Api::<ConfigMap>::all(client.clone()), &by_name).await;
     let maps = maps.map_err(failed("list the trust bundles"))?;
     let of_certificates = certificates.iter().filter_map(|found| found.metadata.namespace.clone());
-    let of_labels = namespaces.iter().filter(|found| wants_trust(found)).filter_map(|f| f.metadata.name.clone());
+    let of_labels =
+        namespaces.iter().filter(|found| wants_trust(found)).filter_map(|f| f.metadata.name.clone());
     for namespace in of_certificates.chain(of_labels) {
         let title = format!("ConfigMap {namespace}/{TRUST_CONFIG_MAP}");
         let missing = Bundle { title, roots: Err("it does not exist yet".to_owned()), written: None };
@@ -236,7 +238,8 @@ fn server_name(evidence: &Evidence, user: &User) -> Option<String> {
     let secret = evidence.server_secrets(user).next()?;
     let leaf = secret.chain.as_ref().ok().and_then(|chain| chain.first());
     let names = leaf.and_then(|leaf| certs::inspect::certificate(leaf).ok()).map(|seen| seen.names);
-    let dns = names.into_iter().flatten().find_map(|name| name.to_string().strip_prefix("DNS:").map(str::to_owned));
+    let dns =
+        names.into_iter().flatten().find_map(|name| name.to_string().strip_prefix("DNS:").map(str::to_owned));
     Some(dns.unwrap_or_else(|| "localhost".to_owned()))
 }
 
@@ -257,7 +260,8 @@ impl Evidence {
 
     /// When the newest object was written that a container uses.
     pub fn written(&self, user: &User, container: &str) -> Option<OffsetDateTime> {
-        let places = user.places.iter().filter(|place| place.container == container).map(|place| &place.source);
+        let places =
+            user.places.iter().filter(|place| place.container == container).map(|place| &place.source);
         let kept = user.kept.iter().filter(|kept| kept.container == container).map(|kept| &kept.source);
         let times = places.chain(kept).map(|source| match source {
             Source::Secret(name) => {

@@ -37,7 +37,9 @@ pub async fn run(cast: &Cast, plan: &Plan) -> Result<Report, Failure> {
     let deadline = Instant::now() + plan.timeout;
     let mut state = cast.load().await?;
     if state.rotation.is_none() && too_young(&state, plan) {
-        eprintln!("nothing to do: the authority that issues is younger than --min-age; another one: rotate-root start");
+        eprintln!(
+            "nothing to do: the authority that issues is younger than --min-age; another one: rotate-root start"
+        );
         return Ok(Report::new(None, &state, cast.dry_run, &Judged::default()));
     }
     loop {
@@ -55,7 +57,11 @@ pub async fn run(cast: &Cast, plan: &Plan) -> Result<Report, Failure> {
             judged = wait(cast, plan, asked, &state, deadline).await?;
         }
         state = cast.take(asked, &state, &judged).await?;
-        eprintln!("{}: done{}", asked.word(), if cast.dry_run { " (dry run, nothing was changed)" } else { "" });
+        eprintln!(
+            "{}: done{}",
+            asked.word(),
+            if cast.dry_run { " (dry run, nothing was changed)" } else { "" }
+        );
         let ended = state.rotation.is_none();
         if cast.dry_run || ended {
             return Ok(Report::new(Some(asked), &state, cast.dry_run, &judged));

@@ -112,9 +112,8 @@ pub fn verifiers(state: &State, evidence: &Evidence, choices: &Choices) -> Vec<F
             Asks::Nobody => true,
             Asks::Anybody => false,
         };
-        let proven = pod.only_serves(evidence)
-            && !asked.is_empty()
-            && asked.iter().all(|(_, asks)| verifies(asks));
+        let proven =
+            pod.only_serves(evidence) && !asked.is_empty() && asked.iter().all(|(_, asks)| verifies(asks));
         if !proven {
             told.kept(evidence);
         }
@@ -165,7 +164,11 @@ pub fn presenters(
             match seen {
                 Ok(chain) => match chain.first().and_then(|leaf| former(state, leaf)) {
                     Some(old) => {
-                        told.stale(format!("{} holds a certificate of {old}: {}", at(place), slowness(place)));
+                        told.stale(format!(
+                            "{} holds a certificate of {old}: {}",
+                            at(place),
+                            slowness(place)
+                        ));
                     }
                     None => loaded &= place.frozen || fresh(evidence, &pod.user, &place.container),
                 },
@@ -273,7 +276,11 @@ fn fresh(evidence: &Evidence, user: &User, container: &str) -> bool {
 fn lacks(bundle: &Bundle, roots: &[Vec<u8>]) -> Option<Finding> {
     match &bundle.roots {
         Ok(held) if roots.iter().all(|root| held.contains(root)) => None,
-        Ok(_) => Some(stale(bundle.title.clone(), "it lacks the new root: the controller has not come to it".into())),
+        Ok(_) => Some(stale(
+            bundle.title.clone(),
+            "it lacks the new root: the controller has not come to it, or its Certificate says why not"
+                .into(),
+        )),
         Err(why) => Some(stale(bundle.title.clone(), why.clone())),
     }
 }
@@ -288,7 +295,9 @@ fn at(place: &Place) -> String {
 
 fn slowness(place: &Place) -> &'static str {
     match place.frozen {
-        true => "it is mounted with subPath, which never changes; restart the pod, and mount the whole volume",
+        true => {
+            "it is mounted with subPath, which never changes; restart the pod, and mount the whole volume"
+        }
         false => "kubelet has not brought it yet (a minute)",
     }
 }

@@ -135,8 +135,7 @@ async fn from_beside(
     let wait = u64::try_from(how.wait.as_millis()).unwrap_or_default();
     let plan = LookPlan { version: VERSION, files, wait };
     let line = serde_json::to_string(&plan).map_err(|error| error.to_string())?;
-    let settings =
-        Settings { image: how.image, start: how.start, work: how.wait + Duration::from_secs(30) };
+    let settings = Settings { image: how.image, start: how.start, work: how.wait + Duration::from_secs(30) };
     let answer = ask(client, user.namespace(), &user.pod, &["--look"], &mounts, &line, &settings).await;
     let answer = answer.map_err(|failure| failure.sentence())?;
     let looked: Looked =

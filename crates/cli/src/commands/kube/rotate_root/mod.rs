@@ -25,11 +25,13 @@ use steps::{Asked, Cast};
 
 /// Arguments of `handfast kube rotate-root`.
 #[derive(clap::Args)]
-#[command(after_help = "Exit codes: 0 the step is done · 1 it failed · 2 wrong usage · 3 the step is refused, for the \
+#[command(
+    after_help = "Exit codes: 0 the step is done · 1 it failed · 2 wrong usage · 3 the step is refused, for the \
     reasons that are named, or waits for something.\n\nRights needed: get and update the Secret of the authority; list \
     pods, Services, Namespaces, ConfigMaps and Certificates; get the managed Secrets and ClusterTrustBundles; create \
     pods/exec and pods/portforward; and, for pods whose images have no `cat`, patch pods/ephemeralcontainers and create \
-    pods/attach.")]
+    pods/attach."
+)]
 pub struct Args {
     #[command(subcommand)]
     command: Command,
@@ -42,8 +44,13 @@ pub struct Args {
     #[arg(long, global = true, env = "HANDFAST_DRY_RUN")]
     dry_run: bool,
     /// Handfast's image, for pods whose own images have no `cat`.
-    #[arg(long, global = true, env = "HANDFAST_KUBE_IMAGE", value_name = "IMAGE",
-        default_value = "handfast.dev/handfast:0.1.0")]
+    #[arg(
+        long,
+        global = true,
+        env = "HANDFAST_KUBE_IMAGE",
+        value_name = "IMAGE",
+        default_value = "handfast.dev/handfast:0.1.0"
+    )]
     image: String,
     /// Time for that image and the start of its container, in seconds.
     #[arg(long, global = true, env = "HANDFAST_KUBE_TEST_START", default_value = "90s",
@@ -127,8 +134,7 @@ pub fn run(args: Args, globals: &Globals) -> Outcome {
             dry_run: args.dry_run,
             output: globals.output,
         };
-        let subject =
-            |intermediate: &bool| if *intermediate { Subject::Intermediate } else { Subject::Root };
+        let subject = |intermediate: &bool| if *intermediate { Subject::Intermediate } else { Subject::Root };
         let none = Choices::default();
         let done = match &args.command {
             Command::Status => cast.status().await?,

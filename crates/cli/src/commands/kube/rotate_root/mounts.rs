@@ -116,8 +116,10 @@ pub fn user(pod: &Pod, managed: &BTreeSet<String>) -> Option<User> {
         .collect();
     let (mut places, mut kept) = (Vec::new(), Vec::new());
     let containers = spec.containers.iter().chain(spec.init_containers.iter().flatten());
-    let keep = |container: &Container, source: Source, in_environment: bool| {
-        Kept { container: container.name.clone(), source, in_environment }
+    let keep = |container: &Container, source: Source, in_environment: bool| Kept {
+        container: container.name.clone(),
+        source,
+        in_environment,
     };
     for container in containers {
         if !started.contains_key(&container.name) {
@@ -130,7 +132,8 @@ pub fn user(pod: &Pod, managed: &BTreeSet<String>) -> Option<User> {
         }
         for mount in container.volume_mounts.iter().flatten() {
             for file in volumes.get(mount.name.as_str()).into_iter().flatten() {
-                let part = mount.sub_path.as_deref().or(mount.sub_path_expr.as_deref()).filter(|p| !p.is_empty());
+                let part =
+                    mount.sub_path.as_deref().or(mount.sub_path_expr.as_deref()).filter(|p| !p.is_empty());
                 let folder = mount.mount_path.trim_end_matches('/');
                 let path = match part.map(|part| file.inside.strip_prefix(part.trim_end_matches('/'))) {
                     None => format!("{folder}/{}", file.inside),

@@ -103,7 +103,9 @@ impl Report {
             .collect();
         text.push_str(&output::columns(&["AUTHORITY", "STANDING", "VALID UNTIL"], &rows));
         let would = match (self.dry_run, self.asked) {
-            (true, Some(asked)) if self.findings.is_empty() => format!("(after {asked}, which was not done) "),
+            (true, Some(asked)) if self.findings.is_empty() => {
+                format!("(after {asked}, which was not done) ")
+            }
             _ => String::new(),
         };
         if let (Some(subject), Some(step), Some(from), Some(to)) =

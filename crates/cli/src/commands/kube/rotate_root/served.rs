@@ -46,7 +46,8 @@ pub enum Asks {
 /// The TCP ports of a pod that its containers or Services name.
 pub fn ports(pod: &Pod, services: &[Service]) -> BTreeSet<u16> {
     let spec = pod.spec.as_ref();
-    let containers = spec.into_iter().flat_map(|s| s.containers.iter().chain(s.init_containers.iter().flatten()));
+    let containers =
+        spec.into_iter().flat_map(|s| s.containers.iter().chain(s.init_containers.iter().flatten()));
     let tcp = |protocol: &Option<String>| protocol.as_deref().unwrap_or("TCP") == "TCP";
     let own = containers
         .flat_map(|container| container.ports.iter().flatten())

@@ -92,7 +92,10 @@ impl Cast {
     pub async fn load(&self) -> Result<State, Failure> {
         let found = self.store.load().await?;
         found.ok_or_else(|| {
-            Failure::new(&codes::AUTHORITY_MISSING, "there is no authority yet: the controller has not started")
+            Failure::new(
+                &codes::AUTHORITY_MISSING,
+                "there is no authority yet: the controller has not started",
+            )
         })
     }
 

@@ -69,9 +69,7 @@ pub async fn ask(
     pods.patch_ephemeral_containers(pod_name, &PatchParams::default(), &Patch::Strategic(patch))
         .await
         .map_err(|error| refused("no ephemeral container can be added", &chain(&error)))?;
-    started(&pods, pod_name, &name, settings.start)
-        .await
-        .map_err(|why| refused("the container", &why))?;
+    started(&pods, pod_name, &name, settings.start).await.map_err(|why| refused("the container", &why))?;
 
     let work = async {
         let attach = AttachParams::default().container(&name).stdin(true).stdout(true).stderr(true);

@@ -121,7 +121,11 @@ fn a_client_is_believed_when_it_started_with_the_new_root() {
     };
     let soon = NOW + Duration::seconds(30);
     assert!(judged(at(soon, soon), roots(&state)).is_empty(), "a new pod");
-    assert_eq!(kinds(&judged(at(NOW - Duration::DAY, soon), roots(&state))), [Kind::Unseen], "kubelet's delay");
+    assert_eq!(
+        kinds(&judged(at(NOW - Duration::DAY, soon), roots(&state))),
+        [Kind::Unseen],
+        "kubelet's delay"
+    );
     assert!(judged(at(NOW - Duration::DAY, NOW + Duration::minutes(3)), roots(&state)).is_empty());
     // By subPath it is what it was at the start: all of it, or nothing.
     assert!(judged(user(true), roots(&state)).is_empty());

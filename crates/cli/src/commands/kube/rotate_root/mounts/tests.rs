@@ -8,9 +8,7 @@ fn managed() -> BTreeSet<String> {
 
 fn pod(containers: serde_json::Value, init: serde_json::Value, volumes: serde_json::Value) -> Pod {
     let running = json!({"running": {"startedAt": "2026-11-01T12:00:00Z"}});
-    let status = |name: &str, state: &serde_json::Value| {
-        json!({"name": name, "image": "", "imageID": "", "ready": true, "restartCount": 0, "state": state})
-    };
+    let status = |name: &str, state: &serde_json::Value| json!({"name": name, "image": "", "imageID": "", "ready": true, "restartCount": 0, "state": state});
     serde_json::from_value(json!({
         "metadata": {"name": "web-1", "namespace": "shop", "creationTimestamp": "2026-11-01T11:59:00Z"},
         "spec": {"containers": containers, "initContainers": init, "volumes": volumes},
