@@ -196,7 +196,8 @@ pub fn presenters(
             let tried = if tried.is_empty() { "it names no port".to_owned() } else { tried.join("; ") };
             told.unseen(format!("what it serves was not seen: {tried}"));
         }
-        if !ended && !(pod.only_serves(evidence) && pod.shown().next().is_some()) {
+        let seen_whole = pod.only_serves(evidence) && pod.shown().next().is_some();
+        if !ended && !seen_whole {
             told.kept(evidence);
         }
         let client = evidence.secrets_of(&pod.user).any(|secret| secret.client);
