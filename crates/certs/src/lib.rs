@@ -43,7 +43,7 @@ pub use key::{KeyKind, PrivateKey};
 pub use ledger::{Ledger, PROOF, Record, RecordKind, Status};
 pub use renew::{renew_at, request_of};
 pub use request::{AltName, DEFAULT_LIFETIME, Request, SHORTEST_LIFETIME, Usage, check_file_name};
-pub use revoke::{LIST_LIFETIME, List, ROOT_LIST_LIFETIME, Reason};
+pub use revoke::{LIST_LIFETIME, List, ROOT_LIST_LIFETIME, Reason, Revoked};
 pub use serial::Serial;
 pub use store::{Layout, create_folder, create_private_folder, read_private, write_private, write_public};
 pub use text::{certificates_of_pem, pem, rfc3339, serial_hex};

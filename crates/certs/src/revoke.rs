@@ -18,6 +18,7 @@ use crate::serial::Serial;
 use crate::store::write_public;
 use crate::text::{pem, rfc3339};
 
+mod read;
 #[cfg(test)]
 mod tests;
 
@@ -117,6 +118,27 @@ impl FromStr for Reason {
     }
 }
 
+/// A certificate that is not to be accepted any more, as a list needs it.
+#[derive(Clone, Debug)]
+pub struct Revoked {
+    /// Its serial number.
+    pub serial: Serial,
+    /// When it was revoked.
+    pub at: OffsetDateTime,
+    /// Why.
+    pub reason: Reason,
+    /// Its end of validity.
+    pub not_after: OffsetDateTime,
+}
+
+impl Revoked {
+    fn of(record: &Record) -> Option<Self> {
+        let (at, reason) = record.revoked?;
+        let reason = Reason::of_number(reason);
+        Some(Self { serial: record.serial.clone(), at, reason, not_after: record.not_after })
+    }
+}
+
 /// The revocation list of one authority.
 #[derive(Clone, Debug)]
 pub struct List {
@@ -150,9 +172,55 @@ enum Which {
 }
 
 impl List {
+    /// Signs a list. Pure: what is revoked, the number and the time are passed in.
+    pub fn sign(
+        name: &str,
+        number: u64,
+        issuer: &Issuer,
+        revoked: &[Revoked],
+        now: OffsetDateTime,
+    ) -> Result<Self> {
+        let lifetime = if name.starts_with("root") { ROOT_LIST_LIFETIME } else { LIST_LIFETIME };
+        let this_update = whole_second(now) - SKEW;
+        let next_update = (whole_second(now) + lifetime).min(issuer.certificate().not_after);
+        // An expired certificate leaves the list once a whole list has named it after its end (RFC 5280, section 3.3).
+        let named = revoked.iter().filter(|revoked| revoked.not_after + lifetime > now);
+        let params = CertificateRevocationListParams {
+            this_update,
+            next_update,
+            crl_number: SerialNumber::from(minimal(number)),
+            issuing_distribution_point: None,
+            revoked_certs: named
+                .map(|revoked| RevokedCertParams {
+                    serial_number: SerialNumber::from(revoked.serial.as_bytes().to_vec()),
+                    revocation_time: revoked.at,
+                    reason_code: Some(revoked.reason.for_rcgen()),
+                    invalidity_date: None,
+                })
+                .collect(),
+            key_identifier_method: issuer.key_id(),
+        };
+        let der = crl_with_issuer_name(params.signed_by(issuer.signer())?.der(), issuer)?;
+        Ok(Self {
+            authority: name.to_owned(),
+            number,
+            this_update,
+            next_update,
+            der,
+            offline: false,
+            outdated: false,
+            retired: false,
+        })
+    }
+
     /// PEM.
     pub fn to_pem(&self) -> String {
         pem("X509 CRL", &self.der)
+    }
+
+    /// When half of its time is over: a new one is due then.
+    pub fn half_time(&self) -> OffsetDateTime {
+        self.this_update + (self.next_update - self.this_update) / 2
     }
 }
 
@@ -259,7 +327,8 @@ impl Authority {
         if issuer.certificate().check_time(now).is_err() {
             return Ok(stored);
         }
-        let revoked = self.ledger.revoked_of(&member.name)?;
+        let revoked: Vec<Revoked> =
+            self.ledger.revoked_of(&member.name)?.iter().filter_map(Revoked::of).collect();
         let (name, retired) = (member.name.clone(), member.state == "retired");
         let list = self.ledger.change(|tx| {
             let number: u64 = tx.query_row(
@@ -267,7 +336,7 @@ impl Authority {
                 [&name],
                 |row| row.get(0),
             )?;
-            let list = List { retired, ..sign(&name, number, issuer, &revoked, now)? };
+            let list = List { retired, ..List::sign(&name, number, issuer, &revoked, now)? };
             tx.execute(
                 "UPDATE authority SET crl_at = ?2, crl_next = ?3, crl = ?4 WHERE name = ?1",
                 (&name, list.this_update.unix_timestamp(), list.next_update.unix_timestamp(), &list.der),
@@ -302,45 +371,7 @@ impl List {
 
 /// Whether half of a list's time is over, or the clock was turned back behind its beginning.
 fn is_due(list: &List, now: OffsetDateTime) -> bool {
-    now < list.this_update || now >= list.this_update + (list.next_update - list.this_update) / 2
-}
-
-/// Signs a list. Pure: what is revoked, the number and the time are passed in.
-fn sign(name: &str, number: u64, issuer: &Issuer, revoked: &[Record], now: OffsetDateTime) -> Result<List> {
-    let lifetime = if name.starts_with("root") { ROOT_LIST_LIFETIME } else { LIST_LIFETIME };
-    let this_update = whole_second(now) - SKEW;
-    let next_update = (whole_second(now) + lifetime).min(issuer.certificate().not_after);
-    // An expired certificate leaves the list once a whole list has named it after its end (RFC 5280, section 3.3).
-    let named = revoked.iter().filter(|record| record.not_after + lifetime > now);
-    let params = CertificateRevocationListParams {
-        this_update,
-        next_update,
-        crl_number: SerialNumber::from(minimal(number)),
-        issuing_distribution_point: None,
-        revoked_certs: named
-            .filter_map(|record| {
-                let (at, reason) = record.revoked?;
-                Some(RevokedCertParams {
-                    serial_number: SerialNumber::from(record.serial.as_bytes().to_vec()),
-                    revocation_time: at,
-                    reason_code: Some(Reason::of_number(reason).for_rcgen()),
-                    invalidity_date: None,
-                })
-            })
-            .collect(),
-        key_identifier_method: issuer.key_id(),
-    };
-    let der = crl_with_issuer_name(params.signed_by(issuer.signer())?.der(), issuer)?;
-    Ok(List {
-        authority: name.to_owned(),
-        number,
-        this_update,
-        next_update,
-        der,
-        offline: false,
-        outdated: false,
-        retired: false,
-    })
+    now < list.this_update || now >= list.half_time()
 }
 
 fn minimal(number: u64) -> Vec<u8> {

@@ -68,6 +68,11 @@ impl Failure {
         self
     }
 
+    /// What happened, without its evidence, to be part of another sentence.
+    pub fn sentence(&self) -> String {
+        without_keys(&self.what).into_owned()
+    }
+
     /// Prints the failure to stderr and gives the exit code.
     pub fn report(&self) -> ExitCode {
         // Where nobody reads stderr any more, the exit code still says it.

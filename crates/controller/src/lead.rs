@@ -22,18 +22,21 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::audit::{Action, Audit, Record};
-use crate::authority::{AuthorityStore, State};
+use crate::authority::{AuthorityStore, Standing, State};
 use crate::certificate::Certificate;
 use crate::error::{Error, Result, chain};
 use crate::grant::Domains;
 use crate::metrics::Metrics;
 use crate::names::{AUTHORITY_SECRET, CONTROLLER};
 use crate::reconcile::{Context, reconcile};
+use crate::revocation::Records;
 use crate::trust::{self, Bundles};
 use crate::world::KnownWorld;
 
 /// Reconciliations at one time.
 const AT_ONCE: u16 = 16;
+/// Between one Certificate and the next when the authority changed: a thousand take twenty seconds.
+const PACE: Duration = Duration::from_millis(20);
 
 /// What the leader needs.
 #[derive(Clone)]
@@ -152,6 +155,17 @@ pub async fn lead(leader: Leader, started: impl FnOnce()) -> Result<Infallible> 
     tasks.spawn(bundles.keep());
     tasks.spawn(reconcile_all_on_change(authority.clone(), certificates.clone(), queue.clone()));
     let reporter = Reporter { controller: CONTROLLER.to_owned(), instance: Some(leader.identity.clone()) };
+    let recorder = Recorder::new(client(), reporter);
+    let records = Records {
+        client: client(),
+        namespace: leader.namespace.clone(),
+        store: store.clone(),
+        authority: authority.clone(),
+        audit: leader.audit.clone(),
+        recorder: recorder.clone(),
+        skew: Arc::clone(&leader.skew),
+    };
+    tasks.spawn(records.keep());
     let context = Arc::new(Context {
         client: client(),
         domains: leader.domains.clone(),
@@ -160,7 +174,7 @@ pub async fn lead(leader: Leader, started: impl FnOnce()) -> Result<Infallible> 
         store,
         metrics: Arc::clone(&leader.metrics),
         audit: leader.audit.clone(),
-        recorder: Recorder::new(client(), reporter),
+        recorder,
         skew: Arc::clone(&leader.skew),
     });
     let requests = stream::poll_fn(move |cx| requests.poll_recv(cx)).map(Ok::<_, Infallible>);
@@ -196,7 +210,7 @@ pub async fn lead(leader: Leader, started: impl FnOnce()) -> Result<Infallible> 
 impl Leader {
     fn tell_metrics(&self, state: &State) {
         self.metrics.clear_authorities();
-        for member in state.members.iter().filter(|m| m.standing != crate::authority::Standing::Retired) {
+        for member in state.members.iter().filter(|m| m.standing != Standing::Retired) {
             self.metrics.set_authority(&member.name, member.certificate.not_after);
         }
     }
@@ -314,14 +328,46 @@ impl Follow {
     }
 }
 
+/// When the authority changes, all Certificates are looked at: at once, but not all in one moment. What was revoked
+/// comes first.
 async fn reconcile_all_on_change(
     mut authority: watch::Receiver<Arc<State>>,
     certificates: Store<Certificate>,
     queue: UnboundedSender<Reference>,
 ) {
+    let mut known = concerns(&authority.borrow_and_update());
     while authority.changed().await.is_ok() {
-        for certificate in certificates.state() {
-            let _ = queue.send(ObjectRef::from_obj(certificate.as_ref()));
+        loop {
+            let state = Arc::clone(&authority.borrow_and_update());
+            let now = concerns(&state);
+            if now == known {
+                break;
+            }
+            known = now;
+            let is_revoked = |certificate: &Arc<Certificate>| {
+                let serial = certificate.status.as_ref().and_then(|status| status.serial.as_ref());
+                serial
+                    .and_then(|text| text.parse().ok())
+                    .is_some_and(|serial: certs::Serial| state.revocations.contains_key(&serial))
+            };
+            let (revoked, others): (Vec<_>, Vec<_>) = certificates.state().into_iter().partition(is_revoked);
+            for certificate in revoked {
+                let _ = queue.send(ObjectRef::from_obj(certificate.as_ref()));
+            }
+            for certificate in others {
+                let _ = queue.send(ObjectRef::from_obj(certificate.as_ref()));
+                tokio::time::sleep(PACE).await;
+                // Changed again: what was looked at may have to be looked at again.
+                if concerns(&authority.borrow()) != known {
+                    break;
+                }
+            }
         }
     }
+}
+
+/// What of the authority Secrets depend on. The numbers of revocation lists are not of it.
+fn concerns(state: &State) -> (Vec<(String, Standing)>, Vec<certs::Serial>) {
+    let members = state.members.iter().map(|member| (member.name.clone(), member.standing));
+    (members.collect(), state.revocations.keys().cloned().collect())
 }

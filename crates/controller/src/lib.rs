@@ -16,6 +16,7 @@ pub mod names;
 pub mod netpol;
 pub mod rbac;
 pub mod reconcile;
+pub mod revocation;
 pub mod run;
 pub mod signer;
 pub mod trust;

@@ -16,6 +16,9 @@ pub const TRUST_CONFIG_MAP: &str = "handfast-trust";
 /// ConfigMap in [`SYSTEM_NAMESPACE`] with the revocation lists, one key for each authority (`NAME.crl`).
 pub const REVOCATION_CONFIG_MAP: &str = "handfast-revocation";
 
+/// Annotation of [`REVOCATION_CONFIG_MAP`]: the mark of the authority's last step that is in the audit log.
+pub const RECORDED_ANNOTATION: &str = "handfast.dev/recorded";
+
 /// Signer of CertificateSigningRequests and PodCertificateRequests.
 pub const SIGNER: &str = "handfast.dev/workload";
 

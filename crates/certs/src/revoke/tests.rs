@@ -151,3 +151,27 @@ fn a_retired_intermediates_list_goes_on_until_its_certificate_ends() {
     let ended = ca.publish_lists(now + Duration::days(1826), false).unwrap();
     assert!(!names(&ended).contains(&"intermediate-1".to_owned()));
 }
+
+#[test]
+fn a_list_is_read_back_only_when_its_authority_signed_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let made = |name: &str| {
+        let path = dir.path().join(name);
+        Authority::init(&path, &InitOptions::default(), "test", now()).unwrap()
+    };
+    let (ours, theirs) = (made("ours"), made("theirs"));
+    let (ours, theirs) = (&ours.key, &theirs.key);
+    let serial = Serial::random().unwrap();
+    let revoked = Revoked {
+        serial: serial.clone(),
+        at: now(),
+        reason: Reason::KeyCompromise,
+        not_after: now() + Duration::DAY,
+    };
+    let list = List::sign("intermediate-1", 300, ours, &[revoked], now()).unwrap();
+    let (read, serials) = List::read("intermediate-1", &list.to_pem(), ours.certificate()).unwrap();
+    assert_eq!((read.number, read.this_update, read.next_update), (300, list.this_update, list.next_update));
+    assert_eq!(serials, [serial]);
+    assert!(List::read("intermediate-1", &list.to_pem(), theirs.certificate()).is_err(), "another authority");
+    assert!(List::read("intermediate-1", "nothing", ours.certificate()).is_err());
+}

@@ -346,11 +346,21 @@ impl State {
         next
     }
 
-    /// Forgets revocations of certificates that ended more than a day ago: nobody accepts those anyway.
+    /// Forgets revocations of certificates that ended longer ago than a list lives: each was named once after its end.
     #[must_use]
     pub fn pruned(&self, now: OffsetDateTime) -> Self {
         let mut next = self.clone();
-        next.revocations.retain(|_, revocation| revocation.not_after + Duration::DAY > now);
+        next.revocations.retain(|_, revocation| revocation.not_after + certs::LIST_LIFETIME > now);
+        next
+    }
+
+    /// The next numbers for the lists of these authorities.
+    #[must_use]
+    pub fn with_next_lists(&self, names: &[String], now: OffsetDateTime) -> Self {
+        let mut next = self.pruned(now);
+        for name in names {
+            *next.crl_numbers.entry(name.clone()).or_default() += 1;
+        }
         next
     }
 

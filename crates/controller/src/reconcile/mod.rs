@@ -130,8 +130,29 @@ async fn bring_up_to_date(certificate: &Arc<Certificate>, context: &Context) -> 
             apply(&secrets, &secret, &full_name).await?;
             job.done(pair, None)
         }
-        Plan::Issue(why) => issue(certificate, context, &secrets, &full_name, job, why).await,
+        Plan::Issue(why) => {
+            let before = job.clone();
+            let issued = issue(certificate, context, &secrets, &full_name, job, why).await;
+            if let Err(Error::IssuerEnds { .. } | Error::Clock { .. }) = &issued {
+                bring_bundle(&secrets, &full_name, before).await?;
+            }
+            issued
+        }
     }
+}
+
+/// Writes a new trust bundle beside a certificate that has to stay as it is.
+async fn bring_bundle(secrets: &Api<Secret>, full_name: &str, job: Job) -> Result<()> {
+    let written = blocking(move || {
+        let Some(found) = &job.found else { return Ok(None) };
+        let pair = plan::stale_bundle(&job.certificate, found, &job.authority)?;
+        pair.map(|pair| job.write(*pair)).transpose()
+    });
+    if let Some((secret, _)) = written.await? {
+        tracing::info!(certificate = %full_name, "writes the new trust bundle; the certificate stays");
+        apply(secrets, &secret, full_name).await?;
+    }
+    Ok(())
 }
 
 async fn issue(

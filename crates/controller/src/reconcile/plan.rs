@@ -118,6 +118,28 @@ pub fn plan(
     }
 }
 
+/// The pair of a Secret whose trust bundle changed, where its certificate is one of ours, whatever else is the matter
+/// with it: verifiers have to know the new root also while nothing can be issued, for the old one has ended.
+///
+/// # Errors
+///
+/// When the Secret is somebody else's.
+pub fn stale_bundle(
+    certificate: &Certificate,
+    found: &Secret,
+    authority: &State,
+) -> Result<Option<Box<Pair>>> {
+    check_owner(certificate, found)?;
+    let empty = BTreeMap::new();
+    let data = found.data.as_ref().unwrap_or(&empty);
+    let bundle = authority.trust_bundle_pem();
+    if data.get("ca.crt").is_some_and(|value| value.0 == bundle.as_bytes()) {
+        return Ok(None);
+    }
+    let ours = |pair: &Pair| pair.chain.first().is_some_and(|leaf| authority.issuer_of(leaf).is_some());
+    Ok(Pair::read(data).ok().filter(ours).map(Box::new))
+}
+
 /// A Secret is ours when our label and the Certificate's name are on it. What is not ours is never written to.
 fn check_owner(certificate: &Certificate, found: &Secret) -> Result<()> {
     let namespace = certificate.metadata.namespace.as_deref().unwrap_or_default();

@@ -92,6 +92,28 @@ super::table! {
         "kubelet has not brought the new files yet (a minute), or they are mounted with subPath, which never changes",
         "wait a minute and test again; a subPath mount: handfast kube wire";
 
+    // HF705x: rotating the root, and revocation.
+    ROTATE_GUARD = "HF7050", "kube_rotate_guard",
+        "The step would be unsafe now",
+        "a verifier does not know the new root yet, or something live still shows a certificate of the old one",
+        "see the findings: wait for kubelet (a minute), reload or restart what is named, then try again";
+    ROTATE_UNSEEN = "HF7051", "kube_rotate_unseen",
+        "A pod could not be observed",
+        "it has no way to look into it, or nothing outside of its process shows what that process has loaded",
+        "restart it: kubectl rollout restart; when you have looked yourself: --accept-unseen NAMESPACE/POD; when every application loads changed files by itself: --applications-reload";
+    ROTATE_CHANGED = "HF7052", "kube_rotate_changed",
+        "The rotation changed while the pods were being looked at",
+        "somebody else took a step at the same time",
+        "nothing was changed; look at it with: handfast kube rotate-root status";
+    ROTATE_WAITS = "HF7053", "kube_rotate_waits",
+        "The rotation waits longer than this command may",
+        "kubelet, an application's reload, or the longest life of a certificate takes its time",
+        "run it again later, it goes on where it stopped: handfast kube rotate-root run";
+    REVOKE_UNKNOWN = "HF7055", "kube_revoke_unknown",
+        "There is no certificate to revoke",
+        "the Secret is not managed, holds no certificate of this authority, or the serial number is misspelt",
+        "see the managed ones with: kubectl get certificates.handfast.dev -A";
+
     // HF74xx: network policies. HF75xx: who can read the managed keys.
     NETPOL_CLUSTER = "HF7400", "kube_netpol_cluster",
         "The cluster refused or did not answer",

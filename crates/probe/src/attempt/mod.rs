@@ -179,11 +179,33 @@ impl Client {
 
     /// Connects once and reads to the end.
     pub async fn run(&self, endpoint: &Endpoint, attempt: &Attempt) -> Outcome {
+        self.observed(attempt.timeout, async |known| {
+            let tcp = match endpoint.connect(attempt.timeout).await {
+                Ok(tcp) => tcp,
+                Err(error) => return End::from(error),
+            };
+            self.steps(tcp, attempt, known).await
+        })
+        .await
+    }
+
+    /// The same over a stream that is there already, as through a port that is forwarded.
+    pub async fn over<S>(&self, stream: S, attempt: &Attempt) -> Outcome
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        self.observed(attempt.timeout, async |known| self.steps(stream, attempt, known).await).await
+    }
+
+    async fn observed(
+        &self,
+        timeout: Duration,
+        steps: impl AsyncFnOnce(&Mutex<(bool, Facts)>) -> End,
+    ) -> Outcome {
         let started = std::time::Instant::now();
         self.hooks.clear();
         let known = Mutex::new((false, Facts::default()));
-        let steps = self.steps(endpoint, attempt, &known);
-        let end = match tokio::time::timeout(attempt.timeout, steps).await {
+        let end = match tokio::time::timeout(timeout, steps(&known)).await {
             Ok(end) => end,
             Err(_) => End::Silent,
         };
@@ -192,16 +214,15 @@ impl Client {
         Outcome { end, handshake, facts, took: started.elapsed() }
     }
 
-    async fn steps(&self, endpoint: &Endpoint, attempt: &Attempt, known: &Mutex<(bool, Facts)>) -> End {
-        let tcp = match endpoint.connect(attempt.timeout).await {
-            Ok(tcp) => tcp,
-            Err(error) => return End::from(error),
-        };
+    async fn steps<S>(&self, stream: S, attempt: &Attempt, known: &Mutex<(bool, Facts)>) -> End
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
         let Ok(name) = ServerName::try_from(attempt.name.clone()) else {
             return End::Local(format!("'{}' is not a server name", attempt.name));
         };
         let connector = TlsConnector::from(Arc::new(self.config.clone()));
-        let mut tls = match connector.connect(name, tcp).await {
+        let mut tls = match connector.connect(name, stream).await {
             Ok(tls) => tls,
             Err(error) => return End::from(error),
         };

@@ -5,6 +5,7 @@
 //! bundle has to refuse.
 
 mod impostor;
+pub mod look;
 
 #[cfg(test)]
 mod tests;

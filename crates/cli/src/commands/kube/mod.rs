@@ -10,6 +10,8 @@ mod listing;
 mod netpol;
 mod probe;
 mod rbac;
+mod revoke;
+mod rotate_root;
 mod secret;
 mod sidecar;
 mod test;
@@ -44,6 +46,10 @@ enum Command {
     Netpol(Box<netpol::Args>),
     /// Write Roles for the managed Secrets, and say who can read each key today.
     Rbac(rbac::Args),
+    /// Replace the root, step by step, each confirmed by what pods really have and serve.
+    RotateRoot(Box<rotate_root::Args>),
+    /// Revoke the certificate of a managed Secret, or one by its serial number.
+    Revoke(revoke::Args),
     /// Take the controller out again; the authority stays unless it is asked for.
     Uninstall(uninstall::Args),
     /// Run the controller: issue and renew what Certificates ask for. This is what the installed pods run.
@@ -66,6 +72,8 @@ pub fn run(args: Args, globals: &Globals) -> Outcome {
         Command::Configure(args) => configure::run(args, globals),
         Command::Netpol(args) => netpol::run(*args, globals),
         Command::Rbac(args) => rbac::run(args, globals),
+        Command::RotateRoot(args) => rotate_root::run(*args, globals),
+        Command::Revoke(args) => revoke::run(args, globals),
         Command::Uninstall(args) => uninstall::run(args, globals),
         Command::Controller(args) => controller::run(args, globals),
         Command::Sidecar(args) => sidecar::run(args, globals),

@@ -1,10 +1,11 @@
-//! `handfast kube probe`: what runs inside of a client's pod for `handfast kube test`. The plan comes as one line of
+//! `handfast kube probe`: what runs inside of a pod for `handfast kube test` and `kube rotate-root`. The plan comes as one line of
 //! JSON on stdin, and the findings go out as one line; keys come only that way, so that none is in the pod's spec, its
 //! environment or its log.
 
 use std::io::{BufRead as _, Read as _};
 use std::time::Duration;
 
+use probe::edge::look::{self, LookPlan};
 use probe::edge::{self, EdgePlan};
 use zeroize::Zeroizing;
 
@@ -18,6 +19,9 @@ pub struct Args {
     #[arg(long, env = "HANDFAST_KUBE_PROBE_WAIT", default_value = "120s", value_name = "SECONDS",
         value_parser = super::super::test::seconds)]
     wait: Duration,
+    /// The plan is which files to look at.
+    #[arg(long, env = "HANDFAST_KUBE_PROBE_LOOK")]
+    look: bool,
 }
 
 /// No plan is as long as this.
@@ -43,15 +47,21 @@ pub fn run(args: Args, _globals: &Globals) -> Outcome {
             tokio::time::timeout(args.wait, read).await.map_err(|_| "no plan came in time".to_owned())?;
         let line = line.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
         // serde's error would quote what it did not understand, and that may be a key.
-        let plan: EdgePlan = serde_json::from_str(&line)
-            .map_err(|error| format!("the plan is not understood, at column {}", error.column()))?;
-        tokio::time::timeout(LIMIT, edge::run(&plan)).await.map_err(|_| "the plan takes too long".to_owned())
+        let unread =
+            |error: serde_json::Error| format!("the plan is not understood, at column {}", error.column());
+        let work = async {
+            if args.look {
+                let plan: LookPlan = serde_json::from_str(&line).map_err(unread)?;
+                return serde_json::to_string(&look::run(&plan).await).map_err(|error| error.to_string());
+            }
+            let plan: EdgePlan = serde_json::from_str(&line).map_err(unread)?;
+            serde_json::to_string(&edge::run(&plan).await).map_err(|error| error.to_string())
+        };
+        tokio::time::timeout(LIMIT, work).await.map_err(|_| "the plan takes too long".to_owned())?
     });
     // A read of stdin that hangs must not keep the container.
     runtime.shutdown_background();
-    let findings = findings.map_err(|why| Failure::new(&model::codes::usage::USAGE, why))?;
-    let text = serde_json::to_string(&findings)
-        .map_err(|error| Failure::new(&model::codes::usage::INTERNAL, error))?;
+    let text = findings.map_err(|why| Failure::new(&model::codes::usage::USAGE, why))?;
     println!("{text}");
     Ok(EXIT_OK)
 }

@@ -190,6 +190,27 @@ fn a_rotation_first_changes_the_bundle_and_then_the_certificate() {
 }
 
 #[test]
+fn the_bundle_changes_also_while_nothing_can_be_issued() {
+    let mut case = Case::new();
+    let secret = case.issued(NOW);
+    let late = NOW + Duration::days(4000);
+    let stale = |case: &Case, found: &Secret| stale_bundle(&case.certificate, found, &case.authority);
+    assert!(stale(&case, &secret).unwrap().is_none());
+    assert!(sign(&case.wanted, &case.authority, late).is_err(), "the root has ended");
+    case.authority = case.authority.start(Subject::Root, late).unwrap();
+    assert_eq!(case.label(&secret, late), "expired");
+    let pair = stale(&case, &secret).unwrap().unwrap();
+    let written = content::secret(&case.certificate, &case.wanted, &case.authority, &pair, 1, None).unwrap();
+    let key = |secret: &Secret, key: &str| secret.data.as_ref().unwrap()[key].0.clone();
+    assert_eq!(key(&written, "tls.crt"), key(&secret, "tls.crt"));
+    assert_eq!(key(&written, "ca.crt"), case.authority.trust_bundle_pem().into_bytes());
+    assert!(stale(&case, &written).unwrap().is_none());
+    let mut foreign = secret;
+    foreign.metadata.labels = None;
+    assert!(stale(&case, &foreign).is_err());
+}
+
+#[test]
 fn a_revoked_certificate_is_replaced() {
     let mut case = Case::new();
     let secret = case.issued(NOW);

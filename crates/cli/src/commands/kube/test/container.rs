@@ -1,4 +1,4 @@
-//! An ephemeral container in a client's pod: it shares the pod's network, mounts its client Secret, runs
+//! An ephemeral container in a pod: it shares the pod's network, mounts its Secret, runs
 //! `handfast kube probe` once and ends by itself. (The API has no way to remove one.)
 
 use std::time::{Duration, Instant};
@@ -38,28 +38,48 @@ pub async fn run(
     plan: &EdgePlan,
     settings: &Settings<'_>,
 ) -> Result<Findings, Failure> {
+    let failed = |why: &dyn std::fmt::Display| {
+        Failure::new(&codes::PROBE_NOT_STARTED, format!("the test in pod {}: {why}", target.name))
+    };
+    let line = Zeroizing::new(serde_json::to_string(plan).map_err(|error| failed(&error))?);
+    let mount = (target.mounted.volume.clone(), FOLDER.to_owned());
+    let answer = ask(client, namespace, &target.pod, &[], &[mount], &line, settings).await?;
+    serde_json::from_str(&answer).map_err(|error| failed(&format!("its answer is not understood: {error}")))
+}
+
+/// Starts `handfast kube probe` in a pod, with these further arguments and these of its volumes (name and path),
+/// hands over one line, and takes the one that comes back.
+pub async fn ask(
+    client: &Client,
+    namespace: &str,
+    pod: &Pod,
+    arguments: &[&str],
+    mounts: &[(String, String)],
+    line: &str,
+    settings: &Settings<'_>,
+) -> Result<String, Failure> {
     let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
     let name = format!("handfast-test-{:08x}", nonce());
+    let pod_name = pod.metadata.name.as_deref().unwrap_or_default();
     let refused = |what: &str, error: &dyn std::fmt::Display| {
-        Failure::new(&codes::PROBE_NOT_STARTED, format!("{what} in pod {}: {error}", target.name))
+        Failure::new(&codes::PROBE_NOT_STARTED, format!("{what} in pod {pod_name}: {error}"))
     };
-    let patch = json!({"spec": {"ephemeralContainers": [container(&name, target, settings.image)]}});
-    pods.patch_ephemeral_containers(&target.name, &PatchParams::default(), &Patch::Strategic(patch))
+    let container = container(&name, pod, arguments, mounts, settings.image);
+    let patch = json!({"spec": {"ephemeralContainers": [container]}});
+    pods.patch_ephemeral_containers(pod_name, &PatchParams::default(), &Patch::Strategic(patch))
         .await
         .map_err(|error| refused("no ephemeral container can be added", &chain(&error)))?;
-    started(&pods, &target.name, &name, settings.start)
-        .await
-        .map_err(|why| refused("the container", &why))?;
+    started(&pods, pod_name, &name, settings.start).await.map_err(|why| refused("the container", &why))?;
 
     let work = async {
         let attach = AttachParams::default().container(&name).stdin(true).stdout(true).stderr(true);
-        let mut attached = pods.attach(&target.name, &attach).await.map_err(|error| chain(&error))?;
+        let mut attached = pods.attach(pod_name, &attach).await.map_err(|error| chain(&error))?;
         let (Some(mut input), Some(output), Some(mut errors)) =
             (attached.stdin(), attached.stdout(), attached.stderr())
         else {
             return Err("its streams are not there".to_owned());
         };
-        let line = Zeroizing::new(serde_json::to_string(plan).map_err(|error| error.to_string())? + "\n");
+        let line = Zeroizing::new(format!("{line}\n"));
         input.write_all(line.as_bytes()).await.map_err(|error| error.to_string())?;
         input.flush().await.map_err(|error| error.to_string())?;
         let mut answer = String::new();
@@ -68,13 +88,14 @@ pub async fn run(
         let (read, _) = tokio::join!(output.read_line(&mut answer), errors.read_to_string(&mut said));
         read.map_err(|error| error.to_string())?;
         attached.abort();
-        serde_json::from_str::<Findings>(&answer).map_err(|error| match said.trim() {
-            "" => format!("its answer is not understood: {error}"),
-            said => said.to_owned(),
-        })
+        match (answer.trim(), said.trim()) {
+            ("", "") => Err("it said nothing".to_owned()),
+            ("", said) => Err(said.to_owned()),
+            _ => Ok(answer),
+        }
     };
     match tokio::time::timeout(settings.work, work).await {
-        Ok(Ok(findings)) => Ok(findings),
+        Ok(Ok(answer)) => Ok(answer),
         Ok(Err(why)) => Err(refused("the test", &why)),
         Err(_) => Err(refused("the test", &format!("no answer in {} s", settings.work.as_secs()))),
     }
@@ -87,8 +108,14 @@ fn nonce() -> u32 {
 }
 
 /// What Pod Security's `restricted` asks for, as the user that can read the pod's files.
-fn container(name: &str, target: &ClientPod, image: &str) -> serde_json::Value {
-    let spec = target.pod.spec.as_ref();
+fn container(
+    name: &str,
+    pod: &Pod,
+    arguments: &[&str],
+    mounts: &[(String, String)],
+    image: &str,
+) -> serde_json::Value {
+    let spec = pod.spec.as_ref();
     let pod = spec.and_then(|spec| spec.security_context.as_ref());
     let main = spec.and_then(|spec| spec.containers.first()).and_then(|main| main.security_context.as_ref());
     let user =
@@ -104,11 +131,16 @@ fn container(name: &str, target: &ClientPod, image: &str) -> serde_json::Value {
         None if grouped || non_root => 65532,
         None => 0,
     };
+    let arguments: Vec<&str> = ["kube", "probe"].iter().chain(arguments).copied().collect();
+    let mounts: Vec<_> = mounts
+        .iter()
+        .map(|(volume, path)| json!({"name": volume, "mountPath": path, "readOnly": true}))
+        .collect();
     json!({
         "name": name,
         "image": image,
         "imagePullPolicy": "IfNotPresent",
-        "args": ["kube", "probe"],
+        "args": arguments,
         "stdin": true,
         "stdinOnce": true,
         "securityContext": {
@@ -119,7 +151,7 @@ fn container(name: &str, target: &ClientPod, image: &str) -> serde_json::Value {
             "capabilities": {"drop": ["ALL"]},
             "seccompProfile": {"type": "RuntimeDefault"},
         },
-        "volumeMounts": [{"name": target.mounted.volume, "mountPath": FOLDER, "readOnly": true}],
+        "volumeMounts": mounts,
     })
 }
 

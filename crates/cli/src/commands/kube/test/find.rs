@@ -156,7 +156,7 @@ fn name_of(pod: &Pod) -> String {
 }
 
 /// The Deployment, StatefulSet, ... of a pod, or its own name.
-fn workload(pod: &Pod) -> String {
+pub fn workload(pod: &Pod) -> String {
     let owner = pod.metadata.owner_references.iter().flatten().find(|owner| owner.controller == Some(true));
     match owner {
         // A ReplicaSet is named after its Deployment and a hash.
@@ -168,12 +168,14 @@ fn workload(pod: &Pod) -> String {
     }
 }
 
-fn is_running(pod: &Pod) -> bool {
+/// Whether it runs, and is not being deleted.
+pub fn is_running(pod: &Pod) -> bool {
     let running = pod.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Running");
     running && pod.metadata.deletion_timestamp.is_none()
 }
 
-fn selects(service: &Service, pod: &Pod) -> bool {
+/// Whether a Service leads to this pod.
+pub fn selects(service: &Service, pod: &Pod) -> bool {
     let selector = service.spec.as_ref().and_then(|spec| spec.selector.as_ref());
     let empty = BTreeMap::new();
     let labels = pod.metadata.labels.as_ref().unwrap_or(&empty);
@@ -207,7 +209,8 @@ fn ports(service: &Service, wanted: Option<&str>) -> Vec<ServicePort> {
     if secure.is_empty() { all } else { secure }
 }
 
-fn address(pod: &Pod, port: &ServicePort) -> Option<SocketAddr> {
+/// Where a pod listens for a port of a Service.
+pub fn address(pod: &Pod, port: &ServicePort) -> Option<SocketAddr> {
     let ip: IpAddr = pod.status.as_ref()?.pod_ip.as_ref()?.parse().ok()?;
     let number = match &port.target_port {
         None => port.port,

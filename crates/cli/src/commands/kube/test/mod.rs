@@ -5,8 +5,8 @@
 //! [`report`] says what was found. What the probe cannot see - the application's own code as a client - is a row as
 //! well, and it says so.
 
-mod container;
-mod find;
+pub(super) mod container;
+pub(super) mod find;
 mod pairs;
 mod report;
 

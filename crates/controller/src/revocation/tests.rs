@@ -1,0 +1,77 @@
+use certs::Reason;
+use model::identity::TrustDomain;
+use time::Duration;
+
+use super::*;
+use crate::authority::{Revocation, Subject};
+
+const NOW: OffsetDateTime = time::macros::datetime!(2026-11-01 12:00 UTC);
+
+/// Signs what is due, as a pass does.
+fn publish(
+    state: &State,
+    published: &BTreeMap<String, String>,
+    now: OffsetDateTime,
+) -> (State, BTreeMap<String, String>) {
+    let due = due(state, published, now);
+    let state = state.with_next_lists(&due.sign, now);
+    let mut lists = due.keep;
+    for name in &due.sign {
+        lists.insert(key(name), sign(&state, name, now).unwrap().to_pem());
+    }
+    (state, lists)
+}
+
+fn number(state: &State, lists: &BTreeMap<String, String>, name: &str) -> u64 {
+    List::read(name, &lists[&key(name)], &state.member(name).unwrap().certificate).unwrap().0.number
+}
+
+#[test]
+fn lists_are_there_from_the_beginning_and_signed_anew_only_when_they_are_due() {
+    let state = State::new(TrustDomain::default(), NOW).unwrap();
+    let (state, first) = publish(&state, &BTreeMap::new(), NOW);
+    assert_eq!(first.keys().collect::<Vec<_>>(), ["intermediate-1.crl", "root-1.crl"]);
+    let (state, same) = publish(&state, &first, NOW + Duration::days(3));
+    assert_eq!(same, first);
+    let (state, later) = publish(&state, &same, NOW + Duration::days(4));
+    assert_eq!(later["root-1.crl"], first["root-1.crl"]);
+    assert_eq!((number(&state, &first, "intermediate-1"), number(&state, &later, "intermediate-1")), (1, 2));
+    // What somebody else put there is no list of ours.
+    let mut forged = later.clone();
+    forged.insert("intermediate-1.crl".to_owned(), later["root-1.crl"].clone());
+    assert_eq!(due(&state, &forged, NOW + Duration::days(4)).sign, ["intermediate-1"]);
+}
+
+#[test]
+fn a_revocation_is_fresh_until_a_list_names_it() {
+    let state = State::new(TrustDomain::default(), NOW).unwrap();
+    let (state, lists) = publish(&state, &BTreeMap::new(), NOW);
+    let serial = Serial::random().unwrap();
+    let revocation = Revocation {
+        issuer: "intermediate-1".to_owned(),
+        reason: Reason::KeyCompromise,
+        at: NOW,
+        not_after: NOW + Duration::days(1),
+    };
+    let state = state.revoke(serial.clone(), revocation);
+    let found = due(&state, &lists, NOW);
+    assert_eq!(
+        (found.sign.as_slice(), found.fresh.as_slice()),
+        (&["intermediate-1".to_owned()][..], &[serial][..])
+    );
+    let (state, lists) = publish(&state, &lists, NOW);
+    let found = due(&state, &lists, NOW);
+    assert!(found.sign.is_empty() && found.fresh.is_empty(), "{found:?}");
+}
+
+#[test]
+fn a_new_authority_has_a_list_before_it_issues_and_a_retired_one_keeps_its_last() {
+    let state = State::new(TrustDomain::default(), NOW).unwrap().start(Subject::Root, NOW).unwrap();
+    let (state, lists) = publish(&state, &BTreeMap::new(), NOW);
+    assert_eq!(lists.len(), 4);
+    let state = state.confirm(NOW).unwrap().switch(NOW).unwrap().retire(&[], true, NOW).unwrap();
+    let (state, kept) = publish(&state, &lists, NOW);
+    assert_eq!(kept, lists);
+    let (_, later) = publish(&state, &kept, NOW + Duration::days(8));
+    assert!(!later.contains_key("intermediate-1.crl") && later.contains_key("intermediate-2.crl"));
+}
