@@ -29,6 +29,7 @@ use crate::grant::Domains;
 use crate::metrics::Metrics;
 use crate::names::{AUTHORITY_SECRET, CONTROLLER};
 use crate::reconcile::{Context, reconcile};
+use crate::signer;
 use crate::trust::{self, Bundles};
 use crate::world::KnownWorld;
 
@@ -163,6 +164,7 @@ pub async fn lead(leader: Leader, started: impl FnOnce()) -> Result<Infallible> 
         recorder: Recorder::new(client(), reporter),
         skew: Arc::clone(&leader.skew),
     });
+    tasks.spawn(signer::keep(Arc::clone(&context)));
     let requests = stream::poll_fn(move |cx| requests.poll_recv(cx)).map(Ok::<_, Infallible>);
     let config = Config::default().concurrency(AT_ONCE).debounce(Duration::from_millis(100));
     let work = applier(

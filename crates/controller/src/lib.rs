@@ -17,6 +17,7 @@ pub mod netpol;
 pub mod rbac;
 pub mod reconcile;
 pub mod run;
+mod served;
 pub mod signer;
 pub mod trust;
 pub mod world;
