@@ -1,7 +1,5 @@
 //! What every answer of the signer has in common: the audit log, the signing, and who is told of it.
 
-use std::sync::Arc;
-
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::runtime::events::{Event, EventType};
 use time::OffsetDateTime;
@@ -57,7 +55,7 @@ impl Asked<'_> {
         let authority = self.context.authority_for(grant.lifetime).await?;
         let names: Vec<String> = grant.names.iter().map(ToString::to_string).collect();
         let now = OffsetDateTime::now_utc();
-        let signed = match blocking(move || sign(&grant, &Arc::clone(&authority), now)).await {
+        let signed = match blocking(move || sign(&grant, &authority, now)).await {
             Ok(signed) => signed,
             Err(Error::Certs(error)) => return Ok(Err(Denial::unsigned(chain(&error)))),
             Err(error) => return Err(error),

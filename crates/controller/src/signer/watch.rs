@@ -31,6 +31,9 @@ const AT_ONCE: u16 = 8;
 /// So often it is asked whether the cluster serves a kind that it did not serve.
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
 
+/// After the watch of a kind ended.
+const SHORTLY: Duration = Duration::from_secs(2);
+
 const POD_CERTIFICATES: Optional = Optional { kind: answer_pod::KIND, plural: "podcertificaterequests" };
 
 /// Answers all requests. Returns only by a defect.
@@ -60,6 +63,7 @@ async fn keep_pods(context: Arc<Context>) {
                 let ended = follow_pods(&context, resource).await;
                 tracing::warn!("the PodCertificateRequests are gone: {ended}");
                 // It may be an API server that has only just begun.
+                tokio::time::sleep(SHORTLY).await;
                 continue;
             }
             Ok(None) if !told => {
