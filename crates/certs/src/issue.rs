@@ -71,7 +71,7 @@ pub fn leaf(
 
     let mut params = base(serial);
     let wanted = whole_second(now) + request.lifetime;
-    params.not_before = (whole_second(now) - SKEW).max(ca.not_before);
+    params.not_before = (whole_second(now) - request.backdated).max(ca.not_before);
     params.not_after = wanted.min(end);
     params.distinguished_name = name(request.common_name.as_deref(), request.organization.as_deref());
     params.is_ca = IsCa::ExplicitNoCa;

@@ -6,7 +6,7 @@ use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use crate::authority::{Authority, Issued};
 use crate::error::{Error, Result};
-use crate::issue::whole_second;
+use crate::issue::{SKEW, whole_second};
 use crate::key::KeyKind;
 use crate::ledger::Record;
 use crate::request::Request;
@@ -63,6 +63,7 @@ pub fn request_of(record: &Record) -> Result<Request> {
         usage: Some(record.usage.parse()?),
         key: kind_of(&x509),
         lifetime: record.lifetime.unwrap_or(record.not_after - record.issued_at),
+        backdated: SKEW,
     })
 }
 

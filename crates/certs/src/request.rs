@@ -9,6 +9,7 @@ use model::identity::SpiffeId;
 use time::Duration;
 
 use crate::error::{Error, Result};
+use crate::issue::SKEW;
 use crate::key::KeyKind;
 
 #[cfg(test)]
@@ -232,6 +233,8 @@ pub struct Request {
     pub key: KeyKind,
     /// How long it is valid; never longer than its issuer.
     pub lifetime: Duration,
+    /// How far the start of validity lies back; see [`SKEW`].
+    pub backdated: Duration,
 }
 
 impl Request {
@@ -245,6 +248,7 @@ impl Request {
             usage: None,
             key: KeyKind::default(),
             lifetime: DEFAULT_LIFETIME,
+            backdated: SKEW,
         }
     }
 

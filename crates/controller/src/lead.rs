@@ -30,6 +30,7 @@ use crate::metrics::Metrics;
 use crate::names::{AUTHORITY_SECRET, CONTROLLER};
 use crate::reconcile::{Context, reconcile};
 use crate::revocation::Records;
+use crate::signer;
 use crate::trust::{self, Bundles};
 use crate::world::KnownWorld;
 
@@ -177,6 +178,7 @@ pub async fn lead(leader: Leader, started: impl FnOnce()) -> Result<Infallible> 
         recorder,
         skew: Arc::clone(&leader.skew),
     });
+    tasks.spawn(signer::keep(Arc::clone(&context)));
     let requests = stream::poll_fn(move |cx| requests.poll_recv(cx)).map(Ok::<_, Infallible>);
     let config = Config::default().concurrency(AT_ONCE).debounce(Duration::from_millis(100));
     let work = applier(

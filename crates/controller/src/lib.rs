@@ -18,6 +18,7 @@ pub mod rbac;
 pub mod reconcile;
 pub mod revocation;
 pub mod run;
+mod served;
 pub mod signer;
 pub mod trust;
 pub mod world;

@@ -41,6 +41,14 @@ struct OfReason {
     reason: &'static str,
 }
 
+/// Labels: how a request to the signer ended.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfRequest {
+    kind: &'static str,
+    result: &'static str,
+    reason: &'static str,
+}
+
 /// Labels: an authority.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OfAuthority {
@@ -58,6 +66,7 @@ pub struct Metrics {
     authorities: Family<OfAuthority, Gauge<i64, AtomicI64>>,
     issued: Family<OfReason, Counter>,
     failed: Family<OfReason, Counter>,
+    requests: Family<OfRequest, Counter>,
     reconciled: Histogram,
     leader: Gauge,
     skew: Gauge<f64, AtomicU64>,
@@ -74,6 +83,7 @@ impl Default for Metrics {
             authorities: Family::default(),
             issued: Family::default(),
             failed: Family::default(),
+            requests: Family::default(),
             reconciled: Histogram::new(buckets),
             leader: Gauge::default(),
             skew: Gauge::default(),
@@ -116,6 +126,11 @@ impl Metrics {
             "handfast_reconcile_failures",
             "Reconciliations that failed, by reason",
             self.failed.clone(),
+        );
+        r.register(
+            "handfast_signer_requests",
+            "Requests to the signer that were decided, by kind, result and reason",
+            self.requests.clone(),
         );
         r.register("handfast_reconcile_duration_seconds", "How long one took", self.reconciled.clone());
         r.register("handfast_leader", "1 while this process leads", self.leader.clone());
@@ -199,6 +214,11 @@ impl Metrics {
     /// Counts a certificate that was signed.
     pub fn count_issued(&self, reason: &'static str) {
         self.issued.get_or_create(&OfReason { reason }).inc();
+    }
+
+    /// Counts a request to the signer: `issued`, `denied` or `failed`.
+    pub fn count_request(&self, kind: &'static str, result: &'static str, reason: &'static str) {
+        self.requests.get_or_create(&OfRequest { kind, result, reason }).inc();
     }
 
     /// Counts a failure by the label of its code.

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::StreamExt as _;
 use futures_util::stream;
@@ -19,6 +19,7 @@ use crate::authority::State;
 use crate::certificate::Certificate;
 use crate::error::{Error, Result, chain};
 use crate::names::{CONTROLLER, MANAGED_LABEL, SIGNER, TRUST_CONFIG_MAP};
+use crate::served::Optional;
 use crate::world::{Namespaces, lives, wants_trust};
 
 /// Name of the ClusterTrustBundle: it begins with its signer's, as the API server asks.
@@ -28,10 +29,16 @@ pub const KEY: &str = "ca.crt";
 
 /// Several changes at one time are one pass.
 const GATHER: Duration = Duration::from_millis(300);
-/// After a pass that failed, and to find what was missed.
+/// After a pass that failed.
 const AGAIN: Duration = Duration::from_secs(20);
+/// So often the ClusterTrustBundle is written again, which changes nothing where it is right; where the cluster does
+/// not serve that kind, it is asked whether it does by now.
+const LOOK_AGAIN: Duration = Duration::from_secs(60);
 /// Writes at one time.
 const AT_ONCE: usize = 8;
+
+const CLUSTER_TRUST_BUNDLES: Optional =
+    Optional { kind: "ClusterTrustBundle", plural: "clustertrustbundles" };
 
 /// What decides where bundles go.
 pub struct Bundles {
@@ -57,38 +64,18 @@ pub fn selector() -> watcher::Config {
 impl Bundles {
     /// Keeps them. Never returns.
     pub async fn keep(mut self) {
-        let cluster_bundles = cluster_trust_bundles(&self.client).await;
-        match &cluster_bundles {
-            Some(kind) => tracing::info!("the cluster has ClusterTrustBundles ({})", kind.api_version),
-            None => {
-                tracing::info!("the cluster has no ClusterTrustBundles: trust bundles are ConfigMaps only")
-            }
-        }
-        let mut told = None;
+        let mut cluster = ClusterBundle::default();
         loop {
             let bundle = self.authority.borrow_and_update().trust_bundle_pem();
             let mut whole = self.pass(&bundle).await;
-            if let Some(kind) = &cluster_bundles
-                && told.as_ref() != Some(&bundle)
-            {
-                match self.tell_cluster(kind, &bundle).await {
-                    Ok(()) => told = Some(bundle),
-                    Err(error) => {
-                        tracing::warn!("the ClusterTrustBundle was not written: {}", chain(&error));
-                        whole = false;
-                    }
-                }
+            if let Err(error) = cluster.keep(&self.client, &bundle).await {
+                tracing::warn!("the ClusterTrustBundle was not written: {}", chain(&error));
+                whole = false;
             }
-            let again = async {
-                match whole {
-                    true => std::future::pending().await,
-                    false => tokio::time::sleep(AGAIN).await,
-                }
-            };
             tokio::select! {
                 () = self.changed.notified() => {}
                 _ = self.authority.changed() => {}
-                () = again => {}
+                () = tokio::time::sleep(if whole { LOOK_AGAIN } else { AGAIN }) => {}
             }
             tokio::time::sleep(GATHER).await;
         }
@@ -146,41 +133,65 @@ impl Bundles {
         let written = api.patch(TRUST_CONFIG_MAP, &params, &Patch::Apply(map)).await;
         written.map(|_| ()).map_err(Error::api(format!("write the ConfigMap {namespace}/{TRUST_CONFIG_MAP}")))
     }
+}
 
-    async fn tell_cluster(&self, kind: &ApiResource, bundle: &str) -> Result<()> {
-        let api: Api<DynamicObject> = Api::all_with(self.client.clone(), kind);
-        let object = serde_json::json!({
-            "apiVersion": kind.api_version,
-            "kind": kind.kind,
-            "metadata": { "name": CLUSTER_TRUST_BUNDLE, "labels": { MANAGED_LABEL: "true" } },
-            "spec": { "signerName": SIGNER, "trustBundle": bundle },
-        });
-        let params = PatchParams::apply(CONTROLLER).force();
-        let written = api.patch(CLUSTER_TRUST_BUNDLE, &params, &Patch::Apply(object)).await;
-        written
-            .map(|_| ())
-            .map_err(Error::api(format!("write the ClusterTrustBundle {CLUSTER_TRUST_BUNDLE}")))
+/// The ClusterTrustBundle, where the cluster serves that kind.
+#[derive(Default)]
+struct ClusterBundle {
+    kind: Option<ApiResource>,
+    told_of_none: bool,
+    /// What was written, and when: there is no watch that would tell of somebody else's change.
+    written: Option<(String, Instant)>,
+    looked: Option<Instant>,
+}
+
+impl ClusterBundle {
+    async fn keep(&mut self, client: &Client, bundle: &str) -> Result<()> {
+        if self.kind.is_none() {
+            if self.looked.is_some_and(|at| at.elapsed() < LOOK_AGAIN) {
+                return Ok(());
+            }
+            self.kind = CLUSTER_TRUST_BUNDLES.find(client).await?;
+            self.looked = Some(Instant::now());
+            match &self.kind {
+                Some(kind) => tracing::info!("the cluster has ClusterTrustBundles ({})", kind.api_version),
+                None if !self.told_of_none => {
+                    tracing::info!(
+                        "the cluster has no ClusterTrustBundles: trust bundles are ConfigMaps only"
+                    );
+                    self.told_of_none = true;
+                }
+                None => {}
+            }
+        }
+        let Some(kind) = &self.kind else { return Ok(()) };
+        let fresh = |(text, at): &(String, Instant)| text == bundle && at.elapsed() < LOOK_AGAIN;
+        if self.written.as_ref().is_some_and(fresh) {
+            return Ok(());
+        }
+        match write_cluster_bundle(client, kind, bundle).await {
+            Ok(()) => self.written = Some((bundle.to_owned(), Instant::now())),
+            // The kind itself is gone: the name is given, so it cannot be the object.
+            Err(Error::Answer { status: 404, .. }) => *self = Self::default(),
+            Err(error) => return Err(error),
+        }
+        Ok(())
     }
+}
+
+async fn write_cluster_bundle(client: &Client, kind: &ApiResource, bundle: &str) -> Result<()> {
+    let api: Api<DynamicObject> = Api::all_with(client.clone(), kind);
+    let object = serde_json::json!({
+        "apiVersion": kind.api_version,
+        "kind": kind.kind,
+        "metadata": { "name": CLUSTER_TRUST_BUNDLE, "labels": { MANAGED_LABEL: "true" } },
+        "spec": { "signerName": SIGNER, "trustBundle": bundle },
+    });
+    let params = PatchParams::apply(CONTROLLER).force();
+    let written = api.patch(CLUSTER_TRUST_BUNDLE, &params, &Patch::Apply(object)).await;
+    written.map(|_| ()).map_err(Error::api(format!("write the ClusterTrustBundle {CLUSTER_TRUST_BUNDLE}")))
 }
 
 fn is_managed(map: &ConfigMap) -> bool {
     map.labels().get(MANAGED_LABEL).is_some_and(|value| value == "true")
-}
-
-/// The kind ClusterTrustBundle in its best version, where the cluster serves it.
-pub async fn cluster_trust_bundles(client: &Client) -> Option<ApiResource> {
-    for version in ["v1", "v1beta1"] {
-        let group = format!("certificates.k8s.io/{version}");
-        let Ok(list) = client.list_api_group_resources(&group).await else { continue };
-        if list.resources.iter().any(|resource| resource.name == "clustertrustbundles") {
-            return Some(ApiResource {
-                group: "certificates.k8s.io".to_owned(),
-                version: version.to_owned(),
-                api_version: group,
-                kind: "ClusterTrustBundle".to_owned(),
-                plural: "clustertrustbundles".to_owned(),
-            });
-        }
-    }
-    None
 }

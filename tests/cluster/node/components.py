@@ -21,8 +21,8 @@ def configure(place, snapshotter):
     (place.config / "dns.json").write_text(json.dumps(dns(place)))
 
 
-def command(place, component):
-    """The whole command line of a component."""
+def command(place, component, plain=False):
+    """The whole command line of a component; plain is an API server without what is behind feature gates."""
     if component == "containerd":
         return ["containerd", "--config", str(place.config / "containerd.toml")]
     flags = {
@@ -36,6 +36,8 @@ def command(place, component):
         ],
         "kube-proxy": lambda place: [f"--config={place.config}/proxy.json"],
     }[component](place)
+    if plain:
+        flags = [flag for flag in flags if not flag.startswith(("--feature-gates=", "--runtime-config="))]
     return [str(place.programs / "handfast-kube"), component, *flags]
 
 

@@ -115,11 +115,12 @@ def stop(place, component):
         end([_record(place, component)], seconds=3)
 
 
-def start(place, component):
-    """Starts a component that has ended, with the same command line, and waits until it serves."""
+def start(place, component, plain=False):
+    """Starts a component that has ended, with the same command line, and waits until it serves. With plain it is as
+    in a cluster whose feature gates are off."""
     with place.lock():
         if not alive(_record(place, component)):
-            _in_child(lambda: _start_again(place, component))
+            _in_child(lambda: _start_again(place, component, plain))
 
 
 def _record(place, component):
@@ -129,9 +130,9 @@ def _record(place, component):
     return record
 
 
-def _start_again(place, component):
+def _start_again(place, component, plain):
     sandbox.enter_existing(place)
-    _spawn(place, component)
+    _spawn(place, component, plain)
     _await_component(place, component)
 
 
@@ -196,8 +197,8 @@ def _in_child(work):
         raise Failure(message, log or None)
 
 
-def _spawn(place, component):
-    argv = components.command(place, component)
+def _spawn(place, component, plain=False):
+    argv = components.command(place, component, plain)
     with open(place.logs / f"{component}.log", "ab") as log:
         process = subprocess.Popen(
             argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/", start_new_session=True,

@@ -36,8 +36,10 @@ pub(super) fn of_controller(namespace: &str) -> Vec<Value> {
                 "podcertificaterequests/status",
             ],
             &[],
-            &["update", "patch"],
+            &["update"],
         ),
+        // Whether the pod that asks lives, as whom it runs, and where.
+        rule("", &["pods"], &[], &["get"]),
         rule("events.k8s.io", &["events"], &[], &["create", "patch"]),
     ]});
     let own = json!({ "rules": [

@@ -40,6 +40,7 @@ use crate::world::KnownWorld;
 
 use pair::Pair;
 use plan::{Plan, Why};
+pub(crate) use sign::common_name;
 use wanted::{Stores, Wanted};
 
 /// A Secret is looked at so often even when nothing happens: there is no right to watch it.
@@ -67,6 +68,30 @@ pub struct Context {
     pub recorder: Recorder,
     /// How far this clock is ahead of the API server's.
     pub skew: Arc<AtomicI64>,
+}
+
+impl Context {
+    /// Refuses to issue by a clock that differs from the API server's.
+    pub(crate) fn check_clock(&self) -> Result<()> {
+        let skew = self.skew.load(Ordering::Relaxed);
+        if skew.abs() <= CLOCK_TOLERANCE {
+            return Ok(());
+        }
+        let direction = if skew > 0 { "ahead of" } else { "behind" };
+        Err(Error::Clock { seconds: skew.unsigned_abs(), direction })
+    }
+
+    /// The authority, once it says that a leaf of it may live so long.
+    pub(crate) async fn authority_for(&self, lifetime: time::Duration) -> Result<Arc<State>> {
+        let authority = Arc::clone(&self.authority.borrow());
+        if lifetime <= authority.longest_leaf {
+            return Ok(authority);
+        }
+        let raised = self
+            .store
+            .change(|state| Ok(State { longest_leaf: state.longest_leaf.max(lifetime), ..state.clone() }));
+        Ok(Arc::new(raised.await?))
+    }
 }
 
 /// Brings one Certificate's Secret and status up to date, and says when to look again.
@@ -163,18 +188,8 @@ async fn issue(
     mut job: Job,
     why: Why,
 ) -> Result<Done> {
-    let skew = context.skew.load(Ordering::Relaxed);
-    if skew.abs() > CLOCK_TOLERANCE {
-        let direction = if skew > 0 { "ahead of" } else { "behind" };
-        return Err(Error::Clock { seconds: skew.unsigned_abs(), direction });
-    }
-    if job.wanted.lifetime > job.authority.longest_leaf {
-        let longest = job.wanted.lifetime;
-        let raised = context
-            .store
-            .change(|state| Ok(State { longest_leaf: state.longest_leaf.max(longest), ..state.clone() }));
-        job.authority = Arc::new(raised.await?);
-    }
+    context.check_clock()?;
+    job.authority = context.authority_for(job.wanted.lifetime).await?;
     let signing = job.clone();
     let (secret, pair) = blocking(move || signing.sign()).await?;
 
@@ -271,7 +286,9 @@ impl Job {
     }
 }
 
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
     match tokio::task::spawn_blocking(work).await {
         Ok(done) => done,
         Err(error) => {

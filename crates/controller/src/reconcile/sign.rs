@@ -47,7 +47,7 @@ pub fn sign(wanted: &Wanted, authority: &State, now: OffsetDateTime) -> Result<P
 
 /// For programs that look at nothing else (PostgreSQL's and Redis' users): the first DNS name, or the service account
 /// as Kubernetes itself writes it. It says nothing that was not granted: the Certificate's own name is anybody's choice.
-fn common_name(names: &[AltName]) -> Option<String> {
+pub(crate) fn common_name(names: &[AltName]) -> Option<String> {
     let dns = names.iter().find_map(|name| match name {
         AltName::Dns(name) => Some(name.clone()),
         _ => None,

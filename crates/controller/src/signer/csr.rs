@@ -4,7 +4,8 @@ use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
 use time::Duration;
 
 use super::vouched::{self, Claim};
-use super::{Decision, Denial, Domains, Grant, Vouched, contained, lifetime};
+use super::{Decision, Denial, Grant, SHORTEST, Vouched, contained, lifetime};
+use crate::grant::Domains;
 use crate::names::SIGNER;
 
 const USER: &str = "system:serviceaccount:";
@@ -41,7 +42,7 @@ pub fn requester(csr: &CertificateSigningRequest) -> Result<Option<Requester>, D
     let user = csr.spec.username.as_deref().unwrap_or_default();
     let account = user.strip_prefix(USER).and_then(|rest| rest.split_once(':'));
     let Some((namespace, service_account)) = account else {
-        return Err(Denial::new(
+        return Err(Denial::requester(
             "NotAServiceAccount",
             format!("{SIGNER} signs for pods only, and the request comes from the user {user:?}"),
         ));
@@ -51,7 +52,7 @@ pub fn requester(csr: &CertificateSigningRequest) -> Result<Option<Requester>, D
     let own = ["system:serviceaccounts".to_owned(), format!("system:serviceaccounts:{namespace}")];
     let uid = csr.spec.uid.clone().filter(|uid| !uid.is_empty());
     let (true, Some(service_account_uid)) = (own.iter().all(|group| groups.contains(group)), uid) else {
-        return Err(Denial::new(
+        return Err(Denial::requester(
             "NotAServiceAccount",
             format!(
                 "the request comes from somebody in the name of {user}, not with that service account's token"
@@ -64,7 +65,7 @@ pub fn requester(csr: &CertificateSigningRequest) -> Result<Option<Requester>, D
         _ => None,
     };
     let (Some(pod), Some(pod_uid)) = (extra(POD_NAME), extra(POD_UID)) else {
-        return Err(Denial::new(
+        return Err(Denial::requester(
             "TokenNotBound",
             format!("the token of {user} is not bound to a pod; use the one that is mounted into the pod"),
         ));
@@ -109,10 +110,13 @@ fn examine(
     let pod = vouched::check(&claim, vouched)?;
     let usages = csr.spec.usages.as_deref().unwrap_or_default();
     if let Some(usage) = usages.iter().find(|usage| !USAGES.contains(&usage.as_str())) {
-        return Err(Denial::new("UsageNotGranted", format!("the usage {usage:?} is not given to workloads")));
+        return Err(Denial::beyond(
+            "UsageNotGranted",
+            format!("the usage {usage:?} is not given to workloads"),
+        ));
     }
     let names = vouched::names(claim.namespace, claim.service_account, pod, &vouched.services, domains)?;
     let request = contained(&csr.spec.request.0, &names)?;
     let lifetime = lifetime(csr.spec.expiration_seconds.map(i64::from), longest);
-    Ok(Some(Grant { names, request, lifetime }))
+    Ok(Some(Grant { names, request, lifetime, shortest: SHORTEST }))
 }

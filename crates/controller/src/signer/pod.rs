@@ -3,8 +3,10 @@
 use k8s_openapi::api::certificates::v1beta1::PodCertificateRequest;
 use time::Duration;
 
+use super::status::is_pod_decided;
 use super::vouched::{self, Claim};
-use super::{Decision, Denial, Domains, Grant, Vouched, contained, lifetime};
+use super::{BACKDATED, Decision, Denial, Grant, Vouched, contained, lifetime};
+use crate::grant::Domains;
 use crate::names::SIGNER;
 
 /// Decides. `vouched` holds the live objects that the request names.
@@ -28,13 +30,7 @@ fn examine(
     longest: Duration,
 ) -> Result<Option<Grant>, Denial> {
     let spec = &request.spec;
-    let decided = request.status.as_ref().is_some_and(|status| {
-        let conditions = status.conditions.iter().flatten();
-        status.certificate_chain.is_some()
-            || conditions
-                .into_iter()
-                .any(|known| matches!(known.type_.as_str(), "Issued" | "Denied" | "Failed"))
-    });
+    let decided = is_pod_decided(request);
     if spec.signer_name != SIGNER || decided {
         return Ok(None);
     }
@@ -49,17 +45,25 @@ fn examine(
     let pod = vouched::check(&claim, vouched)?;
     let node = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref());
     if node != Some(spec.node_name.as_str()) {
-        return Err(Denial::new(
+        return Err(Denial::requester(
             "WrongNode",
             format!("the pod {namespace}/{} does not run on the node {}", spec.pod_name, spec.node_name),
         ));
     }
     let names = vouched::names(namespace, &spec.service_account_name, pod, &vouched.services, domains)?;
+    if spec.stub_pkc_s10_request.0.is_empty() {
+        return Err(Denial::unreadable(
+            "NoRequest",
+            format!("the kubelet of {} sends a key without a request: it is older than 1.36", spec.node_name),
+        ));
+    }
     // A stub without names in it, but signed with the key: what it asks for is nothing.
     let stub = contained(&spec.stub_pkc_s10_request.0, &names)?;
     Ok(Some(Grant {
         names,
         request: stub,
-        lifetime: lifetime(spec.max_expiration_seconds.map(i64::from), longest),
+        // The API counts from the start of validity, and refuses a second more than was asked for, or less than an hour.
+        lifetime: lifetime(spec.max_expiration_seconds.map(i64::from), longest) - BACKDATED,
+        shortest: Duration::HOUR - BACKDATED,
     }))
 }

@@ -49,15 +49,28 @@ pub fn approved(
     with(csr, "Approved", "PodVouchedFor", format!("its pod justifies {}", names.join(", ")), now)
 }
 
+/// Whether it was approved, by whomever.
+pub(super) fn is_approved(csr: &CertificateSigningRequest) -> bool {
+    let mut conditions = csr.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    conditions.any(|known| known.type_ == "Approved")
+}
+
+/// Whether nothing can be said of it any more.
+pub(super) fn is_pod_decided(request: &PodCertificateRequest) -> bool {
+    request.status.as_ref().is_some_and(|status| {
+        let mut conditions = status.conditions.iter().flatten();
+        status.certificate_chain.is_some()
+            || conditions.any(|known| matches!(known.type_.as_str(), "Issued" | "Denied" | "Failed"))
+    })
+}
+
 /// For `/approval`: denied. One that somebody approved already cannot be denied any more: then see [`failed`].
 pub fn denied(
     csr: &CertificateSigningRequest,
     denial: &Denial,
     now: OffsetDateTime,
 ) -> Option<CertificateSigningRequest> {
-    let conditions = csr.status.iter().flat_map(|status| status.conditions.iter().flatten());
-    let approved = conditions.into_iter().any(|known| known.type_ == "Approved");
-    (!approved).then(|| with(csr, "Denied", denial.reason, denial.message.clone(), now))
+    (!is_approved(csr)).then(|| with(csr, "Denied", denial.reason, denial.text(), now))
 }
 
 /// For `/status`: it cannot be signed, for good.
@@ -66,7 +79,7 @@ pub fn failed(
     denial: &Denial,
     now: OffsetDateTime,
 ) -> CertificateSigningRequest {
-    with(csr, "Failed", denial.reason, denial.message.clone(), now)
+    with(csr, "Failed", denial.reason, denial.text(), now)
 }
 
 /// For `/status`: the certificate.
@@ -78,14 +91,9 @@ pub fn issued_csr(csr: &CertificateSigningRequest, signed: &Signed) -> Certifica
 }
 
 /// For `/status`: chain, dates and condition together, as the API demands. Refreshed after two thirds of its life.
-pub fn issued_pod(
-    request: &PodCertificateRequest,
-    signed: &Signed,
-    now: OffsetDateTime,
-) -> PodCertificateRequest {
+pub fn issued_pod(signed: &Signed, now: OffsetDateTime) -> PodCertificateRequestStatus {
     let life = signed.not_after - signed.not_before;
-    let mut request = request.clone();
-    request.status = Some(PodCertificateRequestStatus {
+    PodCertificateRequestStatus {
         certificate_chain: Some(signed.chain.clone()),
         not_before: stamp(signed.not_before),
         not_after: stamp(signed.not_after),
@@ -96,23 +104,15 @@ pub fn issued_pod(
             "signed for the pod's service account",
             now,
         )]),
-    });
-    request
+    }
 }
 
 /// For `/status`: `Denied` for what the facts do not justify, `Failed` where signing itself did not work.
-pub fn refused_pod(
-    request: &PodCertificateRequest,
-    kind: &'static str,
-    denial: &Denial,
-    now: OffsetDateTime,
-) -> PodCertificateRequest {
-    let mut request = request.clone();
-    request.status = Some(PodCertificateRequestStatus {
-        conditions: Some(vec![condition(kind, denial.reason, &denial.message, now)]),
+pub fn refused_pod(kind: &'static str, denial: &Denial, now: OffsetDateTime) -> PodCertificateRequestStatus {
+    PodCertificateRequestStatus {
+        conditions: Some(vec![condition(kind, denial.reason, &denial.text(), now)]),
         ..PodCertificateRequestStatus::default()
-    });
-    request
+    }
 }
 
 fn condition(kind: &str, reason: &str, message: &str, now: OffsetDateTime) -> Condition {

@@ -5,6 +5,8 @@ use serde_json::{Value, json};
 use time::macros::datetime;
 
 use super::*;
+use crate::authority::State;
+use crate::grant::Domains;
 use crate::names::SIGNER;
 
 const NOW: OffsetDateTime = datetime!(2026-08-01 00:00 UTC);
@@ -149,7 +151,7 @@ fn the_lifetime_is_honoured_within_its_limits() {
     assert_eq!(life(json!(600)), SHORTEST);
     assert_eq!(life(json!(1)), SHORTEST);
     assert_eq!(life(json!(2_000_000_000)), DAY);
-    assert_eq!(life(Value::Null), DAY);
+    assert_eq!(life(Value::Null), USUAL.min(DAY));
 }
 
 #[test]
@@ -195,17 +197,17 @@ fn a_pods_request_gets_the_same_names_and_all_of_its_status_at_once() {
     let wanted = pod_request(|_| {});
     let Decision::Sign(grant) = decide_pod(&wanted, &vouched(), &domains(), DAY) else { panic!() };
     assert_eq!(grant.names.len(), 5);
-    assert_eq!(grant.lifetime, Duration::hours(2));
-    let signed = Signed { chain: "PEM".to_owned(), not_before: NOW, not_after: NOW + Duration::hours(3) };
-    let status = serde_json::to_value(issued_pod(&wanted, &signed, NOW).status).unwrap();
+    assert_eq!(grant.lifetime, Duration::hours(2) - BACKDATED);
+    let authority = State::new(domains().trust, NOW - Duration::HOUR).unwrap();
+    let signed = sign(&grant, &authority, NOW).unwrap();
+    let status = serde_json::to_value(issued_pod(&signed, NOW)).unwrap();
+    // Two hours between the two dates, not a second more: the API server refuses what is longer than asked for.
     assert_eq!(
         (status["notBefore"].as_str(), status["notAfter"].as_str(), status["beginRefreshAt"].as_str()),
-        (Some("2026-08-01T00:00:00Z"), Some("2026-08-01T03:00:00Z"), Some("2026-08-01T02:00:00Z"))
+        (Some("2026-07-31T23:58:00Z"), Some("2026-08-01T01:58:00Z"), Some("2026-08-01T01:18:00Z"))
     );
-    assert_eq!(
-        (&status["certificateChain"], &status["conditions"][0]["type"]),
-        (&json!("PEM"), &json!("Issued"))
-    );
+    assert_eq!(status["certificateChain"].as_str().unwrap().matches("BEGIN CERTIFICATE").count(), 2);
+    assert_eq!(status["conditions"][0]["type"], "Issued");
 }
 
 #[test]
@@ -231,4 +233,24 @@ fn a_pods_request_from_another_node_or_for_another_pod_is_denied() {
         ]})
     });
     assert!(matches!(decide_pod(&done, &vouched(), &domains(), DAY), Decision::Ignore));
+}
+
+#[test]
+fn no_certificate_outlives_its_issuer_or_is_shorter_than_the_api_takes() {
+    let wanted = pod_request(|_| {});
+    let Decision::Sign(grant) = decide_pod(&wanted, &vouched(), &domains(), DAY) else { panic!() };
+    let authority = State::new(domains().trust, NOW).unwrap();
+    let ends = authority.active().unwrap().0.certificate.not_after;
+    let signed = sign(&grant, &authority, ends - Duration::minutes(70)).unwrap();
+    assert_eq!(signed.not_after, ends);
+    let late = sign(&grant, &authority, ends - Duration::minutes(50)).unwrap_err();
+    assert!(matches!(late, crate::error::Error::IssuerEnds { .. }), "{late}");
+}
+
+#[test]
+fn a_kubelet_that_sends_no_request_is_told_so() {
+    let old = pod_request(|request| request["spec"]["stubPKCS10Request"] = json!(""));
+    let Decision::Deny(denial) = decide_pod(&old, &vouched(), &domains(), DAY) else { panic!() };
+    assert_eq!(denial.reason, "NoRequest");
+    assert!(denial.text().starts_with("HF7082: ") && denial.message.contains("older than 1.36"));
 }

@@ -2,21 +2,13 @@
 
 use certs::AltName;
 use k8s_openapi::api::core::v1::{Pod, Service, ServiceAccount};
-use model::identity::{SpiffeId, TrustDomain};
+use model::identity::SpiffeId;
 
 use super::Denial;
+use crate::grant::Domains;
 
 /// More Services for one pod would not fit into a handshake.
 const MOST_SERVICES: usize = 20;
-
-/// The two domains of a cluster.
-#[derive(Clone, Debug)]
-pub struct Domains {
-    /// Of SPIFFE IDs.
-    pub trust: TrustDomain,
-    /// Of the names of Services, as in `cluster.local`.
-    pub cluster: String,
-}
 
 /// The objects of the requester, read from the API server now; none where there is none.
 #[derive(Clone, Debug, Default)]
@@ -47,7 +39,7 @@ pub(super) fn check<'a>(claim: &Claim<'_>, vouched: &'a Vouched) -> Result<&'a P
             && account.metadata.uid.as_deref() == Some(claim.service_account_uid)
     });
     if account.is_none() {
-        return Err(Denial::new(
+        return Err(Denial::requester(
             "ServiceAccountGone",
             format!("the service account {namespace}/{service_account} that asked does not exist any more"),
         ));
@@ -58,7 +50,7 @@ pub(super) fn check<'a>(claim: &Claim<'_>, vouched: &'a Vouched) -> Result<&'a P
             && pod.metadata.uid.as_deref() == Some(claim.pod_uid)
     });
     let Some(pod) = pod else {
-        return Err(Denial::new(
+        return Err(Denial::requester(
             "PodGone",
             format!("the pod {namespace}/{name} that asked does not exist any more"),
         ));
@@ -66,14 +58,14 @@ pub(super) fn check<'a>(claim: &Claim<'_>, vouched: &'a Vouched) -> Result<&'a P
     let runs_as =
         pod.spec.as_ref().and_then(|spec| spec.service_account_name.as_deref()).unwrap_or("default");
     if runs_as != *service_account {
-        return Err(Denial::new(
+        return Err(Denial::requester(
             "WrongServiceAccount",
             format!("the pod {namespace}/{name} runs as {runs_as}, not as {service_account}"),
         ));
     }
     let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
     if pod.metadata.deletion_timestamp.is_some() || matches!(phase, Some("Succeeded" | "Failed")) {
-        return Err(Denial::new("PodEnded", format!("the pod {namespace}/{name} has ended")));
+        return Err(Denial::requester("PodEnded", format!("the pod {namespace}/{name} has ended")));
     }
     Ok(pod)
 }
@@ -90,7 +82,7 @@ pub fn names(
     services: &[Service],
     domains: &Domains,
 ) -> Result<Vec<AltName>, Denial> {
-    let bad = |why: String| Denial::new("NameNotPossible", why);
+    let bad = |why: String| Denial::beyond("NameNotPossible", why);
     let id = SpiffeId::service_account(&domains.trust, namespace, service_account)
         .map_err(|error| bad(format!("the service account {service_account} gives no SPIFFE ID: {error}")))?;
     let mut names = vec![AltName::uri(&id.to_string()).map_err(|error| bad(error.to_string()))?];

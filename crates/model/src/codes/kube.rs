@@ -75,6 +75,29 @@ super::table! {
         "An option of the controller or its installation cannot be used",
         "it is misspelt",
         "see: handfast kube install --help";
+
+    // HF708x: the signer of CertificateSigningRequests and PodCertificateRequests.
+    REQUESTER_NOT_A_POD = "HF7080", "requester_not_a_pod",
+        "The request does not come from a pod that lives",
+        "a user asked, or a token that is not bound to a pod, or the pod has ended in the meantime",
+        "ask from inside of the pod, with the token that is mounted into it (a projected serviceAccountToken)";
+    REQUEST_NOT_JUSTIFIED = "HF7081", "request_not_justified",
+        "The request asks for more than its pod justifies",
+        "it names another service account or Service, or wants to be an authority",
+        "leave names and usages out of the request: the pod's own come by themselves";
+    REQUEST_UNREADABLE = "HF7082", "request_unreadable",
+        "The request cannot be used",
+        "it is damaged, is not signed with its own key, or its key is too weak",
+        "make it anew, as in: openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /";
+    REQUEST_NOT_SIGNED = "HF7083", "request_not_signed",
+        "The request is justified, and the authority cannot sign it",
+        "the constraints of an imported authority forbid one of the names",
+        "see the reason beside this code";
+    POD_CERTIFICATES_NOT_SERVED = "HF7084", "pod_certificates_not_served",
+        "The cluster does not serve PodCertificateRequests",
+        "it is older than Kubernetes 1.37, and the feature gate PodCertificateRequest is off",
+        "nothing is wrong: pods get certificates in Secrets, or ask with a CertificateSigningRequest";
+
     EDGE_NONE = "HF7600", "kube_test_no_edge",
         "There is no wired client with a server to call",
         "no running pod has a client Secret mounted, or no Service selects a pod with a server Secret",
