@@ -63,7 +63,10 @@ type Reference = ObjectRef<Certificate>;
 /// When the authority cannot be used.
 pub async fn lead(leader: Leader, started: impl FnOnce()) -> Result<Infallible> {
     let store = AuthorityStore::new(leader.client.clone(), &leader.namespace);
-    let (state, made) = store.ensure(&leader.domains.trust, OffsetDateTime::now_utc()).await?;
+    let ensured = store.ensure(&leader.domains.trust, OffsetDateTime::now_utc()).await;
+    let damaged = |error: &Error| matches!(error, Error::AuthorityMissing(_) | Error::AuthorityBroken(_));
+    leader.metrics.set_authority_damaged(ensured.as_ref().is_err_and(damaged));
+    let (state, made) = ensured?;
     if made {
         let issuer = state.active()?.0.name.clone();
         tracing::info!("made a new authority: {issuer}");
@@ -199,6 +202,12 @@ impl Leader {
         for member in state.members.iter().filter(|m| m.standing != crate::authority::Standing::Retired) {
             self.metrics.set_authority(&member.name, member.certificate.not_after);
         }
+        if let Some(rotation) = &state.rotation {
+            // After the switch the old leaves have to end first.
+            let due = state.old_leaves_end().unwrap_or(rotation.since);
+            self.metrics.set_rotation(rotation.subject.as_str(), rotation.step.as_str(), due);
+        }
+        self.metrics.set_authority_damaged(false);
     }
 
     /// Follows the authority's Secret. What cannot be used is refused, and the last good one stays in force.
@@ -210,6 +219,7 @@ impl Leader {
             let secret = match event {
                 Ok(Event::Apply(secret) | Event::InitApply(secret)) => secret,
                 Ok(Event::Delete(_)) => {
+                    self.metrics.set_authority_damaged(true);
                     tracing::error!(
                         "the authority's Secret was deleted: restore it; the last one stays in force"
                     );
@@ -231,9 +241,13 @@ impl Leader {
                     sender.send_replace(Arc::new(state));
                 }
                 Ok(None) => {
+                    self.metrics.set_authority_damaged(true);
                     tracing::error!("the authority's Secret was emptied; the last one stays in force")
                 }
-                Err(error) => tracing::error!("{}; the last one stays in force", chain(&error)),
+                Err(error) => {
+                    self.metrics.set_authority_damaged(true);
+                    tracing::error!("{}; the last one stays in force", chain(&error));
+                }
             }
         }
     }

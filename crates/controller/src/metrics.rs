@@ -47,6 +47,13 @@ struct OfAuthority {
     authority: String,
 }
 
+/// Labels: a rotation.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfRotation {
+    subject: &'static str,
+    step: &'static str,
+}
+
 type Seconds = Family<OfCertificate, Gauge<i64, AtomicI64>>;
 
 /// The registry and its families.
@@ -56,6 +63,8 @@ pub struct Metrics {
     renewal: Seconds,
     ready: Family<OfCondition, Gauge<i64, AtomicI64>>,
     authorities: Family<OfAuthority, Gauge<i64, AtomicI64>>,
+    damaged: Gauge,
+    rotation: Family<OfRotation, Gauge<i64, AtomicI64>>,
     issued: Family<OfReason, Counter>,
     failed: Family<OfReason, Counter>,
     reconciled: Histogram,
@@ -72,6 +81,8 @@ impl Default for Metrics {
             renewal: Family::default(),
             ready: Family::default(),
             authorities: Family::default(),
+            damaged: Gauge::default(),
+            rotation: Family::default(),
             issued: Family::default(),
             failed: Family::default(),
             reconciled: Histogram::new(buckets),
@@ -106,6 +117,16 @@ impl Metrics {
             "handfast_authority_expiration_timestamp_seconds",
             "When an authority ends, in seconds since 1970",
             self.authorities.clone(),
+        );
+        r.register(
+            "handfast_authority_damaged",
+            "1 while the authority's Secret is gone or cannot be used and the last good one is in force",
+            self.damaged.clone(),
+        );
+        r.register(
+            "handfast_rotation_due_timestamp_seconds",
+            "From when on the next step of a rotation can be taken, in seconds since 1970",
+            self.rotation.clone(),
         );
         r.register(
             "handfast_certificates_issued",
@@ -156,9 +177,20 @@ impl Metrics {
         self.authorities.get_or_create(&labels).set(not_after.unix_timestamp());
     }
 
-    /// Forgets the authorities, before they are said again.
+    /// Forgets the authorities and their rotation, before they are said again.
     pub fn clear_authorities(&self) {
         self.authorities.clear();
+        self.rotation.clear();
+    }
+
+    /// Says whether the authority in the API server is not the one in force, for it is gone or cannot be used.
+    pub fn set_authority_damaged(&self, damaged: bool) {
+        self.damaged.set(i64::from(damaged));
+    }
+
+    /// Says how far a rotation is, and from when on its next step can be taken.
+    pub fn set_rotation(&self, subject: &'static str, step: &'static str, due: OffsetDateTime) {
+        self.rotation.get_or_create(&OfRotation { subject, step }).set(due.unix_timestamp());
     }
 
     /// Says how a Certificate is.
@@ -189,8 +221,11 @@ impl Metrics {
         }
     }
 
-    /// Forgets all Certificates: another process leads.
+    /// Forgets what only the leader knows: another process leads.
     pub fn forget_all(&self) {
+        self.clear_authorities();
+        self.set_authority_damaged(false);
+        self.set_skew(0);
         self.expiration.clear();
         self.renewal.clear();
         self.ready.clear();
