@@ -75,7 +75,7 @@ pub async fn lead(leader: Leader, started: impl FnOnce()) -> Result<Infallible> 
         // It is in the API server already; the line is for people.
         let _ = leader.audit.write(&record);
     }
-    leader.tell_metrics(&state);
+    leader.metrics.set_authority(&state);
     let (authority_sender, authority) = watch::channel(Arc::new(state));
     let (queue, mut requests) = mpsc::unbounded_channel::<Reference>();
     let changed = Arc::new(Notify::new());
@@ -197,19 +197,6 @@ pub async fn lead(leader: Leader, started: impl FnOnce()) -> Result<Infallible> 
 }
 
 impl Leader {
-    fn tell_metrics(&self, state: &State) {
-        self.metrics.clear_authorities();
-        for member in state.members.iter().filter(|m| m.standing != crate::authority::Standing::Retired) {
-            self.metrics.set_authority(&member.name, member.certificate.not_after);
-        }
-        if let Some(rotation) = &state.rotation {
-            // After the switch the old leaves have to end first.
-            let due = state.old_leaves_end().unwrap_or(rotation.since);
-            self.metrics.set_rotation(rotation.subject.as_str(), rotation.step.as_str(), due);
-        }
-        self.metrics.set_authority_damaged(false);
-    }
-
     /// Follows the authority's Secret. What cannot be used is refused, and the last good one stays in force.
     async fn follow_authority(self, store: AuthorityStore, sender: watch::Sender<Arc<State>>) {
         let config = watcher::Config::default().fields(&format!("metadata.name={AUTHORITY_SECRET}"));
@@ -237,7 +224,7 @@ impl Leader {
             seen.clone_from(&secret.metadata.resource_version);
             match AuthorityStore::read(&secret) {
                 Ok(Some(state)) => {
-                    self.tell_metrics(&state);
+                    self.metrics.set_authority(&state);
                     sender.send_replace(Arc::new(state));
                 }
                 Ok(None) => {

@@ -12,7 +12,11 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use time::OffsetDateTime;
 
+use crate::authority::{Standing, State};
 use crate::names::GROUP;
+
+#[cfg(test)]
+mod tests;
 
 /// Labels: a Certificate.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -171,26 +175,30 @@ impl Metrics {
         self.skew.set(seconds as f64);
     }
 
-    /// Says when an authority ends.
-    pub fn set_authority(&self, name: &str, not_after: OffsetDateTime) {
-        let labels = OfAuthority { authority: name.to_owned() };
-        self.authorities.get_or_create(&labels).set(not_after.unix_timestamp());
+    /// Says when each root and intermediate ends, how far a rotation is, and that the authority is well.
+    pub fn set_authority(&self, state: &State) {
+        self.forget_authority();
+        for member in state.members.iter().filter(|member| member.standing != Standing::Retired) {
+            let labels = OfAuthority { authority: member.name.clone() };
+            self.authorities.get_or_create(&labels).set(member.certificate.not_after.unix_timestamp());
+        }
+        if let Some(rotation) = &state.rotation {
+            let labels = OfRotation { subject: rotation.subject.as_str(), step: rotation.step.as_str() };
+            // After the switch the old leaves have to end first.
+            let due = state.old_leaves_end().unwrap_or(rotation.since);
+            self.rotation.get_or_create(&labels).set(due.unix_timestamp());
+        }
     }
 
-    /// Forgets the authorities and their rotation, before they are said again.
-    pub fn clear_authorities(&self) {
+    fn forget_authority(&self) {
         self.authorities.clear();
         self.rotation.clear();
+        self.set_authority_damaged(false);
     }
 
     /// Says whether the authority in the API server is not the one in force, for it is gone or cannot be used.
     pub fn set_authority_damaged(&self, damaged: bool) {
         self.damaged.set(i64::from(damaged));
-    }
-
-    /// Says how far a rotation is, and from when on its next step can be taken.
-    pub fn set_rotation(&self, subject: &'static str, step: &'static str, due: OffsetDateTime) {
-        self.rotation.get_or_create(&OfRotation { subject, step }).set(due.unix_timestamp());
     }
 
     /// Says how a Certificate is.
@@ -223,8 +231,7 @@ impl Metrics {
 
     /// Forgets what only the leader knows: another process leads.
     pub fn forget_all(&self) {
-        self.clear_authorities();
-        self.set_authority_damaged(false);
+        self.forget_authority();
         self.set_skew(0);
         self.expiration.clear();
         self.renewal.clear();
