@@ -8,6 +8,7 @@
 #   make fuzz        every fuzz target, FUZZ_SECONDS (10) each
 #   make bench       Handfast beside nginx, haproxy, Envoy and Caddy; writes bench/RESULTS.md
 #   make docs        the documentation of the crates
+#   make image       the project's image, static and without Docker: target/image/handfast.tar
 #   make cluster     a real one-node Kubernetes in a network namespace of its own; see tests/cluster/README.md
 
 # Rust by rustup and Go by its own archive are often not on the PATH of a bare `sh`.
@@ -16,7 +17,7 @@ export PATH := $(PATH):$(HOME)/.cargo/bin:/usr/local/go/bin
 export CARGO_TERM_COLOR ?= auto
 FUZZ_SECONDS ?= 10
 
-.PHONY: all test tools build lint fmt clippy check-imports check-sizes unit doc-tests black-box fuzz bench bench-driver docs clients cluster cluster-check
+.PHONY: all test tools build lint fmt clippy check-imports check-sizes unit doc-tests black-box fuzz bench bench-driver docs image clients cluster cluster-check
 
 all: build
 
@@ -50,9 +51,10 @@ unit:
 doc-tests:
 	cargo test --workspace --doc --locked --no-fail-fast
 
-# Builds the clients that are not ours (Go) once; the black-box tests run them.
+# Builds the programs that are not ours (Go) once; the black-box tests run them.
 clients:
 	@scripts/build-clients
+	@tests/helm/build > /dev/null || echo "no helm: the tests of the chart are skipped"
 
 black-box: clients
 	cargo test --workspace --test '*' --locked --no-fail-fast
@@ -69,6 +71,10 @@ bench-driver:
 
 docs:
 	RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" cargo doc --workspace --no-deps --document-private-items --locked
+
+# A release build, so not part of the ladder; the black-box tests build the same image of the binary under test.
+image:
+	@deploy/image/build
 
 # Brings up the Kubernetes of the tests and leaves it running: tests/cluster/cluster kubectl ..., tests/cluster/cluster down
 cluster:

@@ -67,7 +67,10 @@ type Reference = ObjectRef<Certificate>;
 /// When the authority cannot be used.
 pub async fn lead(leader: Leader, started: impl FnOnce()) -> Result<Infallible> {
     let store = AuthorityStore::new(leader.client.clone(), &leader.namespace);
-    let (state, made) = store.ensure(&leader.domains.trust, OffsetDateTime::now_utc()).await?;
+    let ensured = store.ensure(&leader.domains.trust, OffsetDateTime::now_utc()).await;
+    let damaged = |error: &Error| matches!(error, Error::AuthorityMissing(_) | Error::AuthorityBroken(_));
+    leader.metrics.set_authority_damaged(ensured.as_ref().is_err_and(damaged));
+    let (state, made) = ensured?;
     if made {
         let issuer = state.active()?.0.name.clone();
         tracing::info!("made a new authority: {issuer}");
@@ -76,7 +79,7 @@ pub async fn lead(leader: Leader, started: impl FnOnce()) -> Result<Infallible> 
         // It is in the API server already; the line is for people.
         let _ = leader.audit.write(&record);
     }
-    leader.tell_metrics(&state);
+    leader.metrics.set_authority(&state);
     let (authority_sender, authority) = watch::channel(Arc::new(state));
     let (queue, mut requests) = mpsc::unbounded_channel::<Reference>();
     let changed = Arc::new(Notify::new());
@@ -210,13 +213,6 @@ pub async fn lead(leader: Leader, started: impl FnOnce()) -> Result<Infallible> 
 }
 
 impl Leader {
-    fn tell_metrics(&self, state: &State) {
-        self.metrics.clear_authorities();
-        for member in state.members.iter().filter(|m| m.standing != Standing::Retired) {
-            self.metrics.set_authority(&member.name, member.certificate.not_after);
-        }
-    }
-
     /// Follows the authority's Secret. What cannot be used is refused, and the last good one stays in force.
     async fn follow_authority(self, store: AuthorityStore, sender: watch::Sender<Arc<State>>) {
         let config = watcher::Config::default().fields(&format!("metadata.name={AUTHORITY_SECRET}"));
@@ -226,6 +222,7 @@ impl Leader {
             let secret = match event {
                 Ok(Event::Apply(secret) | Event::InitApply(secret)) => secret,
                 Ok(Event::Delete(_)) => {
+                    self.metrics.set_authority_damaged(true);
                     tracing::error!(
                         "the authority's Secret was deleted: restore it; the last one stays in force"
                     );
@@ -243,13 +240,17 @@ impl Leader {
             seen.clone_from(&secret.metadata.resource_version);
             match AuthorityStore::read(&secret) {
                 Ok(Some(state)) => {
-                    self.tell_metrics(&state);
+                    self.metrics.set_authority(&state);
                     sender.send_replace(Arc::new(state));
                 }
                 Ok(None) => {
+                    self.metrics.set_authority_damaged(true);
                     tracing::error!("the authority's Secret was emptied; the last one stays in force")
                 }
-                Err(error) => tracing::error!("{}; the last one stays in force", chain(&error)),
+                Err(error) => {
+                    self.metrics.set_authority_damaged(true);
+                    tracing::error!("{}; the last one stays in force", chain(&error));
+                }
             }
         }
     }

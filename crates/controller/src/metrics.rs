@@ -12,7 +12,11 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use time::OffsetDateTime;
 
+use crate::authority::{Standing, State};
 use crate::names::GROUP;
+
+#[cfg(test)]
+mod tests;
 
 /// Labels: a Certificate.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -55,6 +59,13 @@ struct OfAuthority {
     authority: String,
 }
 
+/// Labels: a rotation.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfRotation {
+    subject: &'static str,
+    step: &'static str,
+}
+
 type Seconds = Family<OfCertificate, Gauge<i64, AtomicI64>>;
 
 /// The registry and its families.
@@ -64,6 +75,8 @@ pub struct Metrics {
     renewal: Seconds,
     ready: Family<OfCondition, Gauge<i64, AtomicI64>>,
     authorities: Family<OfAuthority, Gauge<i64, AtomicI64>>,
+    damaged: Gauge,
+    rotation: Family<OfRotation, Gauge<i64, AtomicI64>>,
     issued: Family<OfReason, Counter>,
     failed: Family<OfReason, Counter>,
     requests: Family<OfRequest, Counter>,
@@ -81,6 +94,8 @@ impl Default for Metrics {
             renewal: Family::default(),
             ready: Family::default(),
             authorities: Family::default(),
+            damaged: Gauge::default(),
+            rotation: Family::default(),
             issued: Family::default(),
             failed: Family::default(),
             requests: Family::default(),
@@ -116,6 +131,16 @@ impl Metrics {
             "handfast_authority_expiration_timestamp_seconds",
             "When an authority ends, in seconds since 1970",
             self.authorities.clone(),
+        );
+        r.register(
+            "handfast_authority_damaged",
+            "1 while the authority's Secret is gone or cannot be used and the last good one is in force",
+            self.damaged.clone(),
+        );
+        r.register(
+            "handfast_rotation_due_timestamp_seconds",
+            "From when on the next step of a rotation can be taken, in seconds since 1970",
+            self.rotation.clone(),
         );
         r.register(
             "handfast_certificates_issued",
@@ -165,15 +190,30 @@ impl Metrics {
         self.skew.set(seconds as f64);
     }
 
-    /// Says when an authority ends.
-    pub fn set_authority(&self, name: &str, not_after: OffsetDateTime) {
-        let labels = OfAuthority { authority: name.to_owned() };
-        self.authorities.get_or_create(&labels).set(not_after.unix_timestamp());
+    /// Says when each root and intermediate ends, how far a rotation is, and that the authority is well.
+    pub fn set_authority(&self, state: &State) {
+        self.forget_authority();
+        for member in state.members.iter().filter(|member| member.standing != Standing::Retired) {
+            let labels = OfAuthority { authority: member.name.clone() };
+            self.authorities.get_or_create(&labels).set(member.certificate.not_after.unix_timestamp());
+        }
+        if let Some(rotation) = &state.rotation {
+            let labels = OfRotation { subject: rotation.subject.as_str(), step: rotation.step.as_str() };
+            // After the switch the old leaves have to end first.
+            let due = state.old_leaves_end().unwrap_or(rotation.since);
+            self.rotation.get_or_create(&labels).set(due.unix_timestamp());
+        }
     }
 
-    /// Forgets the authorities, before they are said again.
-    pub fn clear_authorities(&self) {
+    fn forget_authority(&self) {
         self.authorities.clear();
+        self.rotation.clear();
+        self.set_authority_damaged(false);
+    }
+
+    /// Says whether the authority in the API server is not the one in force, for it is gone or cannot be used.
+    pub fn set_authority_damaged(&self, damaged: bool) {
+        self.damaged.set(i64::from(damaged));
     }
 
     /// Says how a Certificate is.
@@ -204,8 +244,10 @@ impl Metrics {
         }
     }
 
-    /// Forgets all Certificates: another process leads.
+    /// Forgets what only the leader knows: another process leads.
     pub fn forget_all(&self) {
+        self.forget_authority();
+        self.set_skew(0);
         self.expiration.clear();
         self.renewal.clear();
         self.ready.clear();

@@ -90,6 +90,11 @@ impl Cluster {
         Ok(Self { dir, binary: binary.to_owned(), image: OnceLock::new(), _keeper: Mutex::new(keeper) })
     }
 
+    /// Its folder: what `HANDFAST_CLUSTER_DIR` names for programs that are not ours.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     /// A command of `tests/cluster/cluster`.
     fn command(&self, words: &[&str]) -> Command {
         let mut command = Command::new(program());

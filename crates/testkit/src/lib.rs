@@ -11,6 +11,7 @@ pub mod clients;
 pub mod cluster;
 pub mod echo;
 pub mod handfast;
+pub mod helm;
 pub mod http_upstream;
 pub mod nginx;
 pub mod pki;

@@ -1,8 +1,14 @@
 //! Everything that the controller needs in a cluster, as objects: one source for `kube install`, `deploy/` and the
 //! tests. The rights are the least that work: no wildcard, no list of Secrets, and what can be named is named.
 
+pub mod chart;
 mod rights;
+mod values;
 
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::ResourceRequirements;
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use kube::CustomResourceExt as _;
 use serde_json::{Value, json};
 
@@ -17,6 +23,9 @@ mod tests;
 
 /// The port of metrics and probes.
 pub const METRICS_PORT: u16 = 9402;
+const METRICS_PORT_NAME: &str = "metrics";
+/// Helm does not take such an object away with its release.
+const KEPT: &str = "helm.sh/resource-policy";
 /// The user of the image: nobody's.
 const USER: u32 = 65532;
 
@@ -44,8 +53,10 @@ impl Installation {
     ///
     /// When the Certificate kind cannot be described, which its tests exclude.
     pub fn objects(&self) -> Result<Vec<Value>> {
-        let crd = serde_json::to_value(Certificate::crd())
+        let mut crd = serde_json::to_value(Certificate::crd())
             .map_err(|error| Error::Option(format!("the Certificate kind cannot be written: {error}")))?;
+        // With the kind would go every Certificate, and with each its Secret.
+        crd["metadata"]["annotations"] = json!({ KEPT: "keep" });
         let mut objects = vec![self.namespace(), labelled(crd), self.service_account()];
         objects.extend(rights::of_controller(&self.namespace));
         objects.extend([self.authority(), self.revocation(), self.lease()]);
@@ -79,8 +90,7 @@ impl Installation {
     /// of one that was lost.
     fn authority(&self) -> Value {
         let mut secret = self.named("v1", "Secret", AUTHORITY_SECRET, json!({ "type": "Opaque" }));
-        // Helm must not take it away with the release.
-        secret["metadata"]["annotations"] = json!({ "helm.sh/resource-policy": "keep" });
+        secret["metadata"]["annotations"] = json!({ KEPT: "keep" });
         secret
     }
 
@@ -96,7 +106,7 @@ impl Installation {
         let selector = json!({ "matchLabels": { "app.kubernetes.io/name": CONTROLLER } });
         let probe = |path: &str, failures: u32| {
             json!({
-                "httpGet": { "path": path, "port": "metrics" },
+                "httpGet": { "path": path, "port": METRICS_PORT_NAME },
                 "periodSeconds": 5,
                 "timeoutSeconds": 3,
                 "failureThreshold": failures,
@@ -118,13 +128,10 @@ impl Installation {
                 "name": "HANDFAST_POD_NAME",
                 "valueFrom": { "fieldRef": { "fieldPath": "metadata.name" } },
             }],
-            "ports": [{ "name": "metrics", "containerPort": METRICS_PORT }],
+            "ports": [{ "name": METRICS_PORT_NAME, "containerPort": METRICS_PORT }],
             "livenessProbe": probe("/livez", 6),
             "readinessProbe": probe("/readyz", 2),
-            "resources": {
-                "requests": { "cpu": "20m", "memory": "64Mi" },
-                "limits": { "memory": "512Mi" },
-            },
+            "resources": resources(),
             "securityContext": {
                 "allowPrivilegeEscalation": false,
                 "readOnlyRootFilesystem": true,
@@ -162,7 +169,7 @@ impl Installation {
     fn service(&self) -> Value {
         let spec = json!({
             "selector": { "app.kubernetes.io/name": CONTROLLER },
-            "ports": [{ "name": "metrics", "port": METRICS_PORT, "targetPort": "metrics" }],
+            "ports": [{ "name": METRICS_PORT_NAME, "port": METRICS_PORT, "targetPort": METRICS_PORT_NAME }],
         });
         self.named("v1", "Service", CONTROLLER, json!({ "spec": spec }))
     }
@@ -177,6 +184,18 @@ impl Installation {
 
     fn named(&self, api_version: &str, kind: &str, name: &str, rest: Value) -> Value {
         object(api_version, kind, name, Some(&self.namespace), rest)
+    }
+}
+
+/// What a controller asks for, and may use.
+fn resources() -> ResourceRequirements {
+    let quantities = |pairs: &[(&str, &str)]| -> BTreeMap<String, Quantity> {
+        pairs.iter().map(|(name, much)| ((*name).to_owned(), Quantity((*much).to_owned()))).collect()
+    };
+    ResourceRequirements {
+        requests: Some(quantities(&[("cpu", "20m"), ("memory", "64Mi")])),
+        limits: Some(quantities(&[("memory", "512Mi")])),
+        claims: None,
     }
 }
 

@@ -62,3 +62,61 @@ fn a_namespaces_secrets_are_named() {
     assert_eq!(binding["subjects"][0]["namespace"], "handfast-system");
     assert_eq!(role["metadata"]["namespace"], "shop");
 }
+
+fn chart() -> Vec<chart::File> {
+    let installation = Installation {
+        namespace: "handfast-system".to_owned(),
+        image: "example.test/handfast:1".to_owned(),
+        pull_policy: "Never".to_owned(),
+        replicas: 1,
+        trust_domain: "example.org".to_owned(),
+        cluster_domain: "cluster.local".to_owned(),
+    };
+    // Like YAML as far as templates go: each value is on a line of its own, without quotes and commas.
+    let lines = |object: &Value| serde_json::to_string_pretty(object).unwrap().replace(['"', ','], "");
+    chart::files(&installation, "1.2.3", lines).unwrap()
+}
+
+#[test]
+fn a_chart_has_a_template_for_every_object_and_no_mark_is_left() {
+    let files = chart();
+    for (name, text) in &files {
+        assert!(!text.contains("HANDFAST-"), "{name}: {text}");
+        assert_eq!(
+            text.matches("{{- end }}").count(),
+            text.matches("{{- if").count() + text.matches("{{- with").count()
+        );
+    }
+    // All objects but the namespace; the disruption budget too, though the default is one replica.
+    let templates =
+        files.iter().filter(|(name, _)| name.starts_with("templates/") && name.ends_with(".yaml")).count();
+    assert_eq!(templates, objects().len() - 1 + 2);
+    let of = |wanted: &str| &files.iter().find(|(name, _)| name == wanted).unwrap().1;
+    assert!(of("Chart.yaml").contains("version: 1.2.3\nappVersion: \"1.2.3\"\n"));
+    assert!(of("templates/role.yaml").contains("namespace: {{ .Release.Namespace | quote }}"));
+}
+
+#[test]
+fn a_charts_defaults_are_the_installation() {
+    let files = chart();
+    let values = &files.iter().find(|(name, _)| name == "values.yaml").unwrap().1;
+    for line in [
+        "image: example.test/handfast:1",
+        "imagePullPolicy: Never",
+        "replicas: 1",
+        "trustDomain: example.org",
+    ] {
+        assert!(values.contains(line), "{line} is not in\n{values}");
+    }
+    assert!(values.contains("# Image of the controller.\n"));
+}
+
+#[test]
+fn the_schema_takes_no_value_that_it_does_not_know() {
+    let schema = values::Values::schema();
+    assert_eq!(schema["additionalProperties"], false);
+    assert_eq!(schema["properties"]["podMonitor"]["additionalProperties"], false);
+    assert_eq!(schema["properties"]["replicas"]["minimum"], 1);
+    let required = schema["required"].as_array().unwrap();
+    assert!(required.iter().any(|name| name == "image") && !required.iter().any(|name| name == "global"));
+}

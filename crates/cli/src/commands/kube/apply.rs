@@ -139,7 +139,8 @@ pub fn documents(objects: &[Value]) -> String {
     objects.iter().map(|object| format!("---\n{}", yaml(object))).collect()
 }
 
-fn yaml(object: &Value) -> String {
+/// One object as YAML.
+pub fn yaml(object: &Value) -> String {
     serde_saphyr::to_string(&Ordered(object)).unwrap_or_default()
 }
 

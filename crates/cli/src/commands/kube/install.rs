@@ -1,11 +1,11 @@
 //! `handfast kube install`: the controller and all that it needs, printed as YAML or applied.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use certs::PrivateKey;
 use controller::authority::{AuthorityStore, State};
-use controller::install::Installation;
+use controller::install::{Installation, chart};
 use controller::names::{self, SYSTEM_NAMESPACE};
 use kube::Client;
 use model::codes::kube as codes;
@@ -13,7 +13,7 @@ use model::units::Span;
 use serde_json::Value;
 use time::OffsetDateTime;
 
-use super::apply::{Tally, Target, documents};
+use super::apply::{Tally, Target, documents, yaml};
 use super::connect::{Cluster, block_on};
 use crate::commands::Globals;
 use crate::failure::{EXIT_OK, Failure, Outcome};
@@ -50,19 +50,22 @@ impl What {
     ///
     /// When a domain cannot be used.
     pub fn objects(&self) -> Result<Vec<Value>, Failure> {
+        Ok(self.installation()?.objects()?)
+    }
+
+    fn installation(&self) -> Result<Installation, Failure> {
         let wrong = |why: &dyn std::fmt::Display| Failure::usage(format!("--trust-domain: {why}"));
         let trust = self.trust_domain.parse().map_err(|why| wrong(&why))?;
         controller::grant::Domains::new(trust, &self.cluster_domain)
             .map_err(|why| Failure::usage(why.to_string()))?;
-        let installation = Installation {
+        Ok(Installation {
             namespace: self.namespace.clone(),
             image: self.image.clone(),
             pull_policy: self.image_pull_policy.clone(),
             replicas: self.replicas,
             trust_domain: self.trust_domain.clone(),
             cluster_domain: self.cluster_domain.clone(),
-        };
-        Ok(installation.objects()?)
+        })
     }
 
     /// Namespace of the controller.
@@ -84,6 +87,10 @@ pub struct Args {
     /// Show what applying would change, and change nothing.
     #[arg(long, env = "HANDFAST_DRY_RUN")]
     dry_run: bool,
+    /// Write the same objects as a Helm chart into this folder, rather than print them. What is chosen here are the
+    /// chart's defaults; the namespace is that of the release.
+    #[arg(long, env = "HANDFAST_CHART", value_name = "DIR", conflicts_with_all = ["apply", "dry_run"])]
+    chart: Option<PathBuf>,
     /// How long to wait.
     #[arg(long, env = "HANDFAST_TIMEOUT", default_value = "3m", value_name = "SPAN")]
     timeout: Span,
@@ -98,6 +105,9 @@ pub struct Args {
 
 /// Runs `handfast kube install`.
 pub fn run(args: Args, _globals: &Globals) -> Outcome {
+    if let Some(folder) = &args.chart {
+        return write_chart(&args.what, folder);
+    }
     let objects = args.what.objects()?;
     if !args.apply && !args.dry_run {
         print!("{}", documents(&objects));
@@ -112,6 +122,17 @@ pub fn run(args: Args, _globals: &Globals) -> Outcome {
             install(&args, &client, &objects, imported).await
         }
     })
+}
+
+fn write_chart(what: &What, folder: &Path) -> Outcome {
+    let files = chart::files(&what.installation()?, env!("CARGO_PKG_VERSION"), yaml)?;
+    for (name, text) in &files {
+        let path = folder.join(name);
+        let made = path.parent().map_or(Ok(()), std::fs::create_dir_all);
+        made.and_then(|()| std::fs::write(&path, text)).map_err(|error| Failure::writing(&path, &error))?;
+    }
+    eprintln!("wrote the {} files of the chart to {}", files.len(), folder.display());
+    Ok(EXIT_OK)
 }
 
 async fn show(client: &Client, objects: &[Value]) -> Outcome {

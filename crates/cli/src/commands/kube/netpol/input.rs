@@ -42,6 +42,13 @@ pub(super) struct Source {
     edge: Vec<Edge>,
 }
 
+impl Source {
+    /// Whether the options name this namespace, whatever is in it.
+    pub(super) fn names(&self, namespace: &str) -> bool {
+        self.namespace.iter().any(|named| named == namespace)
+    }
+}
+
 /// A client that is made when it is needed: writing policies from files needs no cluster.
 #[derive(Default)]
 pub(super) struct Cluster(Option<(Client, String)>);

@@ -63,7 +63,9 @@ pub(super) fn run(args: Args, globals: &Globals) -> Outcome {
         for warning in &graph.warnings {
             eprintln!("warning: {warning}");
         }
-        if graph.objects.workloads.iter().any(|workload| workload.namespace == args.control_namespace) {
+        // One that is named is under test even while nothing runs in it.
+        let in_use = |workload: &controller::netpol::Workload| workload.namespace == args.control_namespace;
+        if args.source.names(&args.control_namespace) || graph.objects.workloads.iter().any(in_use) {
             return Err(Failure::usage(format!(
                 "namespace {} is itself under test; name another one with --control-namespace",
                 args.control_namespace
