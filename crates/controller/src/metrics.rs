@@ -59,6 +59,8 @@ pub struct Metrics {
     issued: Family<OfReason, Counter>,
     failed: Family<OfReason, Counter>,
     reconciled: Histogram,
+    restarts: Counter,
+    restarts_waiting: Gauge,
     leader: Gauge,
     skew: Gauge<f64, AtomicU64>,
 }
@@ -75,6 +77,8 @@ impl Default for Metrics {
             issued: Family::default(),
             failed: Family::default(),
             reconciled: Histogram::new(buckets),
+            restarts: Counter::default(),
+            restarts_waiting: Gauge::default(),
             leader: Gauge::default(),
             skew: Gauge::default(),
         };
@@ -118,6 +122,16 @@ impl Metrics {
             self.failed.clone(),
         );
         r.register("handfast_reconcile_duration_seconds", "How long one took", self.reconciled.clone());
+        r.register(
+            "handfast_workload_restarts",
+            "Rolling restarts that were begun for renewed certificates",
+            self.restarts.clone(),
+        );
+        r.register(
+            "handfast_workload_restarts_waiting",
+            "Workloads whose restart has to wait",
+            self.restarts_waiting.clone(),
+        );
         r.register("handfast_leader", "1 while this process leads", self.leader.clone());
         r.register(
             "handfast_clock_ahead_seconds",
@@ -191,6 +205,7 @@ impl Metrics {
 
     /// Forgets all Certificates: another process leads.
     pub fn forget_all(&self) {
+        self.restarts_waiting.set(0);
         self.expiration.clear();
         self.renewal.clear();
         self.ready.clear();
@@ -204,6 +219,16 @@ impl Metrics {
     /// Counts a failure by the label of its code.
     pub fn count_failure(&self, reason: &'static str) {
         self.failed.get_or_create(&OfReason { reason }).inc();
+    }
+
+    /// Counts a rolling restart.
+    pub fn count_restart(&self) {
+        self.restarts.inc();
+    }
+
+    /// Says how many restarts have to wait.
+    pub fn set_restarts_waiting(&self, count: usize) {
+        self.restarts_waiting.set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
     /// Says how long a reconciliation took.

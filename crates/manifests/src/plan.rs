@@ -1,11 +1,12 @@
 //! Who serves, who calls, and which certificates that takes.
 
 use config::Finding;
-use controller::names;
+use controller::{Restarted, RestartedKind, names};
 use model::codes::manifests as codes;
 
 use crate::error::Error;
 use crate::object::{Manifest, objects};
+use crate::reload::Reload;
 use crate::workload::{Service, Workload};
 
 /// What a person decides.
@@ -17,6 +18,10 @@ pub struct Options {
     pub simple: bool,
     /// The group of the files.
     pub group: Group,
+    /// How workloads take renewed files that do not say so themselves.
+    pub reload: Option<Reload>,
+    /// Handfast's image, for a sidecar.
+    pub image: String,
 }
 
 /// The group that may read the mounted files.
@@ -51,6 +56,17 @@ pub struct Wiring<'a> {
     pub server: Option<String>,
     /// Secret and Certificate of the client.
     pub client: Option<String>,
+    /// How it takes renewed files.
+    pub reload: Option<Reload>,
+}
+
+impl Wiring<'_> {
+    /// What the controller is to restart, if it is.
+    pub fn restarted(&self) -> Option<Restarted> {
+        let kind = RestartedKind::of(self.workload.object.kind)?;
+        let name = self.workload.object.name.to_owned();
+        (self.reload == Some(Reload::Restart)).then_some(Restarted { kind, name })
+    }
 }
 
 impl<'a> Input<'a> {
@@ -135,7 +151,8 @@ impl<'a> Input<'a> {
             let calls = edges.is_empty() || edges.iter().any(|(client, _)| client == name);
             let server = (!services.is_empty()).then(|| names::server_secret(name));
             let client = calls.then(|| names::client_secret(name));
-            plan.push(Wiring { workload: workload.clone(), services, server, client });
+            let reload = reload(workload, options)?;
+            plan.push(Wiring { workload: workload.clone(), services, server, client, reload });
         }
         if options.simple {
             let servers = plan.iter().filter(|wiring| wiring.server.is_some()).count();
@@ -154,4 +171,15 @@ impl<'a> Input<'a> {
         plan.retain(|wiring| wiring.server.is_some() || wiring.client.is_some());
         Ok(plan)
     }
+}
+
+/// What the workload says itself, else what the options say.
+fn reload(workload: &Workload<'_>, options: &Options) -> Result<Option<Reload>, Error> {
+    let path = ["metadata", "annotations", names::RELOAD_ANNOTATION];
+    let Some(node) = workload.object.node.at(&path) else { return Ok(options.reload.clone()) };
+    let parsed = node.text().unwrap_or_default().parse();
+    parsed.map(Some).map_err(|why: String| {
+        let message = format!("the annotation {} cannot be used: {why}", names::RELOAD_ANNOTATION);
+        Finding::new(&codes::MANIFEST_SHAPE, message).at(workload.object.place(node)).into()
+    })
 }

@@ -10,6 +10,7 @@ mod listing;
 mod netpol;
 mod probe;
 mod rbac;
+mod reload;
 mod secret;
 mod test;
 mod uninstall;
@@ -47,6 +48,8 @@ enum Command {
     Uninstall(uninstall::Args),
     /// Run the controller: issue and renew what Certificates ask for. This is what the installed pods run.
     Controller(controller::Args),
+    /// The sidecar that tells an application of renewed files: a signal, or a request to a hook.
+    Reload(reload::Args),
     /// What `test` runs inside of a pod.
     #[command(hide = true)]
     Probe(probe::Args),
@@ -65,6 +68,7 @@ pub fn run(args: Args, globals: &Globals) -> Outcome {
         Command::Rbac(args) => rbac::run(args, globals),
         Command::Uninstall(args) => uninstall::run(args, globals),
         Command::Controller(args) => controller::run(args, globals),
+        Command::Reload(args) => reload::run(args, globals),
         Command::Probe(args) => probe::run(args, globals),
     }
 }
