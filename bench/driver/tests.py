@@ -7,7 +7,7 @@ import sys
 import time
 import unittest
 
-from driver import measures, processes, results, servers
+from driver import kubernetes, measures, processes, results, servers
 
 
 def result(value):
@@ -104,6 +104,66 @@ class Configurations(unittest.TestCase):
         for _, _, template in servers.SERVERS.values():
             text = (servers.HERE / "peers" / template).read_text()
             self.assertLessEqual(set(re.findall(r"\{\{(\w+)\}\}", text)), known, template)
+
+
+class Kubernetes(unittest.TestCase):
+    """What is read of the API server and the audit log, and the section that is written."""
+
+    METRICS = """\
+# TYPE apiserver_request_total counter
+apiserver_request_total{code="200",component="apiserver",dry_run="",group="",resource="secrets",scope="resource",subresource="",verb="GET",version="v1"} 10
+apiserver_request_total{code="404",component="apiserver",dry_run="",group="",resource="secrets",scope="resource",subresource="",verb="GET",version="v1"} 5
+apiserver_request_total{code="200",group="handfast.dev",resource="certificates",subresource="status",verb="APPLY",version="v1"} 7
+apiserver_request_total{code="200",group="handfast.dev",resource="certificates",subresource="",verb="LIST",version="v1"} 99
+apiserver_request_total{code="200",group="handfast.dev",resource="certificates",subresource="",verb="GET",version="v1"} 99
+apiserver_request_total{code="200",group="",resource="events",subresource="",verb="POST",version="v1"} 99
+apiserver_request_duration_seconds_count{group="",resource="secrets",verb="GET"} 99
+"""
+
+    def phase(self, seconds):
+        return kubernetes.Phase(seconds, 2.0, 50.0, 40.0, {"GET secrets": 1.0, "POST events": 1.5})
+
+    def test_requests_are_summed_over_codes_and_only_the_controllers_count(self):
+        self.assertEqual(kubernetes.requests(self.METRICS), {"GET secrets": 15, "APPLY certificates/status": 7})
+
+    def test_requests_for_one_certificate(self):
+        each = kubernetes.per_certificate({"GET secrets": 10.0}, {"GET secrets": 30.0, "POST events": 5.0}, 10)
+        self.assertEqual(each, {"GET secrets": 2.0, "POST events": 0.5})
+        self.assertEqual(kubernetes.per_certificate({"GET secrets": 3.0}, {"GET secrets": 3.0}, 10), {})
+
+    def test_what_was_discarded_was_not_issued_and_half_a_line_is_none(self):
+        log = '{"action":"issue"}\n{"action":"renew"}\n{"action":"discard"}\n{"action":"deny"}\n{"action":"iss'
+        self.assertEqual(kubernetes.issued(log), 1)
+
+    def test_only_the_pods_are_left_out(self):
+        text = "kind: Service\n---\nkind: Deployment\nmetadata: {}\n---\nkind: Role\nabout: Deployment\n"
+        left = kubernetes.without_deployment(text)
+        self.assertIn("Service", left)
+        self.assertIn("Role", left)
+        self.assertNotIn("metadata", left)
+
+    def test_every_secret_is_named_once(self):
+        text = kubernetes.rights("shop", 2500)
+        self.assertEqual(text.count("kind: Role\n"), 3)
+        names = [name for group in re.findall(r"resourceNames: \[([^]]*)]", text) for name in group.split(", ")]
+        self.assertEqual(sorted(names), sorted(f"c{i}" for i in range(2500)))
+        self.assertEqual(kubernetes.objects("shop", 3, "90d").count("kind: Certificate"), 3)
+
+    def test_a_section_has_medians_and_extremes_and_replaces_its_own_only(self):
+        gathered = {1000: [(self.phase(1.0), self.phase(9.0)), (self.phase(2.0), self.phase(8.0)),
+                           (self.phase(4.0), self.phase(7.0))], 10000: []}
+        text = kubernetes.section(gathered, {10000: "too slow"}, ["a fact"])
+        self.assertIn("| 1,000 issued | 3 | 2.00 (1.00 - 4.00) | 2.00 (2.00 - 2.00) | 2.00", text)
+        self.assertIn("10,000 Certificates: not measured: too slow", text)
+        self.assertIn("is renewed: GET secrets 1.00, POST events 1.50.", text)
+        once = kubernetes.replaced("# Results\n\nfirst\n", text)
+        twice = kubernetes.replaced(once, text.replace("a fact", "another fact"))
+        self.assertEqual(twice.count(kubernetes.HEADING), 1)
+        self.assertTrue(twice.startswith("# Results\n\nfirst\n\n") and "another fact" in twice)
+        between = kubernetes.replaced(once + "\n## Last\n\nend\n", text)
+        self.assertTrue(between.endswith("\n## Last\n\nend\n"), between)
+        self.assertEqual(kubernetes.kept(once), text)
+        self.assertEqual(kubernetes.kept("# Results\n"), "")
 
 
 if __name__ == "__main__":

@@ -41,7 +41,7 @@ impl Csr {
         match std::str::from_utf8(bytes) {
             Ok(text) if text.contains("-----BEGIN") => {
                 let sections =
-                    pem::parse_many(text).map_err(|e| Error::Csr(format!("its PEM is damaged: {e}")))?;
+                    crate::text::sections_of_pem(text).map_err(|e| Error::Csr(format!("its PEM is damaged: {e}")))?;
                 let section = sections
                     .into_iter()
                     .find(|s| matches!(s.tag(), "CERTIFICATE REQUEST" | "NEW CERTIFICATE REQUEST"))

@@ -121,7 +121,7 @@ impl PrivateKey {
     /// the password. Traditional OpenSSL encryption (`Proc-Type: 4,ENCRYPTED`) is refused.
     pub fn from_pem(text: &str, password: Option<&[u8]>) -> Result<Self> {
         let sections =
-            ::pem::parse_many(text).map_err(|e| Error::Key(format!("this is no PEM text: {e}")))?;
+            crate::text::sections_of_pem(text).map_err(|e| Error::Key(format!("this is no PEM text: {e}")))?;
         for section in sections {
             let legacy = section.headers().get("Proc-Type").is_some();
             let tag = section.tag().to_owned();

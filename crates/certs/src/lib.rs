@@ -46,4 +46,4 @@ pub use request::{AltName, DEFAULT_LIFETIME, Request, SHORTEST_LIFETIME, Usage, 
 pub use revoke::{LIST_LIFETIME, List, ROOT_LIST_LIFETIME, Reason, Revoked};
 pub use serial::Serial;
 pub use store::{Layout, create_folder, create_private_folder, read_private, write_private, write_public};
-pub use text::{certificates_of_pem, pem, rfc3339, serial_hex};
+pub use text::{PemProblem, certificates_of_pem, pem, rfc3339, serial_hex};

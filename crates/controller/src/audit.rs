@@ -26,6 +26,8 @@ pub enum Action {
     Deny,
     /// The authority took a step.
     Rotate,
+    /// A workload was restarted, so that it serves what was renewed.
+    Restart,
 }
 
 /// One line.

@@ -54,6 +54,55 @@ pub struct CertificateSpec {
     /// Further forms of the pair in the Secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keystores: Option<Keystores>,
+    /// Workloads that read the files only at their start. Those of them that have the annotation
+    /// handfast.dev/reload: restart are restarted, pod by pod, when the Secret has changed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub restart: Vec<Restarted>,
+}
+
+/// A workload that a Certificate names.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+pub struct Restarted {
+    /// What it is.
+    pub kind: RestartedKind,
+    /// Its name, in the Certificate's namespace.
+    pub name: String,
+}
+
+/// What can be restarted pod by pod.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum RestartedKind {
+    /// A Deployment.
+    Deployment,
+    /// A StatefulSet.
+    StatefulSet,
+    /// A DaemonSet.
+    DaemonSet,
+}
+
+impl RestartedKind {
+    /// The kind of this name.
+    pub fn of(kind: &str) -> Option<Self> {
+        [Self::Deployment, Self::StatefulSet, Self::DaemonSet].into_iter().find(|own| own.kind() == kind)
+    }
+
+    /// Its name.
+    pub fn kind(self) -> &'static str {
+        match self {
+            Self::Deployment => "Deployment",
+            Self::StatefulSet => "StatefulSet",
+            Self::DaemonSet => "DaemonSet",
+        }
+    }
+
+    /// Its name in URLs and rights.
+    pub fn plural(self) -> &'static str {
+        match self {
+            Self::Deployment => "deployments",
+            Self::StatefulSet => "statefulsets",
+            Self::DaemonSet => "daemonsets",
+        }
+    }
 }
 
 /// What a certificate is for.

@@ -87,6 +87,14 @@ pub enum Error {
         /// The API server's message.
         reason: String,
     },
+    /// The controller may not restart a workload.
+    #[error("the controller may not {action}: {reason}")]
+    RestartForbidden {
+        /// What it tried.
+        action: String,
+        /// The API server's message.
+        reason: String,
+    },
     /// The password of keystores is missing.
     #[error("no keystore without a password: {0}")]
     Password(String),
@@ -161,6 +169,7 @@ impl Coded for Error {
             Self::Spec(_) => &codes::CERTIFICATE_SPEC,
             Self::SecretForeign { .. } => &codes::SECRET_FOREIGN,
             Self::SecretForbidden { .. } => &codes::SECRET_FORBIDDEN,
+            Self::RestartForbidden { .. } => &codes::RESTART_FORBIDDEN,
             Self::Password(_) => &codes::STORE_PASSWORD_MISSING,
             Self::IssuerEnds { .. } => &codes::ISSUER_ENDS,
             Self::Clock { .. } => &codes::CONTROLLER_CLOCK,

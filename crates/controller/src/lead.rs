@@ -1,7 +1,7 @@
 //! What only the leader does: watch, reconcile, keep the trust bundles. Dropping the future of [`lead`] ends all of it
 //! at once, in the middle of whatever it was doing; nothing that it does needs to be finished.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
@@ -31,6 +31,7 @@ use crate::names::{AUTHORITY_SECRET, CONTROLLER};
 use crate::reconcile::{Context, reconcile};
 use crate::revocation::Records;
 use crate::signer;
+use crate::restart::Restarts;
 use crate::trust::{self, Bundles};
 use crate::world::KnownWorld;
 
@@ -170,6 +171,9 @@ pub async fn lead(leader: Leader, started: impl FnOnce()) -> Result<Infallible> 
         skew: Arc::clone(&leader.skew),
     };
     tasks.spawn(records.keep());
+    let restarts = Restarts::default();
+    let restarter = restarts.restarter(&leader, recorder.clone(), certificates.clone());
+    tasks.spawn(restarter.keep());
     let context = Arc::new(Context {
         client: client(),
         domains: leader.domains.clone(),
@@ -179,6 +183,7 @@ pub async fn lead(leader: Leader, started: impl FnOnce()) -> Result<Infallible> 
         metrics: Arc::clone(&leader.metrics),
         audit: leader.audit.clone(),
         recorder,
+        restarts,
         skew: Arc::clone(&leader.skew),
     });
     tasks.spawn(signer::keep(Arc::clone(&context)));
@@ -264,11 +269,17 @@ async fn follow_certificates(
     metrics: Arc<Metrics>,
 ) {
     let mut generations: HashMap<Reference, (Option<String>, Option<i64>)> = HashMap::new();
+    let mut listed: HashSet<Reference> = HashSet::new();
     let mut events = std::pin::pin!(events);
     while let Some(event) = events.next().await {
         match event {
-            Ok(Event::Apply(found) | Event::InitApply(found)) => {
+            Ok(event @ (Event::Apply(_) | Event::InitApply(_))) => {
+                let lists = matches!(event, Event::InitApply(_));
+                let (Event::Apply(found) | Event::InitApply(found)) = event else { continue };
                 let reference = ObjectRef::from_obj(&found);
+                if lists {
+                    listed.insert(reference.clone());
+                }
                 let generation = (found.uid(), found.metadata.generation);
                 if generations.insert(reference.clone(), generation.clone()) != Some(generation) {
                     let _ = queue.send(reference);
@@ -279,7 +290,16 @@ async fn follow_certificates(
                 generations.remove(&ObjectRef::from_obj(&found));
                 metrics.forget_certificate(&found.namespace().unwrap_or_default(), &found.name_any());
             }
-            Ok(Event::Init | Event::InitDone) => {}
+            Ok(Event::Init) => listed.clear(),
+            // Listed again after a 410: those that were deleted in between are not told of.
+            Ok(Event::InitDone) => generations.retain(|reference, _| {
+                let there = listed.contains(reference);
+                if !there {
+                    let namespace = reference.namespace.as_deref().unwrap_or_default();
+                    metrics.forget_certificate(namespace, &reference.name);
+                }
+                there
+            }),
             Err(error) => tracing::warn!("Certificates cannot be watched: {}", chain(&error)),
         }
     }

@@ -16,12 +16,13 @@ pub mod names;
 pub mod netpol;
 pub mod rbac;
 pub mod reconcile;
+pub mod restart;
 pub mod revocation;
 pub mod run;
-mod served;
+pub mod served;
 pub mod signer;
 pub mod trust;
 pub mod world;
 
-pub use certificate::{Certificate, CertificateSpec, CertificateStatus};
+pub use certificate::{Certificate, CertificateSpec, CertificateStatus, Restarted, RestartedKind};
 pub use error::{Error, Result};

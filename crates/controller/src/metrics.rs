@@ -81,6 +81,8 @@ pub struct Metrics {
     failed: Family<OfReason, Counter>,
     requests: Family<OfRequest, Counter>,
     reconciled: Histogram,
+    restarts: Counter,
+    restarts_waiting: Gauge,
     leader: Gauge,
     skew: Gauge<f64, AtomicU64>,
 }
@@ -100,6 +102,8 @@ impl Default for Metrics {
             failed: Family::default(),
             requests: Family::default(),
             reconciled: Histogram::new(buckets),
+            restarts: Counter::default(),
+            restarts_waiting: Gauge::default(),
             leader: Gauge::default(),
             skew: Gauge::default(),
         };
@@ -158,6 +162,16 @@ impl Metrics {
             self.requests.clone(),
         );
         r.register("handfast_reconcile_duration_seconds", "How long one took", self.reconciled.clone());
+        r.register(
+            "handfast_workload_restarts",
+            "Rolling restarts that were begun for renewed certificates",
+            self.restarts.clone(),
+        );
+        r.register(
+            "handfast_workload_restarts_waiting",
+            "Workloads whose restart has to wait",
+            self.restarts_waiting.clone(),
+        );
         r.register("handfast_leader", "1 while this process leads", self.leader.clone());
         r.register(
             "handfast_clock_ahead_seconds",
@@ -248,6 +262,7 @@ impl Metrics {
     pub fn forget_all(&self) {
         self.forget_authority();
         self.set_skew(0);
+        self.restarts_waiting.set(0);
         self.expiration.clear();
         self.renewal.clear();
         self.ready.clear();
@@ -266,6 +281,16 @@ impl Metrics {
     /// Counts a failure by the label of its code.
     pub fn count_failure(&self, reason: &'static str) {
         self.failed.get_or_create(&OfReason { reason }).inc();
+    }
+
+    /// Counts a rolling restart.
+    pub fn count_restart(&self) {
+        self.restarts.inc();
+    }
+
+    /// Says how many restarts have to wait.
+    pub fn set_restarts_waiting(&self, count: usize) {
+        self.restarts_waiting.set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
     /// Says how long a reconciliation took.

@@ -44,6 +44,18 @@ pub const SIDECAR_READY_PORT: u16 = 15021;
 /// The image of this version.
 pub const IMAGE: &str = concat!("handfast.dev/handfast:", env!("CARGO_PKG_VERSION"));
 
+/// Annotation of a workload: how it takes renewed files. `restart` asks the controller for a rolling restart; the other
+/// values tell people, and `kube wire`, what happens inside of the pod: `watch`, `signal:PROCESS`, `hook:URL`.
+pub const RELOAD_ANNOTATION: &str = "handfast.dev/reload";
+/// The value of [`RELOAD_ANNOTATION`] that the controller acts on.
+pub const RELOAD_BY_RESTART: &str = "restart";
+/// Annotation of a workload, written by the controller: for which state of which Certificates its pods were started.
+pub const STARTED_FOR_ANNOTATION: &str = "handfast.dev/started-for";
+/// Annotation of a pod template, written by the controller: a new value is what makes the rollout.
+pub const RESTARTED_AT_ANNOTATION: &str = "handfast.dev/restarted-at";
+/// Name of the sidecar that `kube wire` adds for a signal or a hook.
+pub const RELOAD_CONTAINER: &str = "handfast-reload";
+
 /// Annotations on a managed Secret.
 pub mod secret {
     /// Name of the Certificate that it belongs to.

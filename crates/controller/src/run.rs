@@ -87,12 +87,15 @@ async fn take_turns(election: &mut Election, leader: &Leader, health: &Health) {
         election.acquire(|| health.set(true)).await;
         leader.metrics.set_leader(true);
         tracing::info!("this controller leads now");
+        let compare_clocks = |election: &Election| {
+            let skew = election.skew().unwrap_or_default();
+            leader.skew.store(skew, Ordering::Relaxed);
+            leader.metrics.set_skew(skew);
+        };
+        // Before anything is issued.
+        compare_clocks(election);
         let why = tokio::select! {
-            why = election.hold(|election| {
-                let skew = election.skew().unwrap_or_default();
-                leader.skew.store(skew, Ordering::Relaxed);
-                leader.metrics.set_skew(skew);
-            }) => why,
+            why = election.hold(compare_clocks) => why,
             () = lead_on(leader, health) => String::new(),
         };
         leader.metrics.set_leader(false);

@@ -37,7 +37,7 @@ const LOOK_AGAIN: Duration = Duration::from_secs(60);
 /// Writes at one time.
 const AT_ONCE: usize = 8;
 
-const CLUSTER_TRUST_BUNDLES: Optional =
+pub const CLUSTER_TRUST_BUNDLES: Optional =
     Optional { kind: "ClusterTrustBundle", plural: "clustertrustbundles" };
 
 /// What decides where bundles go.

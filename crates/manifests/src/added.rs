@@ -1,6 +1,6 @@
 //! The objects that come to a manifest: Certificates, and the rights of the controller on exactly their Secrets.
 
-use controller::names;
+use controller::{Restarted, names};
 
 use crate::plan::Wiring;
 use crate::yaml::Value;
@@ -19,6 +19,8 @@ pub struct Wanted {
     pub account: Option<String>,
     /// Services whose names it carries.
     pub services: Vec<String>,
+    /// What the controller restarts after a renewal.
+    pub restart: Option<Restarted>,
 }
 
 /// The Certificates of a workload.
@@ -31,6 +33,7 @@ pub fn certificates(wiring: &Wiring<'_>) -> Vec<Wanted> {
             usage: usage.to_owned(),
             account: Some(wiring.workload.account().to_owned()),
             services: services.to_vec(),
+            restart: wiring.restarted(),
         })
     };
     let server = wanted(&wiring.server, "server", &wiring.services);
@@ -46,6 +49,13 @@ pub fn certificate(wanted: &Wanted) -> Value {
     if !wanted.services.is_empty() {
         spec.push(("services", Value::Sequence(wanted.services.iter().map(Value::string).collect())));
     }
+    if let Some(restarted) = &wanted.restart {
+        let workload = Value::mapping([
+            ("kind", Value::string(restarted.kind.kind())),
+            ("name", Value::string(&restarted.name)),
+        ]);
+        spec.push(("restart", Value::Sequence(vec![workload])));
+    }
     Value::mapping([
         ("apiVersion", Value::string(format!("{}/v1", names::GROUP))),
         ("kind", Value::string("Certificate")),
@@ -56,21 +66,39 @@ pub fn certificate(wanted: &Wanted) -> Value {
 
 /// Role and RoleBinding that let the controller write some Secrets, and read the passwords of others.
 pub fn rights(owner: &str, namespace: Option<&str>, secrets: &[String], passwords: &[String]) -> [Value; 2] {
+    rights_with(owner, namespace, secrets, passwords, None)
+}
+
+/// The same, and the right to restart this workload, by name.
+pub fn rights_with(
+    owner: &str,
+    namespace: Option<&str>,
+    secrets: &[String],
+    passwords: &[String],
+    restarted: Option<&Restarted>,
+) -> [Value; 2] {
     let name = format!("handfast-secrets-{owner}");
     let list = |items: &[&str]| Value::Sequence(items.iter().map(|item| Value::string(*item)).collect());
-    let rule = |names: &[String], verbs: &[&str]| {
-        Value::mapping([
-            ("apiGroups", list(&[""])),
-            ("resources", list(&["secrets"])),
-            ("resourceNames", Value::Sequence(names.iter().map(Value::string).collect())),
-            ("verbs", list(verbs)),
-        ])
+    let any = |group: &str, resource: &str, verbs: &[&str]| {
+        vec![("apiGroups", list(&[group])), ("resources", list(&[resource])), ("verbs", list(verbs))]
     };
+    let named = |group: &str, resource: &str, names: &[String], verbs: &[&str]| {
+        let mut rule = any(group, resource, verbs);
+        rule.insert(2, ("resourceNames", Value::Sequence(names.iter().map(Value::string).collect())));
+        Value::mapping(rule)
+    };
+    let rule = |names: &[String], verbs: &[&str]| named("", "secrets", names, verbs);
     // A plain `create` has no name that a rule could look at, but the controller creates by server-side apply, and there
     // the API server asks for `create` on the very name: so these rights reach no other Secret at all.
     let mut rules = vec![rule(secrets, &["get", "create", "patch", "update"])];
     if !passwords.is_empty() {
         rules.push(rule(passwords, &["get"]));
+    }
+    if let Some(restarted) = restarted {
+        let workload = std::slice::from_ref(&restarted.name);
+        rules.push(named("apps", restarted.kind.plural(), workload, &["get", "patch"]));
+        // Which of them select its pods, their selectors say: they have to be listed.
+        rules.push(Value::mapping(any("policy", "poddisruptionbudgets", &["list"])));
     }
     const RBAC: &str = "rbac.authorization.k8s.io";
     let role = Value::mapping([
@@ -128,7 +156,9 @@ pub fn objects(plan: &[Wiring<'_>]) -> Vec<Value> {
         let certificates = certificates(wiring);
         let secrets: Vec<String> = certificates.iter().map(|certificate| certificate.name.clone()).collect();
         let object = wiring.workload.object;
-        rights_first.extend(rights(object.name, object.namespace, &secrets, &[]));
+        let restarted = wiring.restarted();
+        let namespace = object.namespace;
+        rights_first.extend(rights_with(object.name, namespace, &secrets, &[], restarted.as_ref()));
         wanted.extend(certificates.iter().map(certificate));
     }
     rights_first.into_iter().chain(wanted).collect()

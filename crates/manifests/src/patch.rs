@@ -7,6 +7,7 @@ use model::codes::manifests as codes;
 
 use crate::error::Error;
 use crate::plan::{Group, Options, Wiring};
+use crate::reload::{self, Reload};
 use crate::sidecar::{Moved, Sidecar};
 use crate::workload::{Container, User};
 use crate::yaml::edit::Add;
@@ -34,7 +35,7 @@ pub fn changes(wiring: &Wiring<'_>, options: &Options) -> Result<Vec<(usize, Cha
     .flatten()
     .collect();
     let mode = patch.group(options)?;
-    patch.annotation()?;
+    patch.annotations()?;
     patch.volumes(&mounts, mode)?;
     // A key that the sidecar uses is of no use to the application, which does not get it.
     let (its, own): (Vec<_>, Vec<_>) = mounts.iter().partition(|(volume, ..)| {
@@ -43,7 +44,8 @@ pub fn changes(wiring: &Wiring<'_>, options: &Options) -> Result<Vec<(usize, Cha
             _ => !sidecar.outbound.is_empty(),
         })
     });
-    for container in workload.containers().into_iter().filter(|container| !is_sidecar(*container)) {
+    patch.reload(options, &own)?;
+    for container in workload.containers().into_iter().filter(|container| !is_ours(*container)) {
         patch.mounts(container, &own)?;
         patch.environment(container, &own);
     }
@@ -112,7 +114,12 @@ impl Patch<'_, '_> {
         if workload.group().is_some() {
             return Ok(OWNER_AND_GROUP);
         }
-        let user = if self.wiring.sidecar.is_some() { User::Other } else { workload.user() };
+        // A sidecar is nobody's user, whoever the application is; so is one that asks a hook.
+        let user = match &self.wiring.reload {
+            _ if self.wiring.sidecar.is_some() => User::Other,
+            Some(Reload::Hook(_)) => User::Other,
+            _ => workload.user(),
+        };
         let group = match (options.group, user) {
             (Group::Never, User::Other) => return Ok(ALL),
             (Group::Needed, User::Other) if workload.has_disks() => {
@@ -131,7 +138,8 @@ impl Patch<'_, '_> {
         Ok(OWNER_AND_GROUP)
     }
 
-    fn annotation(&mut self) -> Result<(), Error> {
+    /// On the template, what is mounted; on the workload itself, how renewed files come into force.
+    fn annotations(&mut self) -> Result<(), Error> {
         let wiring = self.wiring;
         let value = match (&wiring.server, &wiring.client) {
             (Some(_), Some(_)) => "server,client",
@@ -139,25 +147,88 @@ impl Patch<'_, '_> {
             _ => "client",
         };
         let template = wiring.workload.template;
-        if let Some(old) = template.at(&["metadata", "annotations", names::WIRED_ANNOTATION]) {
-            if old.text() == Some(value) {
-                return Ok(());
+        let mut of_template = Vec::new();
+        match template.at(&["metadata", "annotations", names::WIRED_ANNOTATION]) {
+            Some(old) if old.text() == Some(value) => {}
+            Some(old) => {
+                let message = format!("the annotation {} would be {value}", names::WIRED_ANNOTATION);
+                return Err(self.taken(old, message));
             }
-            let message = format!("the annotation {} would be {value}", names::WIRED_ANNOTATION);
-            return Err(self.taken(old, message));
+            None => of_template.push((names::WIRED_ANNOTATION, Value::string(value))),
         }
-        let added = Value::string(value);
-        match template.get("metadata") {
-            Some(metadata) if !metadata.is_null() && !metadata.is_empty_collection() => {
-                self.key(metadata, &["metadata".into()], "annotations", names::WIRED_ANNOTATION, added);
+        let object = wiring.workload.object.node;
+        let says = object.at(&["metadata", "annotations", names::RELOAD_ANNOTATION]).is_some();
+        let mut of_workload = Vec::new();
+        if let Some(reload) = wiring
+            .reload
+            .as_ref()
+            .filter(|reload| !says && (**reload != Reload::Restart || wiring.restarted().is_some()))
+        {
+            of_workload.push((names::RELOAD_ANNOTATION, Value::string(reload.to_string())));
+        }
+        let workload_path = wiring.workload.position.path.clone();
+        if wiring.workload.template_path.is_empty() {
+            of_template.append(&mut of_workload);
+        }
+        self.annotate(self.base.clone(), template, of_template);
+        self.annotate(workload_path, object, of_workload);
+        Ok(())
+    }
+
+    /// Adds annotations to the `metadata` of what stands at a path.
+    fn annotate(&mut self, at: Vec<Step>, owner: &Node, annotations: Vec<(&str, Value)>) {
+        if annotations.is_empty() {
+            return;
+        }
+        let filled = |node: Option<&Node>| node.is_some_and(|n| !n.is_null() && !n.is_empty_collection());
+        let path = |steps: &[&str]| at.iter().cloned().chain(steps.iter().map(|s| Step::from(*s))).collect();
+        if filled(owner.at(&["metadata", "annotations"])) {
+            for (name, value) in annotations {
+                let add = Add::Key(name.to_owned(), value);
+                self.changes.push(Change { path: path(&["metadata", "annotations"]), add });
             }
-            _ => {
-                let annotations = Value::mapping([(names::WIRED_ANNOTATION, added)]);
-                self.add(
-                    &[],
-                    Add::Key("metadata".to_owned(), Value::mapping([("annotations", annotations)])),
-                );
+            return;
+        }
+        let all = Value::mapping(annotations);
+        let change = match filled(owner.get("metadata")) {
+            true => Change { path: path(&["metadata"]), add: Add::Key("annotations".to_owned(), all) },
+            false => {
+                let metadata = Value::mapping([("annotations", all)]);
+                Change { path: path(&[]), add: Add::Key("metadata".to_owned(), metadata) }
             }
+        };
+        self.changes.push(change);
+    }
+
+    /// Adds the sidecar that tells the application of renewed files, and what it needs of the pod.
+    fn reload(&mut self, options: &Options, mounts: &[(&str, &str, &str)]) -> Result<(), Error> {
+        let wiring = self.wiring;
+        if mounts.is_empty() {
+            return Ok(());
+        }
+        let (workload, pod) = (&wiring.workload, wiring.workload.pod);
+        let Some(reload) = &wiring.reload else { return Ok(()) };
+        let Some(wanted) = reload::sidecar(workload, reload, options.image(), mounts)? else { return Ok(()) };
+        if matches!(reload, Reload::Signal { .. }) {
+            match pod.get("shareProcessNamespace") {
+                Some(shared) if shared.text() == Some("true") => {}
+                Some(other) => {
+                    let message = "a signal needs shareProcessNamespace: true".to_owned();
+                    return Err(self.taken(other, message));
+                }
+                None => {
+                    let add = Add::Key("shareProcessNamespace".to_owned(), Value::truth(true));
+                    self.add(&["spec".into()], add);
+                }
+            }
+        }
+        match named(pod.get("initContainers"), names::RELOAD_CONTAINER) {
+            // Its image and further settings are the user's.
+            Some(old) if old.get("args").map(Value::of).as_ref() == wanted.get("args") => {}
+            Some(old) => {
+                return Err(self.taken(old, format!("{} would be for {reload}", names::RELOAD_CONTAINER)));
+            }
+            None => self.items(pod, &["spec".into()], "initContainers", vec![wanted]),
         }
         Ok(())
     }
@@ -271,12 +342,10 @@ impl Patch<'_, '_> {
 }
 
 /// Ours, which has all that it needs.
-fn is_sidecar(container: Container<'_>) -> bool {
-    container.node.text_at(&["name"]) == Some(names::SIDECAR)
-        && container
-            .node
-            .at(&["args"])
-            .is_some_and(|args| args.items().iter().filter_map(Node::text).take(2).eq(["kube", "sidecar"]))
+fn is_ours(container: Container<'_>) -> bool {
+    let name = container.node.text_at(&["name"]);
+    let first = container.node.get("args").and_then(|args| args.items().first()).and_then(Node::text);
+    matches!(name, Some(names::SIDECAR | names::RELOAD_CONTAINER)) && first == Some("kube")
 }
 
 fn steps(container: Container<'_>) -> [Step; 3] {

@@ -1,11 +1,12 @@
 //! Who serves, who calls, and which certificates that takes.
 
 use config::Finding;
-use controller::names;
+use controller::{Restarted, RestartedKind, names};
 use model::codes::manifests as codes;
 
 use crate::error::Error;
 use crate::object::{Manifest, objects};
+use crate::reload::Reload;
 use crate::sidecar::{self, Sidecar};
 use crate::workload::{Service, Workload};
 
@@ -18,6 +19,8 @@ pub struct Options {
     pub simple: bool,
     /// The group of the files.
     pub group: Group,
+    /// How workloads take renewed files that do not say so themselves.
+    pub reload: Option<Reload>,
     /// Handfast's image, for sidecars. Default: this version's.
     pub image: Option<String>,
     /// Domain of the cluster's Services. Default: `cluster.local`.
@@ -70,6 +73,17 @@ pub struct Wiring<'a> {
     pub client: Option<String>,
     /// Handfast beside an application that cannot do TLS; the certificates are then its, not the application's.
     pub sidecar: Option<Sidecar>,
+    /// How it takes renewed files.
+    pub reload: Option<Reload>,
+}
+
+impl Wiring<'_> {
+    /// What the controller is to restart, if it is.
+    pub fn restarted(&self) -> Option<Restarted> {
+        let kind = RestartedKind::of(self.workload.object.kind)?;
+        let name = self.workload.object.name.to_owned();
+        (self.reload == Some(Reload::Restart)).then_some(Restarted { kind, name })
+    }
 }
 
 impl<'a> Input<'a> {
@@ -168,7 +182,8 @@ impl<'a> Input<'a> {
             if sidecar.as_ref().is_some_and(|sidecar| !sidecar.inbound.is_empty()) && server.is_none() {
                 return Err(lacks("no Service leads to it, so it gets no server certificate"));
             }
-            plan.push(Wiring { workload: workload.clone(), services, server, client, sidecar });
+            let reload = reload(workload, options)?;
+            plan.push(Wiring { workload: workload.clone(), services, server, client, sidecar, reload });
         }
         if options.simple {
             let servers = plan.iter().filter(|wiring| wiring.server.is_some()).count();
@@ -187,4 +202,15 @@ impl<'a> Input<'a> {
         plan.retain(|wiring| wiring.server.is_some() || wiring.client.is_some());
         Ok(plan)
     }
+}
+
+/// What the workload says itself, else what the options say.
+fn reload(workload: &Workload<'_>, options: &Options) -> Result<Option<Reload>, Error> {
+    let path = ["metadata", "annotations", names::RELOAD_ANNOTATION];
+    let Some(node) = workload.object.node.at(&path) else { return Ok(options.reload.clone()) };
+    let parsed = node.text().unwrap_or_default().parse();
+    parsed.map(Some).map_err(|why: String| {
+        let message = format!("the annotation {} cannot be used: {why}", names::RELOAD_ANNOTATION);
+        Finding::new(&codes::MANIFEST_SHAPE, message).at(workload.object.place(node)).into()
+    })
 }

@@ -309,3 +309,113 @@ proptest! {
         let _ = run(&[&kind], &Options::default());
     }
 }
+
+const DEPLOYMENT: &str = "\
+apiVersion: apps/v1
+kind: Deployment
+metadata:
+  name: web
+spec:
+  template:
+    metadata:
+      labels: {app: web}
+    spec:
+      containers:
+      - name: web
+        image: nginx
+";
+
+fn reloading(text: &str, way: &str) -> Result<Wired, Error> {
+    let reload = Some(way.parse().unwrap());
+    run(&[text], &Options { reload, image: Some("handfast.test/handfast:1".to_owned()), ..Options::default() })
+}
+
+#[test]
+fn who_is_restarted_is_named_in_its_certificates_and_in_the_controllers_rights() {
+    let got = reloading(DEPLOYMENT, "restart").unwrap();
+    assert!(
+        got.texts[0].contains("  name: web\n  annotations:\n    handfast.dev/reload: restart\nspec:\n"),
+        "{}",
+        got.texts[0]
+    );
+    let added = added::documents(&got.added);
+    assert!(added.contains("  restart:\n  - kind: Deployment\n    name: web\n"), "{added}");
+    assert!(
+        added.contains("  - deployments\n  resourceNames:\n  - web\n  verbs:\n  - get\n  - patch\n"),
+        "{added}"
+    );
+    // The annotation says it as well: wired again without the option, nothing changes.
+    let all = format!("{added}---\n{}", got.texts[0]);
+    let again = run(&[&all], &Options::default()).unwrap();
+    assert!(again.added.is_empty() && again.texts[0] == all);
+    assert!(
+        !added::documents(&run(&[DEPLOYMENT], &Options::default()).unwrap().added).contains("deployments")
+    );
+
+    // A Pod has no rollouts: it is wired, a person is told, and nobody gets a right.
+    let pods = reloading(TWO_PODS, "restart").unwrap();
+    assert_eq!(pods.findings.iter().filter(|finding| finding.code.id == "HF7062").count(), 2);
+    assert!(
+        !added::documents(&pods.added).contains("apps") && !pods.texts[0].contains("handfast.dev/reload")
+    );
+}
+
+#[test]
+fn a_sidecar_tells_by_signal_or_hook_and_is_added_once() {
+    let text = reloading(DEPLOYMENT, "signal:nginx").unwrap().texts.remove(0);
+    for line in [
+        "handfast.dev/reload: \"signal:nginx\"\n",
+        "      shareProcessNamespace: true\n",
+        "      - name: handfast-reload\n        image: \"handfast.test/handfast:1\"\n        restartPolicy: Always\n",
+        "        - \"--signal\"\n        - \"nginx:HUP\"\n",
+        "          runAsUser: 0\n",
+        "            add:\n            - KILL\n",
+    ] {
+        assert!(text.contains(line), "{line:?} is missing in\n{text}");
+    }
+    assert!(!text.contains("fsGroup"));
+    let again = run(&[&text], &Options::default()).unwrap();
+    assert_eq!(again.texts[0], text, "the second time");
+
+    let hook = "hook:http://127.0.0.1:8081/reload";
+    let text = reloading(DEPLOYMENT, hook).unwrap().texts.remove(0);
+    assert!(text.contains("runAsNonRoot: true\n") && text.contains("fsGroup: 65532\n"), "{text}");
+    assert!(!text.contains("shareProcessNamespace") && !text.contains("KILL"), "{text}");
+    assert_eq!(run(&[&text], &Options::default()).unwrap().texts[0], text);
+
+    let user = "    spec:\n      securityContext: {runAsNonRoot: true, runAsUser: 1000}\n";
+    let known = DEPLOYMENT.replace("    spec:\n", user);
+    let text = reloading(&known, "signal:nginx").unwrap().texts.remove(0);
+    assert!(text.contains("runAsUser: 1000\n") && !text.contains("KILL"), "{text}");
+    let unknown =
+        DEPLOYMENT.replace("    spec:\n", "    spec:\n      securityContext: {runAsNonRoot: true}\n");
+    assert_eq!(reloading(&unknown, "signal:nginx").unwrap_err().0[0].code.id, "HF7067");
+    let pod = TWO_PODS.replace("  name: web\n  labels:", "  name: web\n  annotations: {}\n  labels:");
+    let text = reloading(&pod, hook).unwrap().texts.remove(0);
+    assert_eq!(text.matches("handfast.dev/reload").count(), 2, "{text}");
+}
+
+#[test]
+fn ways_of_reloading_are_read_strictly() {
+    for good in ["watch", "restart", "signal:nginx", "signal:nginx:USR1", "hook:http://localhost:80/a?b=c"] {
+        assert_eq!(good.parse::<crate::Reload>().unwrap().to_string(), good);
+    }
+    for bad in [
+        "",
+        "sidecar",
+        "signal:",
+        "signal:nginx:KILL",
+        "signal:a b",
+        "hook:https://127.0.0.1/",
+        "hook:http://169.254.169.254/latest",
+        "hook:http://127.0.0.1.example.com:80/",
+        "hook:http://127.0.0.1@example.com:80/",
+        "hook:http://127.0.0.1:0/",
+    ] {
+        assert!(bad.parse::<crate::Reload>().is_err(), "{bad:?} was taken");
+    }
+    let odd = DEPLOYMENT
+        .replace("  name: web\nspec", "  name: web\n  annotations: {handfast.dev/reload: maybe}\nspec");
+    let refused = run(&[&odd], &Options::default()).unwrap_err();
+    assert!(refused.to_string().contains("maybe"), "{refused}");
+}

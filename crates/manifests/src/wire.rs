@@ -1,11 +1,12 @@
 //! All of it together: manifests and options in, edited manifests, added objects and findings out.
 
 use config::Finding;
-use model::codes::manifests as codes;
+use model::codes::{kube, manifests as codes};
 
 use crate::error::Error;
 use crate::object::{Manifest, Object, Position, objects};
 use crate::plan::{Input, Options};
+use crate::reload::Reload;
 use crate::yaml::Value;
 use crate::{added, lint, patch, sidecar};
 
@@ -55,7 +56,14 @@ pub fn wire(manifests: &[Manifest], options: &Options) -> Result<Wired, Error> {
         texts.push(manifest.edit(changes)?);
     }
     let added = missing(manifests, added::objects(&plan))?;
-    Ok(Wired { texts, added, findings: lint::lint(&input, options) })
+    let mut findings = lint::lint(&input, options);
+    for wiring in plan.iter().filter(|w| w.reload == Some(Reload::Restart) && w.restarted().is_none()) {
+        let object = wiring.workload.object;
+        let message =
+            format!("{} {} has no rollouts, and is not restarted for a renewal", object.kind, object.name);
+        findings.push(Finding::new(&kube::RESTART_IMPOSSIBLE, message).at(object.place(object.node)));
+    }
+    Ok(Wired { texts, added, findings })
 }
 
 /// Without what the manifests hold already, from an earlier run.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use certs::PemProblem;
 use rustls::crypto::aws_lc_rs::sign::any_supported_type;
 use rustls::sign::CertifiedKey;
 use rustls_pki_types::pem::PemObject;
@@ -32,7 +33,7 @@ impl ClientIdentity {
     /// Reads a chain and its key from PEM; refuses a key that belongs to another certificate.
     pub fn from_pem(chain: &[u8], key: &[u8]) -> Result<Self, PairError> {
         let chain = certificates(chain)?;
-        let key = PrivateKeyDer::from_pem_slice(key).map_err(|e| PairError::Key(e.to_string()))?;
+        let key = PrivateKeyDer::from_pem_slice(key).map_err(|e| PairError::Key(PemProblem::from(e).to_string()))?;
         let key = any_supported_type(&key).map_err(|e| PairError::Key(e.to_string()))?;
         let certified = CertifiedKey::new(chain, key);
         match certified.keys_match() {
@@ -59,6 +60,6 @@ pub fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, PairErro
     match found {
         Ok(list) if !list.is_empty() => Ok(list),
         Ok(_) => Err(PairError::Certificate("the text holds none".into())),
-        Err(error) => Err(PairError::Certificate(error.to_string())),
+        Err(error) => Err(PairError::Certificate(PemProblem::from(error).to_string())),
     }
 }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use certs::PemProblem;
 use certs::verify::Trust;
 use model::codes::certificates as codes;
 use model::snapshot::CertificateFiles;
@@ -139,7 +140,7 @@ fn ders(bytes: &[u8], file: &Path) -> Result<Vec<Vec<u8>>, Error> {
     }
     let lists = CertificateRevocationListDer::pem_slice_iter(bytes)
         .collect::<Result<Vec<_>, _>>()
-        .map_err(|error| unreadable(file, &error.to_string()))?;
+        .map_err(|error| unreadable(file, &PemProblem::from(error).to_string()))?;
     if lists.is_empty() {
         return Err(unreadable(file, "it holds no revocation list"));
     }

@@ -202,11 +202,14 @@ impl Cluster {
     /// The binary under test in the cluster's network, as a child that goes on. Its process id is the binary's own.
     pub fn start_handfast(&self, words: &[&str], environment: &[(&str, &str)]) -> Program {
         let binary = self.binary.to_string_lossy().into_owned();
-        let mut all = vec!["exec", "--", binary.as_str()];
+        let settings: Vec<String> =
+            environment.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        // Only for the binary: the programs on the way to it take none of it.
+        let mut all = vec!["exec", "--", "env"];
+        all.extend(settings.iter().map(String::as_str));
+        all.push(&binary);
         all.extend(words);
-        let mut command = self.command(&all);
-        command.envs(environment.iter().copied());
-        Program::start(&mut command)
+        Program::start(&mut self.command(&all))
     }
 
     /// Loads the image [`IMAGE`] with the binary under test, once.

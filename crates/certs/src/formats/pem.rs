@@ -114,7 +114,9 @@ impl Section {
 
 fn boundary(line: &[u8], begin: &[u8]) -> Option<String> {
     let label = line.strip_prefix(begin)?.strip_suffix(b"-----")?;
-    let plain = label.len() <= 64 && label.iter().all(|byte| (0x20..0x7f).contains(byte));
+    // Dashes within it: the lines were joined, and what would be a label is the section itself.
+    let joined = label.windows(5).any(|window| window == b"-----");
+    let plain = label.len() <= 64 && !joined && label.iter().all(|byte| (0x20..0x7f).contains(byte));
     plain.then(|| String::from_utf8_lossy(label).into_owned())
 }
 

@@ -36,6 +36,7 @@ use crate::error::{Error, Result, chain};
 use crate::grant::{Domains, names_granted};
 use crate::metrics::Metrics;
 use crate::names::{CONTROLLER, GROUP};
+use crate::restart::{Held, Restarts};
 use crate::world::KnownWorld;
 
 use pair::Pair;
@@ -68,6 +69,8 @@ pub struct Context {
     pub recorder: Recorder,
     /// How far this clock is ahead of the API server's.
     pub skew: Arc<AtomicI64>,
+    /// Is told what Secrets hold now, for workloads that have to be restarted for it.
+    pub restarts: Restarts,
 }
 
 impl Context {
@@ -122,6 +125,8 @@ struct Done {
     revision: i64,
     /// Set when a certificate was issued now.
     issued: Option<Why>,
+    /// What the Secret holds, for those who have to be told.
+    held: Option<Held>,
 }
 
 async fn bring_up_to_date(certificate: &Arc<Certificate>, context: &Context) -> Result<Done> {
@@ -282,7 +287,14 @@ impl Job {
         let leaf = pair.chain.first().map(Vec::as_slice).unwrap_or_default();
         let issuer = self.authority.issuer_of(leaf).map(|issuer| issuer.name.clone()).unwrap_or_default();
         let revision = if issued.is_some() { self.next_revision() } else { self.revision() };
-        Ok(Done { pair, issuer, revision, issued })
+        let held = match self.certificate.spec.restart.is_empty() {
+            true => None,
+            false => {
+                let public = content::chain_pem(&pair, &self.authority)? + &self.authority.trust_bundle_pem();
+                Some(Held::new(public.as_bytes(), revision, pair.not_before + certs::issue::SKEW))
+            }
+        };
+        Ok(Done { pair, issuer, revision, issued, held })
     }
 }
 
@@ -338,6 +350,9 @@ async fn finish(certificate: &Arc<Certificate>, context: &Context, done: Done) -
     let (namespace, name) = parts(certificate);
     let dates = Some((done.pair.not_after, done.pair.renew_at()));
     context.metrics.set_certificate(namespace, name, true, dates);
+    if let Some(held) = done.held {
+        context.restarts.tell(certificate, held);
+    }
     write_status(certificate, context, status).await?;
     let left = done.pair.renew_at() - now;
     let left = Duration::try_from(left).unwrap_or_default() + Duration::from_secs(1);

@@ -98,6 +98,39 @@ super::table! {
         "it is older than Kubernetes 1.37, and the feature gate PodCertificateRequest is off",
         "nothing is wrong: pods get certificates in Secrets, or ask with a CertificateSigningRequest";
 
+    // HF7060 to HF7069: how workloads take renewed certificates.
+    RESTART_BUDGET = "HF7060", "restart_waits_for_budget",
+        "A restart for a renewed certificate waits for a PodDisruptionBudget",
+        "the budget allows no disruption now, or fewer than a rollout of this workload takes",
+        "see: kubectl get poddisruptionbudgets -n NAMESPACE; the pods serve the old certificate until then";
+    RESTART_UNAVAILABLE = "HF7061", "restart_waits_for_pods",
+        "A restart for a renewed certificate waits until the workload is fully available",
+        "a rollout is under way, or pods are not ready",
+        "see: kubectl rollout status KIND/NAME -n NAMESPACE; the pods serve the old certificate until then";
+    RESTART_IMPOSSIBLE = "HF7062", "restart_impossible",
+        "A workload asks for restarts that its settings do not allow",
+        "it is paused, its update strategy is OnDelete, or its kind has no rollouts",
+        "use RollingUpdate; or another way: handfast kube wire --reload signal:PROCESS or hook:URL";
+    RESTART_FORBIDDEN = "HF7063", "restart_forbidden",
+        "The controller has no right to restart this workload",
+        "the namespace has no Role that names it: the controller may restart named workloads only",
+        "write it with: handfast kube wire -f FILE --reload restart";
+    RESTART_STUCK = "HF7064", "restart_stuck",
+        "A rolling restart for a renewed certificate does not end",
+        "the new pods do not become ready; the old ones go on serving",
+        "see: kubectl rollout status KIND/NAME -n NAMESPACE; kubectl describe pods";
+    RELOAD_FILES = "HF7065", "reload_files_unread",
+        "The watched certificate files cannot be read",
+        "the folder is not mounted into this container, or the files are not readable for its user",
+        "mount it, and set fsGroup in the pod's securityContext; see: handfast kube wire --reload";
+    RELOAD_NOT_TOLD = "HF7066", "reload_not_told",
+        "The application could not be told of its renewed certificate",
+        "no process has this name, it belongs to another user, or its hook does not answer with 2xx",
+        "it is tried again; check shareProcessNamespace, runAsUser and the hook's address";
+    RELOAD_USER = "HF7067", "reload_user_unknown",
+        "It is not known as which user a signal has to be sent",
+        "the image decides who its application runs as, or containers run as several users",
+        "set securityContext.runAsUser of the pod; or use another way: --reload restart or hook:URL";
     EDGE_NONE = "HF7600", "kube_test_no_edge",
         "There is no wired client with a server to call",
         "no running pod has a client Secret mounted, or no Service selects a pod with a server Secret",

@@ -4,6 +4,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use certs::PemProblem;
 use model::codes::{certificates as codes, serving};
 use model::snapshot::CertificateFiles;
 use rustls::crypto::CryptoProvider;
@@ -121,7 +122,7 @@ pub(crate) fn certificates(pem: &[u8], path: &Path) -> Result<Vec<CertificateDer
     };
     let list = CertificateDer::pem_slice_iter(pem)
         .collect::<Result<Vec<_>, _>>()
-        .map_err(|error| unreadable(error.to_string()))?;
+        .map_err(|error| unreadable(PemProblem::from(error).to_string()))?;
     if list.is_empty() {
         return Err(unreadable("it holds no PEM certificate".to_owned()));
     }
@@ -143,7 +144,7 @@ fn private_key(
     }
     PrivateKeyDer::from_pem_slice(&pem).map_err(|error| match error {
         rustls_pki_types::pem::Error::NoItemsFound => unusable("it holds no PEM private key"),
-        error => unusable(&error.to_string()),
+        error => unusable(&PemProblem::from(error).to_string()),
     })
 }
 

@@ -7,7 +7,7 @@ mod issue;
 mod lint;
 mod list;
 mod names;
-mod renew;
+pub(crate) mod renew;
 mod revoke;
 mod served;
 mod sign;

@@ -130,6 +130,7 @@ fn object(args: Args, globals: &Globals) -> Outcome {
         lifetime: args.lifetime.map(|lifetime| format!("{}s", lifetime.0.whole_seconds())),
         keystores,
         combined_pem: args.combined_pem,
+        restart: Vec::new(),
     };
     let mut certificate = Certificate::new(&args.name, spec);
     certificate.metadata.namespace.clone_from(&args.namespace);

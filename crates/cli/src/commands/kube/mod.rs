@@ -12,6 +12,7 @@ mod probe;
 mod rbac;
 mod revoke;
 mod rotate_root;
+mod reload;
 mod secret;
 mod sidecar;
 mod test;
@@ -56,6 +57,8 @@ enum Command {
     Controller(controller::Args),
     /// Run beside an application that cannot do TLS: mutual TLS in and out. `wire` adds it as a native sidecar.
     Sidecar(sidecar::Args),
+    /// The sidecar that tells an application of renewed files: a signal, or a request to a hook.
+    Reload(reload::Args),
     /// What `test` runs inside of a pod.
     #[command(hide = true)]
     Probe(probe::Args),
@@ -77,6 +80,7 @@ pub fn run(args: Args, globals: &Globals) -> Outcome {
         Command::Uninstall(args) => uninstall::run(args, globals),
         Command::Controller(args) => controller::run(args, globals),
         Command::Sidecar(args) => sidecar::run(args, globals),
+        Command::Reload(args) => reload::run(args, globals),
         Command::Probe(args) => probe::run(args, globals),
     }
 }

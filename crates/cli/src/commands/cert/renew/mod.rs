@@ -2,7 +2,7 @@
 //! time at two thirds of the lifetime. The key is new too, unless it is somebody else's (`cert sign`).
 
 mod daemon;
-mod reload;
+pub(crate) mod reload;
 
 use std::path::{Path, PathBuf};
 

@@ -136,7 +136,8 @@ fn address(url: &str) -> Result<(String, hyper::Uri), Failure> {
     }
 }
 
-fn post(url: &str, patience: Duration) -> Result<(), Failure> {
+/// Sends POST, and wants a 2xx.
+pub(crate) fn post(url: &str, patience: Duration) -> Result<(), Failure> {
     let (address, uri) = address(url)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

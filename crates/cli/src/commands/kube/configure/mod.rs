@@ -166,11 +166,15 @@ fn ladder(recipe: &Recipe, places: &Places, role: Option<Role>, image: &str) -> 
     rungs.push(rung(
         "an HTTP hook",
         "possible",
-        "an application of yours with a path that reloads: put `wget -qO- http://127.0.0.1:PORT/reload` into reload.sh",
+        "an application of yours with a path that reloads: kube wire --reload hook:http://127.0.0.1:PORT/PATH adds a sidecar that calls it",
     ));
     rungs.push(Rung {
         file: Some(include_str!("templates/shared/rollout.yaml").to_owned()),
-        ..rung("a rolling restart", "possible", "for what reads its certificate only at the start")
+        ..rung(
+            "a rolling restart",
+            "possible",
+            "for what reads its certificate only at the start: kube wire --reload restart lets the controller do it",
+        )
     });
     let sidecar = include_str!("templates/shared/sidecar.yaml")
         .replace("{{TCP}}", if recipe.tcp { ", --tcp" } else { "" })

@@ -8,7 +8,7 @@ use controller::authority::State;
 use controller::names::{
     CONTROLLER, MANAGED_LABEL, REVOCATION_CONFIG_MAP, TRUST_CONFIG_MAP, secret as annotation,
 };
-use controller::trust::{CLUSTER_TRUST_BUNDLE, KEY, cluster_trust_bundles};
+use controller::trust::{CLUSTER_TRUST_BUNDLE, CLUSTER_TRUST_BUNDLES, KEY};
 use controller::world::wants_trust;
 use futures_util::{StreamExt as _, stream};
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Pod, Secret, Service};
@@ -115,7 +115,7 @@ pub async fn objects(client: &Client, system: &str) -> Result<Evidence, Failure>
         let bundle = Bundle { title, roots: parsed(text), written: written(&map.metadata) };
         evidence.bundles.insert(namespace, bundle);
     }
-    if let Some(kind) = cluster_trust_bundles(client).await {
+    if let Some(kind) = CLUSTER_TRUST_BUNDLES.find(client).await? {
         let api: Api<DynamicObject> = Api::all_with(client.clone(), &kind);
         let found = api.get_opt(CLUSTER_TRUST_BUNDLE).await.map_err(failed("read the ClusterTrustBundle"))?;
         let title = format!("ClusterTrustBundle {CLUSTER_TRUST_BUNDLE}");

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use manifests::yaml::Value;
-use manifests::{Group, Manifest, Options, added, wire};
+use manifests::{Group, Manifest, Options, Reload, added, wire};
 use serde::Serialize;
 use similar::TextDiff;
 
@@ -39,6 +39,11 @@ pub struct Args {
     /// The group that may read the files: a number for each pod without an fsGroup, or `none` for none.
     #[arg(long, env = "HANDFAST_FS_GROUP", value_parser = group, value_name = "GID|none")]
     fs_group: Option<Group>,
+    /// How workloads take renewed files that do not say so in handfast.dev/reload: by themselves (watch), by a rolling
+    /// restart that waits for disruption budgets (restart), or told by a sidecar (signal:PROCESS[:SIGNAL],
+    /// hook:http://127.0.0.1:PORT/PATH).
+    #[arg(long, env = "HANDFAST_RELOAD", value_name = "WAY")]
+    reload: Option<Reload>,
     /// Show on stderr what changes.
     #[arg(long, env = "HANDFAST_DIFF")]
     diff: bool,
@@ -107,6 +112,7 @@ pub fn run(args: Args, globals: &Globals) -> Outcome {
         edges: args.edge.clone(),
         simple: args.simple,
         group: args.fs_group.unwrap_or_default(),
+        reload: args.reload.clone(),
         image: args.image.clone(),
         cluster_domain: Some(args.cluster_domain.clone()),
     };
