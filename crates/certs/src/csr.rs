@@ -40,8 +40,8 @@ impl Csr {
         }
         match std::str::from_utf8(bytes) {
             Ok(text) if text.contains("-----BEGIN") => {
-                let sections =
-                    crate::text::sections_of_pem(text).map_err(|e| Error::Csr(format!("its PEM is damaged: {e}")))?;
+                let sections = crate::text::sections_of_pem(text)
+                    .map_err(|e| Error::Csr(format!("its PEM is damaged: {e}")))?;
                 let section = sections
                     .into_iter()
                     .find(|s| matches!(s.tag(), "CERTIFICATE REQUEST" | "NEW CERTIFICATE REQUEST"))

@@ -120,8 +120,8 @@ impl PrivateKey {
     /// Reads the first private key of a PEM text: PKCS#8, PKCS#1, SEC1, or encrypted PKCS#8, which needs
     /// the password. Traditional OpenSSL encryption (`Proc-Type: 4,ENCRYPTED`) is refused.
     pub fn from_pem(text: &str, password: Option<&[u8]>) -> Result<Self> {
-        let sections =
-            crate::text::sections_of_pem(text).map_err(|e| Error::Key(format!("this is no PEM text: {e}")))?;
+        let sections = crate::text::sections_of_pem(text)
+            .map_err(|e| Error::Key(format!("this is no PEM text: {e}")))?;
         for section in sections {
             let legacy = section.headers().get("Proc-Type").is_some();
             let tag = section.tag().to_owned();

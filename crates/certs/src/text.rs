@@ -116,9 +116,13 @@ mod tests {
         const KEY: &str = "MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQg";
         // What is left of a key whose lines were joined, cut or indented by a script or a settings page.
         let damaged = [
-            format!("-----BEGIN PRIVATE KEY-----\n{KEY}-----END PRIVATE KEY-----\n-----END PRIVATE KEY-----\n"),
+            format!(
+                "-----BEGIN PRIVATE KEY-----\n{KEY}-----END PRIVATE KEY-----\n-----END PRIVATE KEY-----\n"
+            ),
             format!("-----BEGIN PRIVATE KEY-----{KEY}\n-----END PRIVATE KEY-----\n"),
-            format!("-----BEGIN PRIVATE KEY-----\nProc: {KEY}\n{KEY}:\n\n{KEY}*\n-----END PRIVATE KEY-----\n"),
+            format!(
+                "-----BEGIN PRIVATE KEY-----\nProc: {KEY}\n{KEY}:\n\n{KEY}*\n-----END PRIVATE KEY-----\n"
+            ),
             format!("-----BEGIN PRIVATE KEY-----\n{KEY}\n-----END {KEY}-----\n"),
             format!("-----BEGIN PRIVATE KEY-----\n{KEY}\n"),
         ];

@@ -29,9 +29,9 @@ use crate::grant::Domains;
 use crate::metrics::Metrics;
 use crate::names::{AUTHORITY_SECRET, CONTROLLER};
 use crate::reconcile::{Context, reconcile};
+use crate::restart::Restarts;
 use crate::revocation::Records;
 use crate::signer;
-use crate::restart::Restarts;
 use crate::trust::{self, Bundles};
 use crate::world::KnownWorld;
 

@@ -37,6 +37,7 @@ const LOOK_AGAIN: Duration = Duration::from_secs(60);
 /// Writes at one time.
 const AT_ONCE: usize = 8;
 
+/// The kind, which a cluster may not serve.
 pub const CLUSTER_TRUST_BUNDLES: Optional =
     Optional { kind: "ClusterTrustBundle", plural: "clustertrustbundles" };
 

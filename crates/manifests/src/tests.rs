@@ -327,7 +327,10 @@ spec:
 
 fn reloading(text: &str, way: &str) -> Result<Wired, Error> {
     let reload = Some(way.parse().unwrap());
-    run(&[text], &Options { reload, image: Some("handfast.test/handfast:1".to_owned()), ..Options::default() })
+    run(
+        &[text],
+        &Options { reload, image: Some("handfast.test/handfast:1".to_owned()), ..Options::default() },
+    )
 }
 
 #[test]

@@ -33,7 +33,8 @@ impl ClientIdentity {
     /// Reads a chain and its key from PEM; refuses a key that belongs to another certificate.
     pub fn from_pem(chain: &[u8], key: &[u8]) -> Result<Self, PairError> {
         let chain = certificates(chain)?;
-        let key = PrivateKeyDer::from_pem_slice(key).map_err(|e| PairError::Key(PemProblem::from(e).to_string()))?;
+        let key = PrivateKeyDer::from_pem_slice(key)
+            .map_err(|e| PairError::Key(PemProblem::from(e).to_string()))?;
         let key = any_supported_type(&key).map_err(|e| PairError::Key(e.to_string()))?;
         let certified = CertifiedKey::new(chain, key);
         match certified.keys_match() {

@@ -1,7 +1,7 @@
 //! NetworkPolicies from declared edges, without a cluster: objects in, policies out.
 //!
 //! The way: [`objects`] reads workloads and Services from manifests or lists, [`edge`] reads what a person
-//! declared, [`graph`] resolves names and ports, [`generate`] writes the policies. `handfast kube netpol` prints
+//! declared, [`graph`] resolves names and ports, [`mod@generate`] writes the policies. `handfast kube netpol` prints
 //! and applies them, `handfast kube netpol test` proves that they hold.
 
 pub mod edge;

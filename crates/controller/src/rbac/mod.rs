@@ -1,7 +1,7 @@
 //! Who can read a managed key, and Roles that let nobody else: pure, over bindings and rules that were read before.
 //!
 //! [`ways`] lists what to ask the API server about each [`subject`], [`grants`] finds the binding and the rule
-//! behind an answer, [`built_in`] knows the subjects that every cluster trusts, [`roles`] writes Roles.
+//! behind an answer, [`mod@built_in`] knows the subjects that every cluster trusts, [`roles`] writes Roles.
 
 mod built_in;
 mod grants;
