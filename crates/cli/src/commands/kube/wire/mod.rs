@@ -40,7 +40,7 @@ pub struct Args {
     #[arg(long, env = "HANDFAST_FS_GROUP", value_parser = group, value_name = "GID|none")]
     fs_group: Option<Group>,
     /// How workloads take renewed files that do not say so in handfast.dev/reload: by themselves (watch), by a rolling
-    /// restart that waits for disruption budgets (restart), or told by a sidecar (signal:PROCESS[:SIGNAL],
+    /// restart that waits for disruption budgets (restart), or told by a sidecar (signal:PROCESS or signal:PROCESS:SIGNAL,
     /// hook:http://127.0.0.1:PORT/PATH).
     #[arg(long, env = "HANDFAST_RELOAD", value_name = "WAY")]
     reload: Option<Reload>,
