@@ -33,18 +33,21 @@ pub fn parse(bytes: &[u8]) -> Result<Contents, FormatError> {
             if let Some(section) = open.take() {
                 return Err(broken(format!(
                     "a new section begins before {} of line {} has ended",
-                    section.label, section.line
+                    quoted(&section.label),
+                    section.line
                 )));
             }
             open = Some(Section { label, line: number, text: Zeroizing::new(Vec::new()), encrypted: false });
         } else if let Some(label) = boundary(line, b"-----END ") {
             let Some(section) = open.take() else {
-                return Err(broken(format!("the end of {label} without its beginning")));
+                return Err(broken(format!("the end of {} without its beginning", quoted(&label))));
             };
             if section.label != label {
                 return Err(broken(format!(
-                    "{} began on line {}, but {label} ends",
-                    section.label, section.line
+                    "{} began on line {}, but {} ends",
+                    quoted(&section.label),
+                    section.line,
+                    quoted(&label)
                 )));
             }
             section.finish(&mut contents)?;
@@ -61,7 +64,7 @@ pub fn parse(bytes: &[u8]) -> Result<Contents, FormatError> {
         }
     }
     if let Some(section) = open {
-        let what = format!("{} has no -----END line; is the file cut off?", section.label);
+        let what = format!("{} has no -----END line; is the file cut off?", quoted(&section.label));
         return Err(FormatError::Pem { line: section.line, what });
     }
     Ok(contents)
@@ -87,9 +90,9 @@ impl Section {
         let der = ENGINE
             .decode(self.text.as_slice())
             .map(Zeroizing::new)
-            .map_err(|error| broken(format!("the base64 of {} is broken: {error}", self.label)))?;
+            .map_err(|error| broken(format!("the base64 of {} is broken: {error}", quoted(&self.label))))?;
         if der.is_empty() {
-            return Err(broken(format!("{} is empty", self.label)));
+            return Err(broken(format!("{} is empty", quoted(&self.label))));
         }
         match self.label.as_str() {
             "CERTIFICATE" | "X509 CERTIFICATE" | "TRUSTED CERTIFICATE" => {
@@ -106,10 +109,17 @@ impl Section {
             "ENCRYPTED PRIVATE KEY" => contents.encrypted_keys.push(der.to_vec()),
             "X509 CRL" => contents.crls.push(der.to_vec()),
             "CERTIFICATE REQUEST" | "NEW CERTIFICATE REQUEST" => contents.requests.push(der.to_vec()),
-            _ => contents.ignored.push(self.label),
+            _ => contents.ignored.push(quoted(&self.label).to_owned()),
         }
         Ok(())
     }
+}
+
+/// A label as it may be shown. Labels are words in capitals (RFC 7468, section 2); anything else may be a line of a key
+/// that came into the place of one.
+fn quoted(label: &str) -> &str {
+    let word = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || b" #-".contains(&byte);
+    if label.bytes().all(word) { label } else { "something unknown" }
 }
 
 fn boundary(line: &[u8], begin: &[u8]) -> Option<String> {
