@@ -10,13 +10,15 @@
 #                    Certificates (needs root); writes bench/RESULTS.md
 #   make docs        the documentation of the crates
 #   make image       the project's image, static and without Docker: target/image/handfast.tar
-#   make cluster     a real one-node Kubernetes in a network namespace of its own; see tests/cluster/README.md
+#   make cluster     a real one-node Kubernetes in a network namespace of its own, with the project's image in it (needs
+#                    root and Go 1.26); see tests/cluster/README.md
 
 # Rust by rustup and Go by its own archive are often not on the PATH of a bare `sh`.
 export PATH := $(PATH):$(HOME)/.cargo/bin:/usr/local/go/bin
 # Nothing here asks a question.
 export CARGO_TERM_COLOR ?= auto
 FUZZ_SECONDS ?= 10
+TARGET := $(or $(CARGO_TARGET_DIR),target)
 
 .PHONY: all test tools build lint fmt clippy check-imports check-sizes unit doc-tests black-box fuzz bench bench-driver docs image clients cluster cluster-check
 
@@ -78,10 +80,14 @@ docs:
 image:
 	@deploy/image/build
 
-# Brings up the Kubernetes of the tests and leaves it running: tests/cluster/cluster kubectl ..., tests/cluster/cluster down
+# Brings up the Kubernetes of the tests, with the release build as the image that `kube install` names, and leaves it
+# running: tests/cluster/cluster kubectl ..., tests/cluster/cluster down. A second run loads the present source.
 cluster:
 	@tests/cluster/tools
+	cargo build --release --locked -p handfast
 	tests/cluster/cluster up
+	@deploy/image/build --binary "$(TARGET)/release/handfast" --output "$(TARGET)/image/cluster.tar"
+	tests/cluster/cluster load "$(TARGET)/image/cluster.tar"
 
 # Whether that Kubernetes works, and leaves nothing behind.
 cluster-check:
