@@ -190,6 +190,18 @@ pub fn bytes_of(secret: &Value, key: &str) -> Vec<u8> {
     done.stdout
 }
 
+/// What the authority is: all of its Secret but the numbers of its revocation lists, of which whoever leads anew signs
+/// new ones. For comparing: it holds keys, and must not be printed.
+pub fn authority(cluster: &Cluster) -> Value {
+    let secret = cluster.get(&["-n", "handfast-system", "secret", "handfast-authority"]);
+    let mut data = secret["data"].clone();
+    assert!(data["root-1.key"].is_string(), "no controller has filled it");
+    let mut state: Value = serde_json::from_slice(&bytes_of(&secret, "state.json")).unwrap();
+    assert!(state.as_object_mut().unwrap().remove("crlNumbers").is_some(), "{state}");
+    data["state.json"] = state;
+    data
+}
+
 /// Runs openssl; gives all that it says.
 pub fn openssl(words: &[&str]) -> String {
     Program::run(Command::new("openssl").args(words), b"", Duration::from_secs(30)).all()
