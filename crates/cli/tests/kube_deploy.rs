@@ -138,6 +138,50 @@ fn helm_installs_upgrades_and_uninstalls_and_the_authority_stays() {
 }
 
 #[test]
+fn an_authority_that_was_emptied_is_not_replaced_by_a_new_one() {
+    let Some(turn) = take_turn() else { return };
+    let cluster = turn.cluster;
+    let scene = Scene::new(cluster, "emptied", &["one"]);
+    scene.certificate("one", "{secretName: one, serviceAccount: default}");
+    let one = scene.wait_ready("one");
+    let roots = turn.roots("emptied");
+    let before = scene::authority(cluster);
+    let chart = format!("{DEPLOY}/chart/handfast");
+    let words = ["upgrade", "handfast", &chart, "--reuse-values", "--force-replace", "--wait"];
+    let done = turn.helm(&[&words[..], &["--timeout", "3m"]].concat());
+    assert_eq!(done.code, Some(0), "{}\n{}", done.all(), turn.pods());
+    assert!(scene::authority(cluster) == before, "the chart emptied it");
+
+    // As in a repository of manifests that are replaced.
+    let words = ["-n", SYSTEM, "secret", "handfast-authority"];
+    let mut backup = cluster.get(&words);
+    let metadata = backup["metadata"].as_object_mut().unwrap();
+    metadata.retain(|key, _| ["name", "namespace", "labels", "annotations"].contains(&key.as_str()));
+    let folder = tempfile::tempdir().unwrap();
+    let replace = |object: &Value| {
+        let path = folder.path().join("secret.json");
+        std::fs::write(&path, object.to_string()).unwrap();
+        cluster.kubectl(&["replace", "-f", &path.to_string_lossy()]);
+    };
+    let mut empty = backup.clone();
+    empty.as_object_mut().unwrap().remove("data");
+    replace(&empty);
+    scene::wait_metric(cluster, "handfast_authority_damaged 1");
+    cluster.kubectl(&["-n", SYSTEM, "delete", "pods", "--all", "--wait=true", "--grace-period=1"]);
+    scene::wait_metric(cluster, "handfast_reconcile_failures_total{reason=\"authority_missing\"}");
+    let leader = scene::leader(cluster);
+    let log = cluster.kubectl(&["-n", SYSTEM, "logs", &leader]);
+    assert!(log.contains("HF7005") && log.contains("there has been an authority"), "{log}");
+    assert!(cluster.get(&words)["data"].is_null(), "another one was made");
+
+    replace(&backup);
+    wait_installed(cluster);
+    assert!(scene::authority(cluster) == before, "another one came in its place");
+    assert_eq!(turn.roots("emptied"), roots);
+    assert_eq!(serial(&scene.get("one")), serial(&one));
+}
+
+#[test]
 fn the_image_runs_without_any_privilege_and_has_no_shell() {
     let Some(turn) = take_turn() else { return };
     let cluster = turn.cluster;

@@ -49,6 +49,16 @@ pub enum Error {
     /// The authority's Secret is not there.
     #[error("the Secret {0} does not exist")]
     AuthorityMissing(String),
+    /// The authority's Secret is empty, and was not always.
+    #[error(
+        "the Secret {name} is empty, but there has been an authority: {trace}; no new one takes its place by itself"
+    )]
+    AuthorityLost {
+        /// The Secret.
+        name: String,
+        /// What shows that there was one.
+        trace: String,
+    },
     /// The authority's Secret cannot be used.
     #[error("the authority's Secret cannot be used: {0}")]
     AuthorityBroken(String),
@@ -161,7 +171,7 @@ impl Coded for Error {
             Self::Forbidden { .. } => &codes::KUBE_FORBIDDEN,
             Self::Conflict { .. } => &codes::KUBE_CONFLICT,
             Self::Answer { .. } | Self::NamespaceEnds(_) => &codes::KUBE_ANSWER,
-            Self::AuthorityMissing(_) => &codes::AUTHORITY_MISSING,
+            Self::AuthorityMissing(_) | Self::AuthorityLost { .. } => &codes::AUTHORITY_MISSING,
             Self::AuthorityBroken(_) => &codes::AUTHORITY_BROKEN,
             Self::AuthorityDomain { .. } => &codes::AUTHORITY_DOMAIN,
             Self::Step(_) => &codes::AUTHORITY_STEP,

@@ -69,7 +69,9 @@ type Reference = ObjectRef<Certificate>;
 pub async fn lead(leader: Leader, started: impl FnOnce()) -> Result<Infallible> {
     let store = AuthorityStore::new(leader.client.clone(), &leader.namespace);
     let ensured = store.ensure(&leader.domains.trust, OffsetDateTime::now_utc()).await;
-    let damaged = |error: &Error| matches!(error, Error::AuthorityMissing(_) | Error::AuthorityBroken(_));
+    let damaged = |error: &Error| {
+        matches!(error, Error::AuthorityMissing(_) | Error::AuthorityLost { .. } | Error::AuthorityBroken(_))
+    };
     leader.metrics.set_authority_damaged(ensured.as_ref().is_err_and(damaged));
     let (state, made) = ensured?;
     if made {

@@ -10,6 +10,8 @@ pub const SYSTEM_NAMESPACE: &str = "handfast-system";
 pub const CONTROLLER: &str = "handfast-controller";
 /// Secret in [`SYSTEM_NAMESPACE`] that holds the authority: certificates, keys, and the state of a rotation.
 pub const AUTHORITY_SECRET: &str = "handfast-authority";
+/// Annotation of [`AUTHORITY_SECRET`] that permits, once, a new authority in a cluster that has had another one.
+pub const NEW_AUTHORITY_ANNOTATION: &str = "handfast.dev/new-authority";
 /// ConfigMap with the trust bundle (key `ca.crt`) in every selected namespace, and name of the
 /// ClusterTrustBundle's signer where the cluster has that kind.
 pub const TRUST_CONFIG_MAP: &str = "handfast-trust";

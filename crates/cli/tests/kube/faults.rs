@@ -170,6 +170,11 @@ fn taking_it_out_keeps_the_authority_and_another_one_can_be_imported() {
 
     handfast(&turn, &["kube", "uninstall", "--apply", "--delete-authority"]);
     turn.kubectl(&["wait", "--for=delete", "namespace/handfast-system", "--timeout=90s"]);
+    // What runs trusts the one that is gone: no new one begins by itself.
+    let refused = turn.handfast(&install);
+    assert!(refused.code == Some(1) && refused.err().contains("HF7005"), "{}", refused.all());
+    assert!(refused.err().contains("--new-authority"), "{}", refused.all());
+    assert!(turn.get(&["namespace", "handfast-system"]).is_null(), "nothing was applied");
     handfast(&turn, &import);
     let after = scene.wait("pair", |now| is_ready(now) && serial(now) != serial(&before));
     assert_eq!(after["status"]["revision"], 2);
@@ -181,6 +186,19 @@ fn taking_it_out_keeps_the_authority_and_another_one_can_be_imported() {
     turn.wait(&["-n", "moved", "configmap", "handfast-trust"], SOON, |map| {
         map["data"]["ca.crt"].as_str() == Some(pem_of(&secret, "ca.crt").as_str())
     });
+
+    // In words it does, and only once.
+    let mut anew = install.clone();
+    anew.push("--new-authority");
+    let refused = turn.handfast(&anew);
+    assert!(refused.code == Some(1) && refused.err().contains("HF7007"), "{}", refused.all());
+    handfast(&turn, &["kube", "uninstall", "--apply", "--delete-authority"]);
+    turn.kubectl(&["wait", "--for=delete", "namespace/handfast-system", "--timeout=90s"]);
+    handfast(&turn, &anew);
+    scene.wait("pair", |now| is_ready(now) && serial(now) != serial(&after));
+    let secret = turn.get(&["-n", "handfast-system", "secret", "handfast-authority"]);
+    assert!(secret["metadata"]["annotations"]["handfast.dev/new-authority"].is_null(), "it counts again");
+    scene::wait_installed(&turn);
 }
 
 /// Lets so many controllers run; none is left over when it is 0.

@@ -107,8 +107,7 @@ pub(super) fn write(state: &State) -> Result<BTreeMap<String, ByteString>> {
     Ok(data)
 }
 
-/// The state of the Secret's data; `None` when there is none yet: the installer makes the Secret empty, and that is
-/// the permission to make an authority.
+/// The state of the Secret's data; `None` when there is none: the installer makes the Secret empty.
 ///
 /// # Errors
 ///

@@ -9,8 +9,9 @@ use time::OffsetDateTime;
 
 use super::secret;
 use super::state::State;
+use super::traces;
 use crate::error::{Error, Result};
-use crate::names::{AUTHORITY_SECRET, CONTROLLER};
+use crate::names::{AUTHORITY_SECRET, CONTROLLER, NEW_AUTHORITY_ANNOTATION};
 
 /// How often a lost race is run again.
 const TRIES: usize = 10;
@@ -18,6 +19,8 @@ const TRIES: usize = 10;
 /// The door to the authority's Secret.
 #[derive(Clone)]
 pub struct AuthorityStore {
+    client: Client,
+    namespace: String,
     api: Api<Secret>,
     name: String,
 }
@@ -25,7 +28,12 @@ pub struct AuthorityStore {
 impl AuthorityStore {
     /// Of the controller's namespace.
     pub fn new(client: Client, namespace: &str) -> Self {
-        Self { api: Api::namespaced(client, namespace), name: format!("{namespace}/{AUTHORITY_SECRET}") }
+        Self {
+            api: Api::namespaced(client.clone(), namespace),
+            name: format!("{namespace}/{AUTHORITY_SECRET}"),
+            namespace: namespace.to_owned(),
+            client,
+        }
     }
 
     /// The API of Secrets that it lies in, for watching it.
@@ -52,11 +60,11 @@ impl AuthorityStore {
         found.data.as_ref().map_or(Ok(None), secret::read)
     }
 
-    /// The authority, made now where there is none yet. A lost race gives the winner's.
+    /// The authority, made now where there has never been one. A lost race gives the winner's.
     ///
     /// # Errors
     ///
-    /// As [`load`](Self::load); and when it is of another trust domain.
+    /// As [`load`](Self::load); when it is of another trust domain; and when there was one that is lost.
     pub async fn ensure(&self, trust_domain: &TrustDomain, now: OffsetDateTime) -> Result<(State, bool)> {
         for _ in 0..TRIES {
             let found = self.get().await?;
@@ -69,6 +77,10 @@ impl AuthorityStore {
                 }
                 return Ok((state, false));
             }
+            let asked = found.metadata.annotations.as_ref();
+            if !asked.is_some_and(|all| all.contains_key(NEW_AUTHORITY_ANNOTATION)) {
+                self.check_never_used().await?;
+            }
             let state = State::new(trust_domain.clone(), now)?;
             match self.replace(found, &state).await {
                 Ok(()) => return Ok((state, true)),
@@ -79,6 +91,31 @@ impl AuthorityStore {
         Err(self.lost())
     }
 
+    /// Makes sure that no authority has worked in this cluster: what runs trusts that one, and would trust no new one.
+    ///
+    /// # Errors
+    ///
+    /// When one has, or the API server cannot be asked.
+    pub async fn check_never_used(&self) -> Result<()> {
+        match traces::find(&self.client, &self.namespace).await? {
+            None => Ok(()),
+            Some(trace) => Err(Error::AuthorityLost { name: self.name.clone(), trace }),
+        }
+    }
+
+    /// Whether the Secret holds an authority, or what is left of one. Where it is missing it holds none.
+    ///
+    /// # Errors
+    ///
+    /// When the API server cannot be asked.
+    pub async fn is_filled(&self) -> Result<bool> {
+        match self.get().await {
+            Ok(found) => Ok(found.data.is_some_and(|data| !data.is_empty())),
+            Err(Error::AuthorityMissing(_)) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Puts an authority into the Secret that is still empty.
     ///
     /// # Errors
@@ -87,7 +124,7 @@ impl AuthorityStore {
     pub async fn import(&self, state: &State) -> Result<()> {
         let found = self.get().await?;
         if secret::read(found.data.as_ref().unwrap_or(&Default::default()))?.is_some() {
-            return Err(Error::Step(format!("the Secret {} holds an authority already", self.name)));
+            return Err(self.filled());
         }
         self.replace(found, state).await
     }
@@ -124,9 +161,18 @@ impl AuthorityStore {
 
     async fn replace(&self, mut found: Secret, state: &State) -> Result<()> {
         found.data = Some(secret::write(state)?);
+        // The permission is for one time.
+        if let Some(annotations) = &mut found.metadata.annotations {
+            annotations.remove(NEW_AUTHORITY_ANNOTATION);
+        }
         let params = PostParams { field_manager: Some(CONTROLLER.to_owned()), ..PostParams::default() };
         let written = self.api.replace(AUTHORITY_SECRET, &params, &found).await;
         written.map(|_| ()).map_err(Error::api(format!("write the Secret {}", self.name)))
+    }
+
+    /// Why no other authority is put into the Secret.
+    pub fn filled(&self) -> Error {
+        Error::Step(format!("the Secret {} holds an authority already", self.name))
     }
 
     fn lost(&self) -> Error {

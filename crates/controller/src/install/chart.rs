@@ -16,6 +16,9 @@ const WORD: &str = "HANDFAST-WORD-";
 /// Begins the mark of a part that is left out where its value is empty.
 const PART: &str = "HANDFAST-PART-";
 
+/// Whether the authority's Secret is not there. The chart's other objects may be made anew, this one holds the keys.
+const LOST_SECRET: &str = "not (lookup \"v1\" \"Secret\" .Release.Namespace \"handfast-authority\")";
+
 const HEAD: &str =
     "# Written by `handfast kube install --chart`: change crates/controller/src/install, not this.\n";
 
@@ -74,6 +77,8 @@ fn template(object: &Value, yaml: fn(&Value) -> String) -> String {
     let mut object = object.clone();
     let condition = match object["kind"].as_str().unwrap_or_default() {
         "CustomResourceDefinition" => Some(".Values.crds.install"),
+        // One that is there is left alone: `--force-replace` would empty it.
+        "Secret" => Some(LOST_SECRET),
         "PodDisruptionBudget" => Some("gt (int .Values.replicas) 1"),
         "PodMonitor" => Some(".Values.podMonitor.enabled"),
         "PrometheusRule" => Some(".Values.prometheusRule.enabled"),

@@ -86,8 +86,8 @@ impl Installation {
         self.named("v1", "ServiceAccount", CONTROLLER, json!({ "automountServiceAccountToken": false }))
     }
 
-    /// Empty: the controller fills it. It has no right to make one, so that it never puts a new authority in the place
-    /// of one that was lost.
+    /// Empty: the controller fills it. It has no right to make one, and fills it only where there has never been an
+    /// authority, so that it never puts a new one in the place of one that was lost.
     fn authority(&self) -> Value {
         let mut secret = self.named("v1", "Secret", AUTHORITY_SECRET, json!({ "type": "Opaque" }));
         secret["metadata"]["annotations"] = json!({ KEPT: "keep" });

@@ -20,9 +20,9 @@ super::table! {
         "two programs, or a program and a person, write the same object",
         "nothing was overwritten; it is tried again by itself";
     AUTHORITY_MISSING = "HF7005", "authority_missing",
-        "The authority's Secret handfast-system/handfast-authority is missing",
-        "handfast is not installed in this cluster, or the Secret was deleted",
-        "restore the Secret from a backup; for a new cluster: handfast kube install --apply";
+        "The authority's Secret handfast-system/handfast-authority is missing or was emptied",
+        "handfast is not installed in this cluster, or the Secret was deleted, replaced or emptied",
+        "restore the Secret from a backup; for a new cluster: handfast kube install --apply; to give the lost one up for ever: add --new-authority";
     AUTHORITY_BROKEN = "HF7006", "authority_broken",
         "The authority's Secret cannot be used",
         "it was edited by hand, or restored only in part",

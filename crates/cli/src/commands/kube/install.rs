@@ -94,6 +94,10 @@ pub struct Args {
     /// How long to wait.
     #[arg(long, env = "HANDFAST_TIMEOUT", default_value = "3m", value_name = "SPAN")]
     timeout: Span,
+    /// Begin a new authority in a cluster that has had another one, which is lost for good: whatever trusts that one
+    /// trusts the new one only when it has the new trust bundle. Only with --apply.
+    #[arg(long, env = "HANDFAST_NEW_AUTHORITY", requires = "apply", conflicts_with = "import_certificate")]
+    new_authority: bool,
     /// Take over this authority: its certificate and those above it, PEM. Only with --apply, into a cluster that has
     /// none yet.
     #[arg(long, env = "HANDFAST_IMPORT_CERTIFICATE", value_name = "FILE", requires_all = ["import_key", "apply"])]
@@ -150,13 +154,24 @@ async fn show(client: &Client, objects: &[Value]) -> Outcome {
 async fn install(args: &Args, client: &Client, objects: &[Value], imported: Option<State>) -> Outcome {
     let limit = args.timeout.0;
     let mut imported = imported;
+    let store = AuthorityStore::new(client.clone(), args.what.namespace());
+    match store.is_filled().await? {
+        true if args.new_authority => return Err(store.filled().into()),
+        false if !args.new_authority && imported.is_none() => store.check_never_used().await?,
+        _ => {}
+    }
     for object in objects {
+        let mut object = object.clone();
+        if object["kind"] == "Secret" && args.new_authority {
+            object["metadata"]["annotations"][names::NEW_AUTHORITY_ANNOTATION] = "allowed".into();
+        }
+        let object = &object;
         let target = Target::new(client, object);
         // The controller starts with the authority that is there by then.
         if object["kind"] == "Deployment"
             && let Some(state) = imported.take()
         {
-            AuthorityStore::new(client.clone(), args.what.namespace()).import(&state).await?;
+            store.import(&state).await?;
             eprintln!("imported the authority {}", state.active()?.0.certificate.subject);
         }
         target.apply().await?;

@@ -26,7 +26,7 @@ fn what_is_written_is_read_back_the_same() {
 }
 
 #[test]
-fn an_empty_secret_is_a_permission_and_a_damaged_one_is_refused() {
+fn an_empty_secret_holds_none_and_a_damaged_one_is_refused() {
     assert!(read(&BTreeMap::new()).unwrap().is_none());
     let whole = write(&state()).unwrap();
     for key in whole.keys().filter(|key| *key != "ca.crt" && *key != "root-1.key") {
