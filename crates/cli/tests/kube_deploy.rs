@@ -147,7 +147,8 @@ fn an_authority_that_was_emptied_is_not_replaced_by_a_new_one() {
     let roots = turn.roots("emptied");
     let before = scene::authority(cluster);
     let chart = format!("{DEPLOY}/chart/handfast");
-    let words = ["upgrade", "handfast", &chart, "--reuse-values", "--force-replace", "--wait"];
+    let words =
+        ["upgrade", "handfast", &chart, "--reuse-values", "--force-replace", "--server-side=false", "--wait"];
     let done = turn.helm(&[&words[..], &["--timeout", "3m"]].concat());
     assert_eq!(done.code, Some(0), "{}\n{}", done.all(), turn.pods());
     assert!(scene::authority(cluster) == before, "the chart emptied it");
