@@ -160,7 +160,8 @@ fn names_of_others_are_refused_with_their_reason() {
         ),
         ("nothing", "{secretName: loot}", "asks for no name"),
         ("key", "{secretName: loot, serviceAccount: default, key: rsa512}", "no kind of key"),
-        ("brief", "{secretName: loot, serviceAccount: default, lifetime: 5s}", "not between one minute"),
+        ("brief", "{secretName: loot, serviceAccount: default, lifetime: 5s}", "not between 1m and 365d"),
+        ("ages", "{secretName: loot, serviceAccount: default, lifetime: 36500d}", "not between 1m and 365d"),
     ];
     for (name, spec, _) in cases {
         scene.certificate(name, spec);

@@ -359,6 +359,24 @@ fn a_rotation_is_given_up_before_the_switch() {
 }
 
 #[test]
+fn a_long_life_after_the_switch_does_not_keep_the_old_root() {
+    let Some(turn) = cluster() else { return };
+    let scene = Scene::new(&turn, "ageing", &["long"]);
+    let waits = rotate(&turn, &["run", "--min-age", "1s", "--timeout", "2m", "--applications-reload"]);
+    assert!(waits.code == Some(3) && waits.all().contains("HF7053"), "{}", waits.all());
+    let before = status(&turn);
+    assert_eq!(before["step"], "switched");
+    scene.certificate("long", "{secretName: long, serviceAccount: default, lifetime: 300d}");
+    scene.wait_ready("long");
+    let after = status(&turn);
+    assert!(before["old_certificates_end"].is_string(), "{before:#}");
+    assert_eq!(after["old_certificates_end"], before["old_certificates_end"], "{after:#}");
+    let done = rotate(&turn, &[&["run", "--timeout", "4m"], &PROMISE[..]].concat());
+    assert_eq!(done.code, Some(0), "{}", done.all());
+    turn.kubectl(&["delete", "namespace", "ageing", "--timeout=60s"]);
+}
+
+#[test]
 fn a_revoked_certificate_is_on_the_list_and_replaced_at_once() {
     let Some(turn) = cluster() else { return };
     let scene = Scene::new(&turn, "lost", &["one"]);

@@ -5,6 +5,8 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::names::{LONGEST_OBJECT_NAME, OBJECT_NAME};
+
 /// A certificate that is kept in a Secret of its namespace: issued, renewed before it expires, with a new key
 /// each time. Its names come from the Services and the service account of its own namespace; others have to be
 /// allowed by the operator, in an annotation of the namespace.
@@ -26,6 +28,7 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "camelCase")]
 pub struct CertificateSpec {
     /// Name of the Secret, of type kubernetes.io/tls, in the same namespace.
+    #[schemars(length(max = LONGEST_OBJECT_NAME), regex(pattern = OBJECT_NAME))]
     pub secret_name: String,
     /// What it is for.
     #[serde(default)]
@@ -45,7 +48,8 @@ pub struct CertificateSpec {
     /// Kind of the key: p256 (default), p384, p521, ed25519, rsa2048, rsa3072, rsa4096.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
-    /// Lifetime, as in 24h or 90d (default 90d; one minute at least). Never longer than the issuer's.
+    /// Lifetime, as in 24h or 90d (default 90d). The cluster's operator limits it, to between 1h and 365d where nothing
+    /// else was said. Never longer than the issuer's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lifetime: Option<String>,
     /// Whether `tls-combined.pem` is in the Secret too: certificates, then the key, in one file.
@@ -56,6 +60,7 @@ pub struct CertificateSpec {
     pub keystores: Option<Keystores>,
     /// Workloads that read the files only at their start. Those of them that have the annotation
     /// handfast.dev/reload: restart are restarted, pod by pod, when the Secret has changed.
+    #[schemars(length(max = 20))]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub restart: Vec<Restarted>,
 }
@@ -66,6 +71,7 @@ pub struct Restarted {
     /// What it is.
     pub kind: RestartedKind,
     /// Its name, in the Certificate's namespace.
+    #[schemars(length(max = LONGEST_OBJECT_NAME), regex(pattern = OBJECT_NAME))]
     pub name: String,
 }
 
@@ -129,6 +135,7 @@ pub struct Keystores {
     #[serde(default)]
     pub jks: bool,
     /// Secret of this namespace with the password, in its key `password`.
+    #[schemars(length(max = LONGEST_OBJECT_NAME), regex(pattern = OBJECT_NAME))]
     pub password_secret: String,
 }
 

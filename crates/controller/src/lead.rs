@@ -26,6 +26,7 @@ use crate::authority::{AuthorityStore, Standing, State};
 use crate::certificate::Certificate;
 use crate::error::{Error, Result, chain};
 use crate::grant::Domains;
+use crate::lifetimes::Lifetimes;
 use crate::metrics::Metrics;
 use crate::names::{AUTHORITY_SECRET, CONTROLLER};
 use crate::reconcile::{Context, reconcile};
@@ -51,6 +52,8 @@ pub struct Leader {
     pub identity: String,
     /// The two domains.
     pub domains: Domains,
+    /// Between which lifetimes Certificates may choose.
+    pub lifetimes: Lifetimes,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// The audit log.
@@ -179,6 +182,7 @@ pub async fn lead(leader: Leader, started: impl FnOnce()) -> Result<Infallible> 
     let context = Arc::new(Context {
         client: client(),
         domains: leader.domains.clone(),
+        lifetimes: leader.lifetimes,
         world: KnownWorld { namespaces, services, accounts },
         authority,
         store,

@@ -4,6 +4,20 @@
 /// API group of our own kinds, and prefix of our labels and annotations.
 pub const GROUP: &str = "handfast.dev";
 
+/// How the API server names objects (RFC 1123: labels, with dots between them), for the schema of our kind.
+pub const OBJECT_NAME: &str = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
+/// The longest such name.
+pub const LONGEST_OBJECT_NAME: usize = 253;
+
+/// Whether it matches [`OBJECT_NAME`].
+pub fn is_object_name(name: &str) -> bool {
+    let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    let label = |label: &str| {
+        !label.is_empty() && label.bytes().all(inner) && !label.starts_with('-') && !label.ends_with('-')
+    };
+    name.len() <= LONGEST_OBJECT_NAME && name.split('.').all(label)
+}
+
 /// Namespace of the controller.
 pub const SYSTEM_NAMESPACE: &str = "handfast-system";
 /// Name of the controller's Deployment, ServiceAccount, Roles and Lease, and its field manager.

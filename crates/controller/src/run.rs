@@ -12,6 +12,7 @@ use crate::error::chain;
 use crate::grant::Domains;
 use crate::lead::{Leader, lead};
 use crate::lease::Election;
+use crate::lifetimes::Lifetimes;
 use crate::metrics::Metrics;
 use crate::names::CONTROLLER;
 
@@ -28,6 +29,8 @@ pub struct Options {
     pub identity: String,
     /// The two domains.
     pub domains: Domains,
+    /// Between which lifetimes Certificates may choose.
+    pub lifetimes: Lifetimes,
     /// Whether several may run, of which one leads.
     pub leader_elect: bool,
     /// What is counted.
@@ -58,6 +61,7 @@ pub async fn run(options: Options, shutdown: impl Future<Output = ()>) {
         namespace: options.namespace.clone(),
         identity: options.identity.clone(),
         domains: options.domains,
+        lifetimes: options.lifetimes,
         metrics: Arc::clone(&options.metrics),
         audit: Audit::new(&format!("{CONTROLLER}/{}", options.identity)),
         skew: Arc::default(),

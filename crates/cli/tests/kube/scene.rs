@@ -12,8 +12,8 @@ use testkit::program::Program;
 
 /// For what happens by itself within a moment.
 pub const SOON: Duration = Duration::from_secs(45);
-/// How the controller is installed here.
-pub const INSTALL: [&str; 4] = ["--image", IMAGE, "--image-pull-policy", "Never"];
+/// How the controller is installed here. A life of a minute is for tests of renewal.
+pub const INSTALL: [&str; 6] = ["--image", IMAGE, "--image-pull-policy", "Never", "--min-lifetime", "1m"];
 
 /// The cluster, for one test at a time.
 pub struct Turn {

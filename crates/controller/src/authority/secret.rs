@@ -47,6 +47,8 @@ struct RotationDocument {
     old: String,
     new: String,
     since: i64,
+    #[serde(default, rename = "oldLongestSeconds", skip_serializing_if = "Option::is_none")]
+    old_longest: Option<i64>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -82,6 +84,7 @@ pub(super) fn write(state: &State) -> Result<BTreeMap<String, ByteString>> {
             old: rotation.old.clone(),
             new: rotation.new.clone(),
             since: rotation.since.unix_timestamp(),
+            old_longest: rotation.old_longest.map(Duration::whole_seconds),
         }),
         revocations: state
             .revocations
@@ -213,6 +216,7 @@ impl RotationDocument {
             old: self.old,
             new: self.new,
             since: date(self.since)?,
+            old_longest: self.old_longest.map(|seconds| Duration::seconds(seconds.max(0))),
         })
     }
 }

@@ -124,6 +124,9 @@ pub struct Rotation {
     pub new: String,
     /// When this step was reached.
     pub since: OffsetDateTime,
+    /// From the switch on: the longest lifetime of a leaf that the old authority may have signed. What is asked for
+    /// later comes from the new one, and does not keep the old one.
+    pub old_longest: Option<Duration>,
 }
 
 /// A certificate that is not to be accepted any more.
@@ -150,8 +153,8 @@ pub struct State {
     pub rotation: Option<Rotation>,
     /// What is revoked, by serial number.
     pub revocations: BTreeMap<Serial, Revocation>,
-    /// The longest lifetime of a leaf that may have been signed. It is raised, in the Secret, before a longer one
-    /// is: an authority can be retired when this time has passed since it issued last.
+    /// The longest lifetime of a leaf that the authority that issues may have signed. It is raised, in the Secret,
+    /// before a longer one is: an authority can be retired when this time has passed since it issued last.
     pub longest_leaf: Duration,
     /// Numbers of the revocation lists, by authority; they only grow.
     pub crl_numbers: BTreeMap<String, u64>,
@@ -235,6 +238,7 @@ impl State {
             old: old.name.clone(),
             new,
             since: whole_second(now),
+            old_longest: None,
         });
         Ok(next)
     }
@@ -274,6 +278,10 @@ impl State {
         }
         next.active()?;
         next.advance(Step::Switched, now);
+        if let Some(rotation) = &mut next.rotation {
+            rotation.old_longest = Some(self.longest_leaf);
+        }
+        next.longest_leaf = certs::DEFAULT_LIFETIME;
         Ok(next)
     }
 
@@ -281,7 +289,13 @@ impl State {
     pub fn old_leaves_end(&self) -> Option<OffsetDateTime> {
         let rotation = self.rotation.as_ref().filter(|rotation| rotation.step == Step::Switched)?;
         let old = self.member(&rotation.old)?;
-        Some((rotation.since + self.longest_leaf).min(old.certificate.not_after))
+        Some((rotation.since + self.longest_leaf_of(&rotation.old)).min(old.certificate.not_after))
+    }
+
+    /// The longest lifetime of a leaf that this authority may have signed.
+    pub fn longest_leaf_of(&self, authority: &str) -> Duration {
+        let rotation = self.rotation.as_ref().filter(|rotation| rotation.old == authority);
+        rotation.and_then(|rotation| rotation.old_longest).unwrap_or(self.longest_leaf)
     }
 
     /// Ends the rotation: the old authority is trusted no longer. `live` names what still shows one of its

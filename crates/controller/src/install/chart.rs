@@ -69,6 +69,8 @@ fn marked(installation: &Installation) -> Installation {
         replicas: installation.replicas.max(2),
         trust_domain: word("trustDomain"),
         cluster_domain: word("clusterDomain"),
+        min_lifetime: word("minLifetime"),
+        max_lifetime: word("maxLifetime"),
     }
 }
 

@@ -44,6 +44,10 @@ pub struct Installation {
     pub trust_domain: String,
     /// Domain of the cluster's Services.
     pub cluster_domain: String,
+    /// The shortest lifetime that a Certificate may ask for, as in `1h`.
+    pub min_lifetime: String,
+    /// The longest, as in `365d`.
+    pub max_lifetime: String,
 }
 
 impl Installation {
@@ -121,6 +125,8 @@ impl Installation {
                 "--namespace", self.namespace,
                 "--trust-domain", self.trust_domain,
                 "--cluster-domain", self.cluster_domain,
+                "--min-lifetime", self.min_lifetime,
+                "--max-lifetime", self.max_lifetime,
                 "--listen", format!("0.0.0.0:{METRICS_PORT}"),
                 "--leader-elect",
             ],

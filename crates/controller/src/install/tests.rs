@@ -8,6 +8,8 @@ fn objects() -> Vec<Value> {
         replicas: 2,
         trust_domain: "cluster.local".to_owned(),
         cluster_domain: "cluster.local".to_owned(),
+        min_lifetime: "1h".to_owned(),
+        max_lifetime: "365d".to_owned(),
     };
     installation.objects().unwrap()
 }
@@ -71,6 +73,8 @@ fn chart() -> Vec<chart::File> {
         replicas: 1,
         trust_domain: "example.org".to_owned(),
         cluster_domain: "cluster.local".to_owned(),
+        min_lifetime: "1h".to_owned(),
+        max_lifetime: "365d".to_owned(),
     };
     // Like YAML as far as templates go: each value is on a line of its own, without quotes and commas.
     let lines = |object: &Value| serde_json::to_string_pretty(object).unwrap().replace(['"', ','], "");
@@ -105,6 +109,8 @@ fn a_charts_defaults_are_the_installation() {
         "imagePullPolicy: Never",
         "replicas: 1",
         "trustDomain: example.org",
+        "minLifetime: 1h",
+        "maxLifetime: 365d",
     ] {
         assert!(values.contains(line), "{line} is not in\n{values}");
     }

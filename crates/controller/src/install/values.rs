@@ -36,6 +36,12 @@ pub struct Values {
     /// Domain of the cluster's Services.
     #[schemars(regex(pattern = r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$"))]
     pub cluster_domain: String,
+    /// The shortest lifetime that a Certificate may ask for, as in 1h; one minute at least.
+    #[schemars(regex(pattern = "^([0-9]+(s|m|h|d|w|M|y))+$"))]
+    pub min_lifetime: String,
+    /// The longest, as in 365d: an old root is trusted for as long after a rotation.
+    #[schemars(regex(pattern = "^([0-9]+(s|m|h|d|w|M|y))+$"))]
+    pub max_lifetime: String,
     /// What a controller asks for, and may use.
     pub resources: ResourceRequirements,
     /// Labels of the nodes on which controllers run.
@@ -116,6 +122,8 @@ impl Values {
             replicas: installation.replicas,
             trust_domain: installation.trust_domain.clone(),
             cluster_domain: installation.cluster_domain.clone(),
+            min_lifetime: installation.min_lifetime.clone(),
+            max_lifetime: installation.max_lifetime.clone(),
             resources: super::resources(),
             node_selector: BTreeMap::new(),
             tolerations: Vec::new(),

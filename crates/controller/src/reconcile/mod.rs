@@ -34,6 +34,7 @@ use crate::authority::{AuthorityStore, State};
 use crate::certificate::{Certificate, CertificateStatus, Keystores};
 use crate::error::{Error, Result, chain};
 use crate::grant::{Domains, names_granted};
+use crate::lifetimes::Lifetimes;
 use crate::metrics::Metrics;
 use crate::names::{CONTROLLER, GROUP};
 use crate::restart::{Held, Restarts};
@@ -55,6 +56,8 @@ pub struct Context {
     pub client: Client,
     /// The two domains.
     pub domains: Domains,
+    /// Between which lifetimes Certificates may choose.
+    pub lifetimes: Lifetimes,
     /// What the API server knows, kept up to date by watches.
     pub world: KnownWorld,
     /// The authority, kept up to date by a watch.
@@ -132,7 +135,7 @@ struct Done {
 async fn bring_up_to_date(certificate: &Arc<Certificate>, context: &Context) -> Result<Done> {
     let namespace = certificate.metadata.namespace.as_deref().unwrap_or_default();
     let name = &certificate.spec.secret_name;
-    let mut wanted = Wanted::of(&certificate.spec)?;
+    let mut wanted = Wanted::of(&certificate.spec, &context.lifetimes)?;
     wanted.names = names_granted(namespace, &certificate.spec, &context.world, &context.domains)?;
     let secrets: Api<Secret> = Api::namespaced(context.client.clone(), namespace);
     if let Some(stores) = &certificate.spec.keystores {

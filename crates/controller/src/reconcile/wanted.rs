@@ -3,16 +3,20 @@
 
 use std::str::FromStr as _;
 
-use certs::{AltName, KeyKind, SHORTEST_LIFETIME, Usage};
-use model::units::Span;
+use certs::{AltName, KeyKind, Usage};
 use time::Duration;
 use zeroize::Zeroizing;
 
 use crate::certificate::{CertificateSpec, CertificateUsage};
 use crate::error::{Error, Result};
+use crate::lifetimes::Lifetimes;
+use crate::names::is_object_name;
 
-/// A lifetime beyond this is a mistake: dates end in the year 9999.
-const LONGEST_LIFETIME: Duration = Duration::days(100 * 365);
+#[cfg(test)]
+mod tests;
+
+/// More workloads of one Certificate are refused.
+const MOST_RESTARTS: usize = 20;
 
 /// What the Secret should hold.
 #[derive(Debug)]
@@ -52,8 +56,9 @@ impl Wanted {
     ///
     /// # Errors
     ///
-    /// When a word of the spec is not known.
-    pub fn of(spec: &CertificateSpec) -> Result<Self> {
+    /// When a word of the spec is not known or is no name, or a number is beyond its limit.
+    pub fn of(spec: &CertificateSpec, lifetimes: &Lifetimes) -> Result<Self> {
+        check_names(spec)?;
         let key = spec.key.as_deref().map_or(Ok(KeyKind::default()), |text| {
             KeyKind::from_str(text).map_err(|why| Error::Spec(format!("spec.key: {why}")))
         })?;
@@ -65,7 +70,7 @@ impl Wanted {
                 CertificateUsage::Both => Usage::Both,
             },
             key,
-            lifetime: spec.lifetime.as_deref().map_or(Ok(certs::DEFAULT_LIFETIME), lifetime)?,
+            lifetime: lifetimes.choose(spec.lifetime.as_deref())?,
             combined: spec.combined_pem,
             stores: None,
         })
@@ -77,13 +82,23 @@ impl Wanted {
     }
 }
 
-fn lifetime(text: &str) -> Result<Duration> {
-    let span: Span = text.parse().map_err(|why| Error::Spec(format!("spec.lifetime: {why}")))?;
-    let lifetime = Duration::seconds(i64::try_from(span.0.as_secs()).unwrap_or(i64::MAX));
-    if lifetime < SHORTEST_LIFETIME || lifetime > LONGEST_LIFETIME {
+/// Names of objects become parts of URLs, so nothing but a name may stand there. The kind's schema says the same; it may be
+/// an older one.
+fn check_names(spec: &CertificateSpec) -> Result<()> {
+    if spec.restart.len() > MOST_RESTARTS {
         return Err(Error::Spec(format!(
-            "spec.lifetime: {text} is not between one minute and a hundred years"
+            "spec.restart names {} workloads, and a Certificate names {MOST_RESTARTS} at most",
+            spec.restart.len()
         )));
     }
-    Ok(lifetime)
+    let password = spec.keystores.iter().map(|stores| ("keystores.passwordSecret", &stores.password_secret));
+    let restarted = spec.restart.iter().map(|workload| ("restart", &workload.name));
+    let mut all = std::iter::once(("secretName", &spec.secret_name)).chain(password).chain(restarted);
+    match all.find(|(_, name)| !is_object_name(name)) {
+        Some((field, name)) => {
+            let shown: String = name.chars().take(80).collect();
+            Err(Error::Spec(format!("spec.{field}: {shown:?} is no name of an object in Kubernetes")))
+        }
+        None => Ok(()),
+    }
 }

@@ -48,7 +48,7 @@ pub(super) async fn answer(seen: Arc<CertificateSigningRequest>, context: Arc<Co
         },
         api,
     };
-    match decide_csr(&csr, &vouched, &context.domains, LONGEST) {
+    match decide_csr(&csr, &vouched, &context.domains, LONGEST.min(context.lifetimes.longest())) {
         Decision::Ignore => {}
         Decision::Deny(denial) => one.refuse(&csr, &denial).await?,
         Decision::Sign(grant) => one.sign(csr, *grant).await?,

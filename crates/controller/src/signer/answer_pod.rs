@@ -56,7 +56,7 @@ pub(super) async fn answer(
         api,
         found,
     };
-    match decide_pod(&request, &vouched, &context.domains, LONGEST) {
+    match decide_pod(&request, &vouched, &context.domains, LONGEST.min(context.lifetimes.longest())) {
         Decision::Ignore => {}
         Decision::Deny(denial) => one.refuse("Denied", &denial).await?,
         Decision::Sign(grant) => one.sign(*grant).await?,

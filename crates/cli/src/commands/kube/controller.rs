@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use controller::grant::Domains;
+use controller::lifetimes::{Lifetimes, MAX_LIFETIME, MIN_LIFETIME};
 use controller::metrics::Metrics;
 use controller::names::SYSTEM_NAMESPACE;
 use controller::run::{Health, Options};
@@ -31,6 +32,12 @@ pub struct Args {
     /// Domain of the cluster's Services.
     #[arg(long, env = "HANDFAST_CLUSTER_DOMAIN", default_value = "cluster.local", value_name = "DOMAIN")]
     cluster_domain: String,
+    /// The shortest lifetime that a Certificate may ask for: each costs a signature and a write every two thirds of it.
+    #[arg(long, env = "HANDFAST_MIN_LIFETIME", default_value = MIN_LIFETIME, value_name = "SPAN")]
+    min_lifetime: String,
+    /// The longest: an old root is trusted for as long after a rotation.
+    #[arg(long, env = "HANDFAST_MAX_LIFETIME", default_value = MAX_LIFETIME, value_name = "SPAN")]
+    max_lifetime: String,
     /// Address of /metrics, /livez and /readyz.
     #[arg(long, env = "HANDFAST_LISTEN", default_value = "127.0.0.1:9402", value_name = "ADDR")]
     listen: SocketAddr,
@@ -54,10 +61,12 @@ pub fn run(args: Args, globals: &Globals) -> Outcome {
         .map_err(|why| Failure::usage(format!("--trust-domain {}: {why}", args.trust_domain)))?;
     let domains = Domains::new(trust_domain, &args.cluster_domain)
         .map_err(|why| Failure::from(why).exit(EXIT_USAGE))?;
-    block_on(stay(args, domains))
+    let lifetimes = Lifetimes::parse(&args.min_lifetime, &args.max_lifetime)
+        .map_err(|why| Failure::from(why).exit(EXIT_USAGE))?;
+    block_on(stay(args, domains, lifetimes))
 }
 
-async fn stay(args: Args, domains: Domains) -> Outcome {
+async fn stay(args: Args, domains: Domains, lifetimes: Lifetimes) -> Outcome {
     let internal = |error: std::io::Error| Failure::new(&model::codes::usage::INTERNAL, error);
     let (metrics, health) = (Arc::new(Metrics::default()), Arc::new(Health::default()));
     let socket = tokio::net::TcpListener::bind(args.listen).await.map_err(|error| {
@@ -76,6 +85,7 @@ async fn stay(args: Args, domains: Domains) -> Outcome {
         namespace: args.namespace,
         identity,
         domains,
+        lifetimes,
         leader_elect: args.leader_elect,
         metrics,
         health,

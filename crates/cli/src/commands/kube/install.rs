@@ -6,6 +6,7 @@ use std::time::Duration;
 use certs::PrivateKey;
 use controller::authority::{AuthorityStore, State};
 use controller::install::{Installation, chart};
+use controller::lifetimes::{Lifetimes, MAX_LIFETIME, MIN_LIFETIME};
 use controller::names::{self, SYSTEM_NAMESPACE};
 use kube::Client;
 use model::codes::kube as codes;
@@ -41,6 +42,12 @@ pub struct What {
     /// Domain of the cluster's Services.
     #[arg(long, env = "HANDFAST_CLUSTER_DOMAIN", default_value = "cluster.local", value_name = "DOMAIN")]
     cluster_domain: String,
+    /// The shortest lifetime that a Certificate may ask for.
+    #[arg(long, env = "HANDFAST_MIN_LIFETIME", default_value = MIN_LIFETIME, value_name = "SPAN")]
+    min_lifetime: String,
+    /// The longest: an old root is trusted for as long after a rotation.
+    #[arg(long, env = "HANDFAST_MAX_LIFETIME", default_value = MAX_LIFETIME, value_name = "SPAN")]
+    max_lifetime: String,
 }
 
 impl What {
@@ -58,6 +65,8 @@ impl What {
         let trust = self.trust_domain.parse().map_err(|why| wrong(&why))?;
         controller::grant::Domains::new(trust, &self.cluster_domain)
             .map_err(|why| Failure::usage(why.to_string()))?;
+        Lifetimes::parse(&self.min_lifetime, &self.max_lifetime)
+            .map_err(|why| Failure::usage(why.to_string()))?;
         Ok(Installation {
             namespace: self.namespace.clone(),
             image: self.image.clone(),
@@ -65,6 +74,8 @@ impl What {
             replicas: self.replicas,
             trust_domain: self.trust_domain.clone(),
             cluster_domain: self.cluster_domain.clone(),
+            min_lifetime: self.min_lifetime.clone(),
+            max_lifetime: self.max_lifetime.clone(),
         })
     }
 

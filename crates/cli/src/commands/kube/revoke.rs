@@ -181,7 +181,7 @@ async fn of_serial(
     Ok(Target {
         serial: serial.clone(),
         issuer: issuer.name.clone(),
-        not_after: (now + state.longest_leaf).min(issuer.certificate.not_after),
+        not_after: (now + state.longest_leaf_of(&issuer.name)).min(issuer.certificate.not_after),
         secret: None,
     })
 }

@@ -26,6 +26,15 @@ fn what_is_written_is_read_back_the_same() {
 }
 
 #[test]
+fn how_long_old_leaves_may_live_is_kept() {
+    let long = State { longest_leaf: Duration::days(200), ..state() };
+    let switched = long.start(Subject::Root, NOW).unwrap().confirm(NOW).unwrap().switch(NOW).unwrap();
+    let after = read(&write(&switched).unwrap()).unwrap().unwrap();
+    assert_eq!(after.rotation, switched.rotation);
+    assert_eq!(after.old_leaves_end(), Some(NOW + Duration::days(200)));
+}
+
+#[test]
 fn an_empty_secret_holds_none_and_a_damaged_one_is_refused() {
     assert!(read(&BTreeMap::new()).unwrap().is_none());
     let whole = write(&state()).unwrap();

@@ -46,6 +46,25 @@ fn an_intermediate_is_rotated_below_the_same_root() {
 }
 
 #[test]
+fn a_long_life_that_is_asked_for_after_the_switch_does_not_keep_the_old_authority() {
+    let asked = |state: &State, days| State { longest_leaf: Duration::days(days), ..state.clone() };
+    let switched =
+        |state: &State| state.start(Subject::Root, NOW).unwrap().confirm(NOW).unwrap().switch(NOW).unwrap();
+    let s = switched(&asked(&state(), 200));
+    let end = Some(NOW + Duration::days(200));
+    assert_eq!(s.old_leaves_end(), end);
+    assert_eq!(s.longest_leaf, certs::DEFAULT_LIFETIME, "the new one has signed nothing longer");
+    let later = asked(&s, 36500);
+    assert_eq!(later.old_leaves_end(), end);
+    assert_eq!(later.longest_leaf_of("intermediate-1"), Duration::days(200));
+    assert_eq!(later.longest_leaf_of("intermediate-2"), Duration::days(36500));
+    // It counts when the new one is the old one.
+    let next = later.retire(&[], true, NOW).unwrap().start(Subject::Intermediate, NOW).unwrap();
+    let next = next.confirm(NOW).unwrap().switch(NOW).unwrap();
+    assert_eq!(next.longest_leaf_of("intermediate-2"), Duration::days(36500));
+}
+
+#[test]
 fn an_aborted_rotation_leaves_the_old_authority() {
     let s = state().start(Subject::Root, NOW).unwrap().abort().unwrap();
     assert_eq!(roots(&s), ["root-1"]);

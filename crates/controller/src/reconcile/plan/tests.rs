@@ -24,7 +24,7 @@ impl Case {
         let mut certificate = Certificate::new("web", spec);
         certificate.metadata.namespace = Some("shop".to_owned());
         certificate.metadata.uid = Some("u-1".to_owned());
-        let mut wanted = Wanted::of(&certificate.spec).unwrap();
+        let mut wanted = Wanted::of(&certificate.spec, &crate::lifetimes::Lifetimes::default()).unwrap();
         wanted.names = vec![AltName::dns("web").unwrap(), AltName::dns("web.shop").unwrap()];
         Self { certificate, wanted, authority: State::new(TrustDomain::default(), NOW).unwrap() }
     }
