@@ -158,11 +158,17 @@ fn names_of_others_are_refused_with_their_reason() {
             "{secretName: loot, dnsNames: [www.example.com]}",
             "is not allowed in the namespace thief",
         ),
+        ("local", "{secretName: loot, services: [localhost]}", "every machine's own"),
+        ("mirror", "{secretName: loot, services: [mirror], clusterIps: true}", "is an ExternalName"),
         ("nothing", "{secretName: loot}", "asks for no name"),
         ("key", "{secretName: loot, serviceAccount: default, key: rsa512}", "no kind of key"),
         ("brief", "{secretName: loot, serviceAccount: default, lifetime: 5s}", "not between 1m and 365d"),
         ("ages", "{secretName: loot, serviceAccount: default, lifetime: 36500d}", "not between 1m and 365d"),
     ];
+    scene.service("localhost");
+    let external =
+        ["-n", "thief", "create", "service", "externalname", "mirror", "--external-name", "bank.test"];
+    turn.kubectl(&external);
     for (name, spec, _) in cases {
         scene.certificate(name, spec);
     }
@@ -179,6 +185,15 @@ fn names_of_others_are_refused_with_their_reason() {
         assert!(found["status"]["failures"].as_i64().unwrap() >= 1);
     }
     assert!(scene.secret("loot").is_null());
+    turn.apply(
+        "{apiVersion: handfast.dev/v1, kind: Certificate, metadata: {name: api, namespace: default}, \
+         spec: {secretName: loot, services: [kubernetes], clusterIps: true}}",
+    );
+    let api = ["-n", "default", "certificate.handfast.dev", "api"];
+    let found = turn.wait(&api, SOON, |found| !found["status"]["conditions"][0].is_null());
+    let message = found["status"]["conditions"][0]["message"].as_str().unwrap();
+    assert!(message.starts_with("HF7010") && message.contains("the API server's"), "{message}");
+    turn.kubectl(&["-n", "default", "delete", "certificate.handfast.dev", "api"]);
     scene.wait_event("other", "Refused");
     // What was missing is made: nobody has to ask again.
     turn.kubectl(&["annotate", "namespace", "thief", "handfast.dev/allowed-dns-names=*.example.com"]);

@@ -24,6 +24,8 @@ pub trait World {
     fn allowed_dns_names(&self, namespace: &str) -> Option<String>;
     /// The cluster addresses of a Service; `None` where there is no such Service.
     fn service(&self, namespace: &str, name: &str) -> Option<Vec<IpAddr>>;
+    /// Whether a Service is an ExternalName: a name for somebody else's address.
+    fn points_elsewhere(&self, namespace: &str, name: &str) -> bool;
     /// Whether a service account exists.
     fn service_account_exists(&self, namespace: &str, name: &str) -> bool;
 }
@@ -78,9 +80,7 @@ pub fn names_granted(
     }
     let mut addresses = Vec::new();
     for service in &spec.services {
-        let Some(found) = world.service(namespace, service) else {
-            return refuse(format!("there is no Service {service:?} in the namespace {namespace}"));
-        };
+        let found = service_granted(namespace, service, world)?;
         for suffix in ["", &format!(".{namespace}"), &format!(".{namespace}.svc")] {
             names.push(AltName::dns(&format!("{service}{suffix}"))?);
         }
@@ -110,6 +110,35 @@ pub fn names_granted(
             Err(Error::Spec(format!("it asks for {count} names, and a certificate has {MOST_NAMES} at most")))
         }
         _ => Ok(unique),
+    }
+}
+
+/// The addresses of a Service whose names may stand in a certificate of its namespace.
+fn service_granted(namespace: &str, service: &str, world: &impl World) -> Result<Vec<IpAddr>> {
+    let Some(found) = world.service(namespace, service) else {
+        return refuse(format!("there is no Service {service:?} in the namespace {namespace}"));
+    };
+    if let Some(whose) = reserved(namespace, service) {
+        return refuse(format!(
+            "the names of the Service {service:?} in the namespace {namespace} are {whose}"
+        ));
+    }
+    if world.points_elsewhere(namespace, service) {
+        return refuse(format!(
+            "the Service {service:?} in the namespace {namespace} is an ExternalName: it stands for somebody else's \
+             address"
+        ));
+    }
+    Ok(found)
+}
+
+/// Whose the names of a Service are that no workload may have, though whoever writes in its namespace can make it or
+/// change it.
+pub(crate) fn reserved(namespace: &str, service: &str) -> Option<&'static str> {
+    match (namespace, service) {
+        ("default", "kubernetes") => Some("the API server's"),
+        (_, "localhost") => Some("every machine's own"),
+        _ => None,
     }
 }
 
@@ -143,12 +172,16 @@ fn dns_name(
                     "{text:?} is no name of a Service of the namespace {namespace}, nor of a pod below one"
                 ));
             }
+            service_granted(namespace, service, world)?;
             Ok(name)
         }
         Place::Cluster => refuse(format!(
             "{text:?} lies under the cluster's own domain, where only names of this namespace's Services are granted"
         )),
-        Place::Elsewhere if labels.len() == 1 && world.service(namespace, plain).is_some() => Ok(name),
+        Place::Elsewhere if labels.len() == 1 && world.service(namespace, plain).is_some() => {
+            service_granted(namespace, plain, world)?;
+            Ok(name)
+        }
         Place::Elsewhere if allowed.permits(plain) => Ok(name),
         Place::Elsewhere => refuse(format!(
             "{text:?} is not allowed in the namespace {namespace}: its annotation {ALLOWED_DNS_ANNOTATION} does not \

@@ -62,6 +62,12 @@ impl World for KnownWorld {
         Some(addresses.into_iter().flatten().filter_map(|text| text.parse().ok()).collect())
     }
 
+    fn points_elsewhere(&self, namespace: &str, name: &str) -> bool {
+        let found = self.services.get(&ObjectRef::new(name).within(namespace));
+        let kind = found.as_ref().and_then(|found| found.spec.as_ref()?.type_.as_deref());
+        kind == Some("ExternalName")
+    }
+
     fn service_account_exists(&self, namespace: &str, name: &str) -> bool {
         let found = self.accounts.get(&ObjectRef::new(name).within(namespace));
         found.is_some_and(|found| found.metadata.deletion_timestamp.is_none())

@@ -7,6 +7,7 @@ struct Known {
     annotations: BTreeMap<String, String>,
     services: BTreeMap<(String, String), Vec<IpAddr>>,
     accounts: BTreeSet<(String, String)>,
+    elsewhere: BTreeSet<(String, String)>,
 }
 
 impl World for Known {
@@ -18,6 +19,9 @@ impl World for Known {
     }
     fn service(&self, namespace: &str, name: &str) -> Option<Vec<IpAddr>> {
         self.services.get(&(namespace.to_owned(), name.to_owned())).cloned()
+    }
+    fn points_elsewhere(&self, namespace: &str, name: &str) -> bool {
+        self.elsewhere.contains(&(namespace.to_owned(), name.to_owned()))
     }
     fn service_account_exists(&self, namespace: &str, name: &str) -> bool {
         self.accounts.contains(&(namespace.to_owned(), name.to_owned()))
@@ -81,6 +85,42 @@ fn what_does_not_exist_in_the_own_namespace_is_refused() {
     }
     let nothing = granted(&spec(), &known("")).unwrap_err();
     assert!(nothing.to_string().contains("asks for no name"), "{nothing}");
+}
+
+#[test]
+fn names_of_the_api_server_of_every_machine_and_of_somebody_elses_address_are_refused() {
+    let mut known = known("");
+    known.annotations.insert("default".to_owned(), String::new());
+    for (namespace, name) in [("default", "kubernetes"), ("shop", "localhost"), ("shop", "mirror")] {
+        let address = vec!["10.96.0.1".parse().unwrap()];
+        known.services.insert((namespace.to_owned(), name.to_owned()), address);
+    }
+    known.elsewhere.insert(("shop".to_owned(), "mirror".to_owned()));
+    for (namespace, service, why) in [
+        ("default", "kubernetes", "the API server's"),
+        ("shop", "localhost", "every machine's own"),
+        ("shop", "mirror", "ExternalName"),
+    ] {
+        let by_service = CertificateSpec { services: vec![service.to_owned()], cluster_ips: true, ..spec() };
+        let mut asked = vec![by_service];
+        for name in [
+            service.to_owned(),
+            format!("{service}.{namespace}"),
+            format!("{service}.{namespace}.svc"),
+            format!("{service}.{namespace}.svc.cluster.local"),
+            format!("pod.{service}.{namespace}.svc.cluster.local"),
+        ] {
+            asked.push(CertificateSpec { dns_names: vec![name], ..spec() });
+        }
+        for spec in asked {
+            let refused = names_granted(namespace, &spec, &known, &domains()).unwrap_err();
+            assert!(refused.to_string().contains(why), "{spec:?}: {refused}");
+        }
+    }
+    // Elsewhere it is a name as any other.
+    known.services.insert(("shop".to_owned(), "kubernetes".to_owned()), Vec::new());
+    let spec = CertificateSpec { services: vec!["kubernetes".to_owned()], ..spec() };
+    assert!(granted(&spec, &known).is_ok());
 }
 
 #[test]

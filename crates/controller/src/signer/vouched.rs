@@ -5,7 +5,7 @@ use k8s_openapi::api::core::v1::{Pod, Service, ServiceAccount};
 use model::identity::SpiffeId;
 
 use super::Denial;
-use crate::grant::Domains;
+use crate::grant::{Domains, reserved};
 
 /// More Services for one pod would not fit into a handshake.
 const MOST_SERVICES: usize = 20;
@@ -100,6 +100,7 @@ pub fn names(
             })
         })
         .filter_map(|service| service.metadata.name.as_deref())
+        .filter(|service| reserved(namespace, service).is_none())
         .collect();
     selecting.sort_unstable();
     selecting.dedup();
