@@ -206,6 +206,15 @@ pub fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
+/// What a condition or a line of the audit log says: the API server takes 32768 bytes, a person reads less.
+pub fn shortened(text: String) -> String {
+    const LONGEST: usize = 1000;
+    if text.chars().count() <= LONGEST {
+        return text;
+    }
+    text.chars().take(LONGEST).chain(['.', '.', '.']).collect()
+}
+
 fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }

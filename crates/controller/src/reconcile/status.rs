@@ -9,7 +9,7 @@ use time::OffsetDateTime;
 
 use super::pair::Pair;
 use crate::certificate::{Certificate, CertificateStatus};
-use crate::error::{Error, chain};
+use crate::error::{Error, chain, shortened};
 
 #[cfg(test)]
 mod tests;
@@ -18,8 +18,6 @@ mod tests;
 const FIRST_WAIT: Duration = Duration::from_secs(5);
 /// The longest.
 const LONGEST_WAIT: Duration = Duration::from_secs(600);
-/// The API server takes 32768; a line that a person reads is shorter.
-const LONGEST_MESSAGE: usize = 1000;
 
 /// The status of a Certificate whose Secret is good.
 pub fn ready(
@@ -70,11 +68,7 @@ pub fn failed(certificate: &Certificate, error: &Error, now: OffsetDateTime) -> 
 
 /// The whole cause in one line, with its code.
 pub fn message(error: &Error) -> String {
-    let text = format!("{}: {}", error.code().id, chain(error));
-    if text.chars().count() <= LONGEST_MESSAGE {
-        return text;
-    }
-    text.chars().take(LONGEST_MESSAGE).chain(['.', '.', '.']).collect()
+    shortened(format!("{}: {}", error.code().id, chain(error)))
 }
 
 /// The word of a condition and an Event.

@@ -89,15 +89,18 @@ impl Asked<'_> {
         self.tell(EventType::Normal, "Issued", note).await;
     }
 
-    /// The refusal is written: `denied`, or `failed`.
+    /// The refusal is written: `denied`, or `failed`. Only now it is one; a try that met a conflict refused nothing.
     pub(super) async fn refused(&self, result: &'static str, denial: &Denial) {
+        if let Err(error) = self.log(Action::Deny, &[], &denial.text()) {
+            tracing::error!(request = %self.full_name(), "{}", chain(&error));
+        }
         tracing::warn!(
             kind = self.kind,
             request = %self.full_name(),
             code = denial.code.id,
             reason = denial.reason,
             "{result}: {}",
-            denial.message
+            denial.text()
         );
         self.context.metrics.count_request(self.kind, result, denial.reason);
         self.tell(EventType::Warning, denial.reason, denial.text()).await;

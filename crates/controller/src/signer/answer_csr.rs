@@ -82,7 +82,6 @@ impl One<'_> {
 
     /// Denied; where somebody approved it already, it has failed.
     async fn refuse(&self, csr: &CertificateSigningRequest, denial: &Denial) -> Result<()> {
-        self.asked.log(Action::Deny, &[], &denial.text())?;
         let now = OffsetDateTime::now_utc();
         let result = match denied(csr, denial, now) {
             Some(denied) => self.write("approval", &denied).await.map(|_| "denied")?,

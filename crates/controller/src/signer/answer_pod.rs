@@ -15,7 +15,6 @@ use super::answer::Asked;
 use super::look_up::look_up;
 use super::status::{is_pod_decided, issued_pod, refused_pod};
 use super::{Decision, Denial, Grant, LONGEST, decide_pod};
-use crate::audit::Action;
 use crate::error::{Error, Result};
 use crate::names::CONTROLLER;
 use crate::reconcile::Context;
@@ -85,7 +84,6 @@ impl One<'_> {
     }
 
     async fn refuse(&self, condition: &'static str, denial: &Denial) -> Result<()> {
-        self.asked.log(Action::Deny, &[], &denial.text())?;
         self.write(&refused_pod(condition, denial, OffsetDateTime::now_utc())).await?;
         self.asked.refused(if condition == "Failed" { "failed" } else { "denied" }, denial).await;
         Ok(())

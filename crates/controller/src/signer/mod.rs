@@ -25,6 +25,8 @@ use certs::{AltName, Csr};
 use model::codes::{Code, kube as codes};
 use time::{Duration, OffsetDateTime};
 
+use crate::error::shortened;
+
 pub use csr::{Requester, decide as decide_csr, requester};
 pub use pod::decide as decide_pod;
 pub use sign::sign;
@@ -98,9 +100,9 @@ impl Denial {
         Self { code: &codes::REQUEST_NOT_SIGNED, reason: "NotSigned", message }
     }
 
-    /// For a condition, an Event, the log: with its code.
+    /// For a condition, an Event, the log: with its code. What was asked for is part of it, and may be long.
     pub fn text(&self) -> String {
-        format!("{}: {}", self.code.id, self.message)
+        shortened(format!("{}: {}", self.code.id, self.message))
     }
 }
 

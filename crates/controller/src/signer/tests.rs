@@ -82,6 +82,13 @@ fn grant(csr: &CertificateSigningRequest) -> Grant {
 }
 
 #[test]
+fn what_a_denial_says_is_not_as_long_as_what_was_asked_for() {
+    let denial = Denial::beyond("NameNotJustified", "x".repeat(100_000));
+    let text = denial.text();
+    assert!(text.starts_with("HF70") && text.len() < 1010, "{}", text.len());
+}
+
+#[test]
 fn the_names_are_the_service_accounts_and_the_services_whatever_the_request_asks() {
     let expected = [
         "spiffe://cluster.local/ns/shop/sa/web",
