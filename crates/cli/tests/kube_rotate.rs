@@ -438,6 +438,22 @@ fn a_revoked_certificate_is_on_the_list_and_replaced_at_once() {
     assert_eq!(revoke(&["--serial", "0a0b0c0d"]).code, Some(0));
     turn.wait(&words, SOON, |map| listed(map, "0a0b0c0d") && listed(map, &number));
     assert_eq!(serial(&scene.get("one")), serial(&after));
+    // Many at once: some come while a list is being signed, and each is in the audit log.
+    let many: Vec<String> = (1..=8).map(|i| format!("0c0d0e{i:02x}")).collect();
+    let cluster: &Cluster = &turn;
+    std::thread::scope(|scope| {
+        for number in &many {
+            scope.spawn(move || {
+                let done = cluster.handfast(&["kube", "revoke", "--serial", number]);
+                assert_eq!(done.code, Some(0), "{}", done.all());
+            });
+        }
+    });
+    turn.wait(&words, SOON, |map| many.iter().all(|number| listed(map, number)));
+    let log = scene::audit(&turn);
+    for number in many.iter().map(String::as_str).chain(["0a0b0c0d"]) {
+        assert!(line(&log, number), "{number} is on the list and not in the log");
+    }
     for (wrong, code) in [(&["lost/none"][..], 1), (&["none"], 2), (&[], 2), (&["--serial", "xyz"], 2)] {
         assert_eq!(revoke(wrong).code, Some(code), "{wrong:?}");
     }

@@ -19,7 +19,7 @@ use time::OffsetDateTime;
 use tokio::sync::watch;
 
 use crate::audit::{Action, Audit, Record};
-use crate::authority::{AuthorityStore, Member, Standing, State, steps};
+use crate::authority::{AuthorityStore, Member, Revocation, Standing, State, steps};
 use crate::error::{Error, Result, chain};
 use crate::names::{AUTHORITY_SECRET, CONTROLLER, RECORDED_ANNOTATION, REVOCATION_CONFIG_MAP};
 
@@ -56,8 +56,6 @@ pub struct Records {
 struct Due {
     /// Authorities whose list has to be signed anew.
     sign: Vec<String>,
-    /// Revocations that no list names yet.
-    fresh: Vec<Serial>,
     /// What is published and stays.
     keep: BTreeMap<String, String>,
     /// When to look again at the latest.
@@ -99,11 +97,6 @@ impl Records {
         if let Some((reason, text)) = steps::told(recorded.map(String::as_str), state) {
             self.record_step(state, reason, &text).await?;
         }
-        for serial in &due.fresh {
-            if let Some(revocation) = state.revocations.get(serial) {
-                self.record_revocation(serial, revocation).await?;
-            }
-        }
         let skew = self.skew.load(Ordering::Relaxed);
         if !due.sign.is_empty() && skew.abs() > CLOCK_TOLERANCE {
             let direction = if skew > 0 { "ahead of" } else { "behind" };
@@ -113,6 +106,10 @@ impl Records {
         if !due.sign.is_empty() {
             // The number is taken before the list is signed: no two lists have the same, whatever is killed.
             let numbered = self.store.change(|state| Ok(state.with_next_lists(&due.sign, now))).await?;
+            // Of that very state: what was revoked since it was seen is on the lists too.
+            for (serial, revocation) in fresh(&numbered, &due.sign, &published, now) {
+                self.record_revocation(serial, revocation).await?;
+            }
             for name in &due.sign {
                 let list = sign(&numbered, name, now)?;
                 due.next = due.next.into_iter().chain([list.half_time()]).min();
@@ -144,11 +141,7 @@ impl Records {
         Ok(())
     }
 
-    async fn record_revocation(
-        &self,
-        serial: &Serial,
-        revocation: &crate::authority::Revocation,
-    ) -> Result<()> {
+    async fn record_revocation(&self, serial: &Serial, revocation: &Revocation) -> Result<()> {
         let (serial, not_after) = (serial.to_string().to_lowercase(), certs::rfc3339(revocation.not_after));
         let reason = revocation.reason.to_string();
         let mut record =
@@ -197,8 +190,9 @@ fn due(state: &State, published: &BTreeMap<String, String>, now: OffsetDateTime)
     let mut due = Due::default();
     for member in state.members.iter().filter(|member| member.certificate.signs_crls) {
         let text = published.get(&key(&member.name));
-        let read = text.and_then(|text| List::read(&member.name, text, &member.certificate).ok());
-        let missing = missing(state, member, read.as_ref().map(|(_, serials)| serials.as_slice()), now);
+        let read = read(member, published);
+        let listed = read.as_ref().map(|(_, serials)| serials.as_slice());
+        let complete = missing(state, member, listed, now).is_empty();
         if !can_sign(member, now) {
             // A list goes on as long as it is good: without it, what was revoked would be good again.
             if let (Some(text), Some((list, _))) = (text, read)
@@ -210,14 +204,13 @@ fn due(state: &State, published: &BTreeMap<String, String>, now: OffsetDateTime)
         }
         match (text, read) {
             (Some(text), Some((list, _)))
-                if missing.is_empty() && now < list.half_time() && list.this_update <= now =>
+                if complete && now < list.half_time() && list.this_update <= now =>
             {
                 due.keep.insert(key(&member.name), text.clone());
                 due.next = due.next.into_iter().chain([list.half_time()]).min();
             }
             _ => due.sign.push(member.name.clone()),
         }
-        due.fresh.extend(missing);
     }
     due
 }
@@ -228,14 +221,40 @@ fn can_sign(member: &Member, now: OffsetDateTime) -> bool {
         && member.certificate.check_time(now).is_ok()
 }
 
-/// What the authority has revoked and the list does not name.
-fn missing(state: &State, member: &Member, listed: Option<&[Serial]>, now: OffsetDateTime) -> Vec<Serial> {
+/// The published list of an authority, where there is a good one.
+fn read(member: &Member, published: &BTreeMap<String, String>) -> Option<(List, Vec<Serial>)> {
+    let text = published.get(&key(&member.name))?;
+    List::read(&member.name, text, &member.certificate).ok()
+}
+
+/// What an authority has revoked and a list does not name.
+fn missing<'a>(
+    state: &'a State,
+    member: &Member,
+    listed: Option<&[Serial]>,
+    now: OffsetDateTime,
+) -> Vec<(&'a Serial, &'a Revocation)> {
     let of_member = state.revocations.iter().filter(|(_, revocation)| revocation.issuer == member.name);
     of_member
         .filter(|(_, revocation)| revocation.not_after > now)
-        .map(|(serial, _)| serial.clone())
-        .filter(|serial| !listed.is_some_and(|listed| listed.contains(serial)))
+        .filter(|(serial, _)| !listed.is_some_and(|listed| listed.contains(serial)))
         .collect()
+}
+
+/// What these authorities have revoked and no published list names: it has to be recorded before a list does.
+fn fresh<'a>(
+    state: &'a State,
+    authorities: &[String],
+    published: &BTreeMap<String, String>,
+    now: OffsetDateTime,
+) -> Vec<(&'a Serial, &'a Revocation)> {
+    let mut fresh = Vec::new();
+    for member in authorities.iter().filter_map(|name| state.member(name)) {
+        let read = read(member, published);
+        let listed = read.as_ref().map(|(_, serials)| serials.as_slice());
+        fresh.extend(missing(state, member, listed, now));
+    }
+    fresh
 }
 
 fn sign(state: &State, name: &str, now: OffsetDateTime) -> Result<List> {

@@ -53,15 +53,22 @@ fn a_revocation_is_fresh_until_a_list_names_it() {
         at: NOW,
         not_after: NOW + Duration::days(1),
     };
-    let state = state.revoke(serial.clone(), revocation);
+    let names = |state: &State, lists: &BTreeMap<String, String>, due: &Due| {
+        let all = fresh(state, &due.sign, lists, NOW);
+        all.into_iter().map(|(serial, _)| serial.clone()).collect::<Vec<_>>()
+    };
+    let state = state.revoke(serial.clone(), revocation.clone());
     let found = due(&state, &lists, NOW);
-    assert_eq!(
-        (found.sign.as_slice(), found.fresh.as_slice()),
-        (&["intermediate-1".to_owned()][..], &[serial][..])
-    );
-    let (state, lists) = publish(&state, &lists, NOW);
-    let found = due(&state, &lists, NOW);
-    assert!(found.sign.is_empty() && found.fresh.is_empty(), "{found:?}");
+    assert_eq!(found.sign, ["intermediate-1"]);
+    assert_eq!(names(&state, &lists, &found), std::slice::from_ref(&serial));
+    // Another one comes after that was seen, and before the lists are numbered: it will be on them.
+    let second = Serial::random().unwrap();
+    let later = state.revoke(second.clone(), revocation).with_next_lists(&found.sign, NOW);
+    let both = names(&later, &lists, &found);
+    assert!(both.len() == 2 && both.contains(&second) && both.contains(&serial), "{both:?}");
+    let (later, lists) = publish(&later, &lists, NOW);
+    let found = due(&later, &lists, NOW);
+    assert!(found.sign.is_empty() && fresh(&later, &["intermediate-1".to_owned()], &lists, NOW).is_empty());
 }
 
 #[test]
