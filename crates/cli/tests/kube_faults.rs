@@ -238,7 +238,7 @@ fn a_clock_that_is_an_hour_ahead_issues_nothing_until_it_is_right() {
     }
     let Some(turn) = cluster() else { return };
     let cluster: &Cluster = &turn;
-    let scene = Scene::new(&turn, "early", &["before", "during"]);
+    let scene = Scene::new(&turn, "early", &["before", "during", "after"]);
     alone(cluster);
     // It waits when the controller begins: nothing may be issued before the clocks were compared.
     scene.certificate("before", "{secretName: before, serviceAccount: default}");
@@ -279,6 +279,20 @@ fn a_clock_that_is_an_hour_ahead_issues_nothing_until_it_is_right() {
     }
     let issued = handed_out(&audit_of(&controller), "early");
     assert_eq!(issued.len(), 2, "{issued:?}");
+
+    // Where another one stands by whose clock is right, that one takes over.
+    let words = ["kube", "controller", "--leader-elect", "--listen", "127.0.0.1:19414"];
+    let more = [("HANDFAST_POD_NAME", "right"), ("HANDFAST_LOG_FORMAT", "json")];
+    let mut right = cluster.start_handfast(&words, &more);
+    right.wait_for("standing by", SOON, |_| ask(cluster, "19414").contains("handfast_leader 0"));
+    std::fs::write(&clock, "+3600\n").unwrap();
+    right.wait_for("the lead", SOON, |program| program.stderr().contains("\"leads\""));
+    scene.certificate("after", "{secretName: after, serviceAccount: default}");
+    scene.wait_ready("after");
+    assert_eq!(scene::leader(cluster), "right");
+    assert_eq!(handed_out(&audit_of(&controller), "early").len(), 2, "issued by a wrong clock");
+    right.signal("TERM");
+    assert_eq!(right.finish(Duration::from_secs(15)).code, Some(0));
     controller.signal("TERM");
     assert_eq!(controller.finish(Duration::from_secs(15)).code, Some(0));
     back(cluster);

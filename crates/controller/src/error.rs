@@ -126,6 +126,11 @@ pub enum Error {
         /// `ahead of` or `behind`.
         direction: &'static str,
     },
+    /// The clocks were not compared.
+    #[error(
+        "this clock could not be compared with the API server's, and nothing is issued by a clock that may be wrong"
+    )]
+    ClockUnknown,
     /// An option is wrong.
     #[error("{0}")]
     Option(String),
@@ -182,7 +187,7 @@ impl Coded for Error {
             Self::RestartForbidden { .. } => &codes::RESTART_FORBIDDEN,
             Self::Password(_) => &codes::STORE_PASSWORD_MISSING,
             Self::IssuerEnds { .. } => &codes::ISSUER_ENDS,
-            Self::Clock { .. } => &codes::CONTROLLER_CLOCK,
+            Self::Clock { .. } | Self::ClockUnknown => &codes::CONTROLLER_CLOCK,
             Self::Option(_) => &codes::OPTION_INVALID,
             Self::Certs(error) => error.code(),
             Self::Format(error) => error.code(),

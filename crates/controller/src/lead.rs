@@ -4,7 +4,6 @@
 use std::collections::{HashMap, HashSet};
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::sync::atomic::AtomicI64;
 use std::time::Duration;
 
 use futures_util::{Stream, StreamExt as _, stream};
@@ -24,6 +23,7 @@ use tokio::task::JoinSet;
 use crate::audit::{Action, Audit, Record};
 use crate::authority::{AuthorityStore, Standing, State};
 use crate::certificate::Certificate;
+use crate::clock::Clock;
 use crate::error::{Error, Result, chain};
 use crate::grant::Domains;
 use crate::lifetimes::Lifetimes;
@@ -58,8 +58,8 @@ pub struct Leader {
     pub metrics: Arc<Metrics>,
     /// The audit log.
     pub audit: Audit,
-    /// How far this clock is ahead of the API server's.
-    pub skew: Arc<AtomicI64>,
+    /// This clock, as compared with the API server's.
+    pub clock: Clock,
 }
 
 type Reference = ObjectRef<Certificate>;
@@ -173,7 +173,7 @@ pub async fn lead(leader: Leader, started: impl FnOnce()) -> Result<Infallible> 
         authority: authority.clone(),
         audit: leader.audit.clone(),
         recorder: recorder.clone(),
-        skew: Arc::clone(&leader.skew),
+        clock: leader.clock.clone(),
     };
     tasks.spawn(records.keep());
     let restarts = Restarts::default();
@@ -190,7 +190,7 @@ pub async fn lead(leader: Leader, started: impl FnOnce()) -> Result<Infallible> 
         audit: leader.audit.clone(),
         recorder,
         restarts,
-        skew: Arc::clone(&leader.skew),
+        clock: leader.clock.clone(),
     });
     tasks.spawn(signer::keep(Arc::clone(&context)));
     let requests = stream::poll_fn(move |cx| requests.poll_recv(cx)).map(Ok::<_, Infallible>);

@@ -120,14 +120,19 @@ impl Election {
         }
     }
 
-    /// Renews until that fails for too long, or somebody else holds the Lease. Returns why.
-    pub async fn hold(&mut self, mut renewed: impl FnMut(&Self)) -> String {
+    /// Renews until that fails for too long, somebody else holds the Lease, or `renewed` gives a reason to stop. Returns
+    /// why.
+    pub async fn hold(&mut self, mut renewed: impl FnMut(&Self) -> Option<String>) -> String {
         loop {
             tokio::time::sleep(RETRY).await;
             let since = self.held.map_or(RENEW_DEADLINE, |held| held.elapsed());
             let left = RENEW_DEADLINE.saturating_sub(since);
             match tokio::time::timeout(left, self.try_once()).await {
-                Ok(Ok(true)) => renewed(self),
+                Ok(Ok(true)) => {
+                    if let Some(why) = renewed(self) {
+                        return why;
+                    }
+                }
                 Ok(Ok(false)) => return format!("{} holds the Lease", self.holder().unwrap_or("nobody")),
                 Ok(Err(error)) => {
                     tracing::warn!("cannot renew the Lease: {}", chain(&error));

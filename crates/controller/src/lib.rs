@@ -6,6 +6,7 @@
 pub mod audit;
 pub mod authority;
 pub mod certificate;
+pub mod clock;
 pub mod error;
 pub mod grant;
 pub mod install;

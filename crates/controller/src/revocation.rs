@@ -7,7 +7,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use certs::{List, Revoked, Serial};
@@ -20,6 +19,7 @@ use tokio::sync::watch;
 
 use crate::audit::{Action, Audit, Record};
 use crate::authority::{AuthorityStore, Member, Revocation, Standing, State, steps};
+use crate::clock::Clock;
 use crate::error::{Error, Result, chain};
 use crate::names::{AUTHORITY_SECRET, CONTROLLER, RECORDED_ANNOTATION, REVOCATION_CONFIG_MAP};
 
@@ -30,8 +30,6 @@ mod tests;
 const AGAIN: Duration = Duration::from_secs(10);
 /// The longest that a list is left without a look at it: somebody may have taken it away.
 const LOOK_AGAIN: Duration = Duration::from_secs(600);
-/// A clock that is wrong by more signs nothing.
-const CLOCK_TOLERANCE: i64 = 120;
 
 /// What keeps them.
 pub struct Records {
@@ -47,8 +45,8 @@ pub struct Records {
     pub audit: Audit,
     /// Writes Events.
     pub recorder: Recorder,
-    /// How far this clock is ahead of the API server's.
-    pub skew: Arc<AtomicI64>,
+    /// This clock, as compared with the API server's.
+    pub clock: Clock,
 }
 
 /// What has to be done about the lists.
@@ -97,13 +95,9 @@ impl Records {
         if let Some((reason, text)) = steps::told(recorded.map(String::as_str), state) {
             self.record_step(state, reason, &text).await?;
         }
-        let skew = self.skew.load(Ordering::Relaxed);
-        if !due.sign.is_empty() && skew.abs() > CLOCK_TOLERANCE {
-            let direction = if skew > 0 { "ahead of" } else { "behind" };
-            return Err(Error::Clock { seconds: skew.unsigned_abs(), direction });
-        }
         let mut lists = std::mem::take(&mut due.keep);
         if !due.sign.is_empty() {
+            self.clock.check()?;
             // The number is taken before the list is signed: no two lists have the same, whatever is killed.
             let numbered = self.store.change(|state| Ok(state.with_next_lists(&due.sign, now))).await?;
             // Of that very state: what was revoked since it was seen is on the lists too.

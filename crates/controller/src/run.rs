@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use kube::Client;
 use model::codes::{Coded as _, kube as codes};
 
 use crate::audit::Audit;
-use crate::error::chain;
+use crate::clock::{self, Clock};
+use crate::error::{Error, chain};
 use crate::grant::Domains;
 use crate::lead::{Leader, lead};
 use crate::lease::Election;
@@ -16,6 +17,12 @@ use crate::lifetimes::Lifetimes;
 use crate::metrics::Metrics;
 use crate::names::CONTROLLER;
 
+/// Between two comparisons of the clocks, where no Lease is renewed.
+const COMPARE: Duration = Duration::from_secs(10);
+/// Whose clock is wrong leaves the Lease alone for so long: whoever stands by looks every two seconds.
+const STAND_ASIDE: Duration = Duration::from_secs(8);
+/// If nobody took it, somebody has to say what is wrong. So long, then others get another chance.
+const LEAD_WRONGLY: Duration = Duration::from_secs(120);
 /// After the authority could not be used.
 const AGAIN: Duration = Duration::from_secs(5);
 
@@ -64,12 +71,13 @@ pub async fn run(options: Options, shutdown: impl Future<Output = ()>) {
         lifetimes: options.lifetimes,
         metrics: Arc::clone(&options.metrics),
         audit: Audit::new(&format!("{CONTROLLER}/{}", options.identity)),
-        skew: Arc::default(),
+        clock: Clock::default(),
     };
     let health = options.health;
     if !options.leader_elect {
         options.metrics.set_leader(true);
         tokio::select! {
+            () = compare_clocks(&leader) => {}
             () = lead_on(&leader, &health) => {}
             () = shutdown => {}
         }
@@ -87,24 +95,70 @@ pub async fn run(options: Options, shutdown: impl Future<Output = ()>) {
 }
 
 async fn take_turns(election: &mut Election, leader: &Leader, health: &Health) {
+    let mut stood_aside = false;
     loop {
         election.acquire(|| health.set(true)).await;
+        // Before anything is issued.
+        leader.compared(election.skew());
+        if let Err(error) = leader.clock.check()
+            && !stood_aside
+        {
+            stood_aside = true;
+            stand_aside(election, leader, &error).await;
+            continue;
+        }
+        let begun = Instant::now();
         leader.metrics.set_leader(true);
         tracing::info!("this controller leads now");
-        let compare_clocks = |election: &Election| {
-            let skew = election.skew().unwrap_or_default();
-            leader.skew.store(skew, Ordering::Relaxed);
-            leader.metrics.set_skew(skew);
+        let mut patience = if stood_aside { LEAD_WRONGLY } else { Duration::ZERO };
+        let renewed = |election: &Election| {
+            leader.compared(election.skew());
+            let Err(wrong) = leader.clock.check() else {
+                patience = Duration::ZERO;
+                return None;
+            };
+            (begun.elapsed() >= patience).then(|| chain(&wrong))
         };
-        // Before anything is issued.
-        compare_clocks(election);
         let why = tokio::select! {
-            why = election.hold(compare_clocks) => why,
+            why = election.hold(renewed) => why,
             () = lead_on(leader, health) => String::new(),
         };
         leader.metrics.set_leader(false);
         leader.metrics.forget_all();
         tracing::warn!(code = codes::LEADERSHIP_LOST.id, "this controller leads no longer: {why}");
+        stood_aside = false;
+        if let Err(error) = leader.clock.check() {
+            stood_aside = true;
+            stand_aside(election, leader, &error).await;
+        }
+    }
+}
+
+/// Leaves the lead to one whose clock is right, if there is one. Whose clock is wrong would hold the Lease and issue
+/// nothing; where there is nobody else it leads all the same afterwards, for Certificates and metrics to say why.
+async fn stand_aside(election: &mut Election, leader: &Leader, error: &Error) {
+    tracing::error!(code = error.code().id, "another controller should lead: {}", chain(error));
+    leader.metrics.set_skew(leader.clock.ahead().unwrap_or_default());
+    election.release().await;
+    tokio::time::sleep(STAND_ASIDE).await;
+}
+
+/// Compares the clocks without a Lease. Does not end.
+async fn compare_clocks(leader: &Leader) {
+    loop {
+        match clock::measure(&leader.client).await {
+            Ok(ahead) => leader.compared(ahead),
+            // What was measured before goes on to count: while the API server is away nothing can be issued.
+            Err(error) => tracing::debug!("the clocks were not compared: {}", chain(&error)),
+        }
+        tokio::time::sleep(COMPARE).await;
+    }
+}
+
+impl Leader {
+    fn compared(&self, ahead: Option<i64>) {
+        self.clock.set(ahead);
+        self.metrics.set_skew(ahead.unwrap_or_default());
     }
 }
 

@@ -16,7 +16,6 @@ mod status;
 mod wanted;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
 use k8s_openapi::api::core::v1::Secret;
@@ -32,6 +31,7 @@ use zeroize::Zeroizing;
 use crate::audit::{Action, Audit, Record};
 use crate::authority::{AuthorityStore, State};
 use crate::certificate::{Certificate, CertificateStatus, Keystores};
+use crate::clock::Clock;
 use crate::error::{Error, Result, chain};
 use crate::grant::{Domains, names_granted};
 use crate::lifetimes::Lifetimes;
@@ -47,8 +47,6 @@ use wanted::{Stores, Wanted};
 
 /// A Secret is looked at so often even when nothing happens: there is no right to watch it.
 const LOOK_AGAIN: Duration = Duration::from_secs(600);
-/// Clocks may differ so much: certificates begin five minutes in the past.
-const CLOCK_TOLERANCE: i64 = 120;
 
 /// What every reconciliation needs.
 pub struct Context {
@@ -70,23 +68,13 @@ pub struct Context {
     pub audit: Audit,
     /// Writes Events.
     pub recorder: Recorder,
-    /// How far this clock is ahead of the API server's.
-    pub skew: Arc<AtomicI64>,
+    /// This clock, as compared with the API server's.
+    pub clock: Clock,
     /// Is told what Secrets hold now, for workloads that have to be restarted for it.
     pub restarts: Restarts,
 }
 
 impl Context {
-    /// Refuses to issue by a clock that differs from the API server's.
-    pub(crate) fn check_clock(&self) -> Result<()> {
-        let skew = self.skew.load(Ordering::Relaxed);
-        if skew.abs() <= CLOCK_TOLERANCE {
-            return Ok(());
-        }
-        let direction = if skew > 0 { "ahead of" } else { "behind" };
-        Err(Error::Clock { seconds: skew.unsigned_abs(), direction })
-    }
-
     /// The authority, once it says that a leaf of it may live so long.
     pub(crate) async fn authority_for(&self, lifetime: time::Duration) -> Result<Arc<State>> {
         let authority = Arc::clone(&self.authority.borrow());
@@ -166,7 +154,7 @@ async fn bring_up_to_date(certificate: &Arc<Certificate>, context: &Context) -> 
         Plan::Issue(why) => {
             let before = job.clone();
             let issued = issue(certificate, context, &secrets, &full_name, job, why).await;
-            if let Err(Error::IssuerEnds { .. } | Error::Clock { .. }) = &issued {
+            if let Err(Error::IssuerEnds { .. } | Error::Clock { .. } | Error::ClockUnknown) = &issued {
                 bring_bundle(&secrets, &full_name, before).await?;
             }
             issued
@@ -196,7 +184,7 @@ async fn issue(
     mut job: Job,
     why: Why,
 ) -> Result<Done> {
-    context.check_clock()?;
+    context.clock.check()?;
     job.authority = context.authority_for(job.wanted.lifetime).await?;
     let signing = job.clone();
     let (secret, pair) = blocking(move || signing.sign()).await?;

@@ -71,7 +71,7 @@ struct One<'a> {
 
 impl One<'_> {
     async fn sign(&self, grant: Grant) -> Result<()> {
-        self.asked.context.check_clock()?;
+        self.asked.context.clock.check()?;
         let ready = match self.asked.sign(grant).await? {
             Ok(ready) => ready,
             Err(denial) => return self.refuse("Failed", &denial).await,
