@@ -15,13 +15,14 @@ use kube::runtime::reflector::{self, ObjectRef, Store};
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::runtime::{WatchStreamExt as _, reflector::reflector};
 use kube::{Api, Client, ResourceExt as _};
+use model::codes::Coded as _;
 use time::OffsetDateTime;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::audit::{Action, Audit, Record};
-use crate::authority::{AuthorityStore, Standing, State};
+use crate::authority::{AuthorityStore, Standing, State, Watched};
 use crate::certificate::Certificate;
 use crate::clock::Clock;
 use crate::error::{Error, Result, chain};
@@ -228,40 +229,29 @@ impl Leader {
     async fn follow_authority(self, store: AuthorityStore, sender: watch::Sender<Arc<State>>) {
         let config = watcher::Config::default().fields(&format!("metadata.name={AUTHORITY_SECRET}"));
         let mut events = std::pin::pin!(watcher(store.api().clone(), config).default_backoff());
-        let mut seen = None;
+        let mut watched = Watched::new(&self.domains.trust);
         while let Some(event) = events.next().await {
-            let secret = match event {
-                Ok(Event::Apply(secret) | Event::InitApply(secret)) => secret,
-                Ok(Event::Delete(_)) => {
-                    self.metrics.set_authority_damaged(true);
-                    tracing::error!(
-                        "the authority's Secret was deleted: restore it; the last one stays in force"
-                    );
-                    continue;
-                }
-                Ok(_) => continue,
+            let event = match event {
+                Ok(event) => event,
                 Err(error) => {
                     tracing::warn!("the authority cannot be watched: {}", chain(&error));
                     continue;
                 }
             };
-            if seen.is_some() && seen == secret.metadata.resource_version {
-                continue;
-            }
-            seen.clone_from(&secret.metadata.resource_version);
-            match AuthorityStore::read(&secret) {
-                Ok(Some(state)) => {
+            match watched.next(event) {
+                Some(Ok(state)) => {
                     self.metrics.set_authority(&state);
                     sender.send_replace(Arc::new(state));
                 }
-                Ok(None) => {
+                Some(Err(error)) => {
                     self.metrics.set_authority_damaged(true);
-                    tracing::error!("the authority's Secret was emptied; the last one stays in force")
+                    tracing::error!(
+                        code = error.code().id,
+                        "restore the authority: {}; the last one stays in force",
+                        chain(&error)
+                    );
                 }
-                Err(error) => {
-                    self.metrics.set_authority_damaged(true);
-                    tracing::error!("{}; the last one stays in force", chain(&error));
-                }
+                None => {}
             }
         }
     }

@@ -51,15 +51,6 @@ impl AuthorityStore {
         secret::read(&found.data.unwrap_or_default())
     }
 
-    /// What a Secret that was seen holds.
-    ///
-    /// # Errors
-    ///
-    /// When it is damaged.
-    pub fn read(found: &Secret) -> Result<Option<State>> {
-        found.data.as_ref().map_or(Ok(None), secret::read)
-    }
-
     /// The authority, made now where there has never been one. A lost race gives the winner's.
     ///
     /// # Errors
