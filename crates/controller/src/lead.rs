@@ -184,6 +184,7 @@ pub async fn lead(leader: Leader, started: impl FnOnce()) -> Result<Infallible> 
         client: client(),
         domains: leader.domains.clone(),
         lifetimes: leader.lifetimes,
+        certificates: certificates.clone(),
         world: KnownWorld { namespaces, services, accounts },
         authority,
         store,

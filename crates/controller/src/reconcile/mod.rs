@@ -22,6 +22,7 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::api::{Patch, PatchParams};
 use kube::runtime::controller::Action as Next;
 use kube::runtime::events::{Event, EventType, Recorder};
+use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Api, Client, Resource as _};
 use model::codes::Coded as _;
 use time::OffsetDateTime;
@@ -58,6 +59,8 @@ pub struct Context {
     pub lifetimes: Lifetimes,
     /// What the API server knows, kept up to date by watches.
     pub world: KnownWorld,
+    /// The Certificates that there are now.
+    pub certificates: Store<Certificate>,
     /// The authority, kept up to date by a watch.
     pub authority: watch::Receiver<Arc<State>>,
     /// The authority's Secret.
@@ -75,6 +78,21 @@ pub struct Context {
 }
 
 impl Context {
+    /// Says how a Certificate is, unless it is gone: a look at it may end after its deletion was told of.
+    fn set_metrics(&self, of: &Certificate, ready: bool, dates: Option<(OffsetDateTime, OffsetDateTime)>) {
+        let (namespace, name) = parts(of);
+        let found = || self.certificates.get(&ObjectRef::from_obj(of));
+        // Made anew under the same name, it is somebody else's turn.
+        if found().is_none_or(|found| found.metadata.uid != of.metadata.uid) {
+            return;
+        }
+        self.metrics.set_certificate(namespace, name, ready, dates);
+        // Deleted in this very moment: whoever is told of it may have been quicker.
+        if found().is_none() {
+            self.metrics.forget_certificate(namespace, name);
+        }
+    }
+
     /// The authority, once it says that a leaf of it may live so long.
     pub(crate) async fn authority_for(&self, lifetime: time::Duration) -> Result<Arc<State>> {
         let authority = Arc::clone(&self.authority.borrow());
@@ -338,9 +356,8 @@ async fn finish(certificate: &Arc<Certificate>, context: &Context, done: Done) -
         tracing::info!(certificate = %full_name(certificate), "{note}");
         event(certificate, context, EventType::Normal, reason, note).await;
     }
-    let (namespace, name) = parts(certificate);
     let dates = Some((done.pair.not_after, done.pair.renew_at()));
-    context.metrics.set_certificate(namespace, name, true, dates);
+    context.set_metrics(certificate, true, dates);
     if let Some(held) = done.held {
         context.restarts.tell(certificate, held);
     }
@@ -367,7 +384,7 @@ async fn fail(certificate: &Arc<Certificate>, context: &Context, error: Error) -
     tracing::warn!(certificate = %full_name(certificate), code = error.code().id, "{}", chain(&error));
     let (namespace, name) = parts(certificate);
     let ready = status.conditions.first().is_some_and(|condition| condition.status == "True");
-    context.metrics.set_certificate(namespace, name, ready, None);
+    context.set_metrics(certificate, ready, None);
     if !ready && status::is_news(certificate, &status) {
         let reason = status::reason(&error);
         if reason == "Refused" {
