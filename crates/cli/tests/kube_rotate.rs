@@ -340,6 +340,31 @@ fn a_rotation_is_given_up_before_the_switch() {
     let before = scene.wait_ready("one");
     let root = root_of(&status(&turn));
     let bundle = pem_of(&scene.secret("one"), "ca.crt");
+
+    // While no controller runs: whoever leads next records both steps.
+    let scale = |replicas: &str| {
+        let words = ["-n", "handfast-system", "scale", "deployment/handfast-controller", replicas];
+        turn.kubectl(&words);
+    };
+    scale("--replicas=0");
+    turn.wait(&["-n", "handfast-system", "pods"], SOON, |pods| {
+        pods["items"].as_array().is_some_and(Vec::is_empty)
+    });
+    for step in ["start", "abort"] {
+        assert_eq!(rotate(&turn, &[step]).code, Some(0));
+    }
+    scale("--replicas=2");
+    scene::wait_installed(&turn);
+    wait_event(&turn, "RotationAborted");
+    let steps = || {
+        let log = scene::audit(&turn);
+        let lines = log.into_iter().filter(|line| line["action"] == "rotate");
+        lines.map(|line| line["reason"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let told = steps();
+    assert_eq!(told.iter().filter(|text| text.contains("was made, verifiers")).count(), 1, "{told:?}");
+    assert_eq!(told.iter().filter(|text| text.contains("was aborted")).count(), 1, "{told:?}");
+
     assert_eq!(rotate(&turn, &["start"]).code, Some(0));
     turn.wait(&["-n", "undone", "secret", "one"], SOON, |now| pem_of(now, "ca.crt") != bundle);
     // No pod is in the way: the objects are what is waited for.

@@ -18,7 +18,7 @@ use time::OffsetDateTime;
 use tokio::sync::watch;
 
 use crate::audit::{Action, Audit, Record};
-use crate::authority::{AuthorityStore, Member, Revocation, Standing, State, steps};
+use crate::authority::{AuthorityStore, Member, Revocation, Standing, State, Taken, steps};
 use crate::clock::Clock;
 use crate::error::{Error, Result, chain};
 use crate::names::{AUTHORITY_SECRET, CONTROLLER, RECORDED_ANNOTATION, REVOCATION_CONFIG_MAP};
@@ -92,8 +92,8 @@ impl Records {
         let recorded = found.metadata.annotations.as_ref().and_then(|all| all.get(RECORDED_ANNOTATION));
         let mark = steps::mark(state);
         let mut due = due(state, &published, now);
-        if let Some((reason, text)) = steps::told(recorded.map(String::as_str), state) {
-            self.record_step(state, reason, &text).await?;
+        for taken in steps::unrecorded(recorded.map(String::as_str), state) {
+            self.record_step(state, taken).await?;
         }
         let mut lists = std::mem::take(&mut due.keep);
         if !due.sign.is_empty() {
@@ -125,13 +125,14 @@ impl Records {
         Ok(left.clamp(Duration::from_secs(1), LOOK_AGAIN))
     }
 
-    async fn record_step(&self, state: &State, reason: &str, text: &str) -> Result<()> {
+    async fn record_step(&self, state: &State, taken: &Taken) -> Result<()> {
+        let text = &format!("{} (step {}, {})", taken.text, taken.number, certs::rfc3339(taken.at));
         let active = state.active().map(|(member, _)| member.name.clone()).unwrap_or_default();
         let mut record = Record::new(Action::Rotate, "Authority", &self.namespace, &active, text);
         record.issuer = &active;
         self.write(&record)?;
         tracing::info!("{text}");
-        self.event(reason, "Rotate", text).await;
+        self.event(&taken.reason, "Rotate", text).await;
         Ok(())
     }
 

@@ -81,6 +81,7 @@ impl State {
             revocations: BTreeMap::new(),
             longest_leaf: certs::DEFAULT_LIFETIME,
             crl_numbers: BTreeMap::new(),
+            taken: Vec::new(),
         }
     }
 

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use time::{Duration, OffsetDateTime};
 use zeroize::Zeroizing;
 
-use super::state::{Member, Revocation, Rotation, Standing, State, Step, Subject};
+use super::state::{Member, Revocation, Rotation, Standing, State, Step, Subject, Taken};
 use crate::error::{Error, Result};
 
 const STATE: &str = "state.json";
@@ -30,6 +30,16 @@ struct Document {
     longest_leaf_seconds: i64,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     crl_numbers: BTreeMap<String, u64>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    steps: Vec<TakenDocument>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct TakenDocument {
+    number: u64,
+    at: i64,
+    reason: String,
+    text: String,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -93,6 +103,7 @@ pub(super) fn write(state: &State) -> Result<BTreeMap<String, ByteString>> {
             .collect(),
         longest_leaf_seconds: state.longest_leaf.whole_seconds(),
         crl_numbers: state.crl_numbers.clone(),
+        steps: state.taken.iter().map(TakenDocument::of).collect(),
     };
     let json = serde_json::to_vec_pretty(&document).map_err(|e| broken(format!("{STATE}: {e}")))?;
     let mut data = BTreeMap::from([
@@ -143,6 +154,7 @@ pub(super) fn read(data: &BTreeMap<String, ByteString>) -> Result<Option<State>>
             .collect::<Result<_>>()?,
         longest_leaf: Duration::seconds(document.longest_leaf_seconds.max(0)),
         crl_numbers: document.crl_numbers,
+        taken: document.steps.into_iter().map(TakenDocument::read).collect::<Result<_>>()?,
     };
     check(&state)?;
     Ok(Some(state))
@@ -218,6 +230,17 @@ impl RotationDocument {
             since: date(self.since)?,
             old_longest: self.old_longest.map(|seconds| Duration::seconds(seconds.max(0))),
         })
+    }
+}
+
+impl TakenDocument {
+    fn of(taken: &Taken) -> Self {
+        let Taken { number, at, reason, text } = taken.clone();
+        Self { number, at: at.unix_timestamp(), reason, text }
+    }
+
+    fn read(self) -> Result<Taken> {
+        Ok(Taken { number: self.number, at: date(self.at)?, reason: self.reason, text: self.text })
     }
 }
 

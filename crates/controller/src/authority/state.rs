@@ -129,6 +129,19 @@ pub struct Rotation {
     pub old_longest: Option<Duration>,
 }
 
+/// A step that was taken, for the audit log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Taken {
+    /// Counts them, from 1.
+    pub number: u64,
+    /// When.
+    pub at: OffsetDateTime,
+    /// A word in CamelCase.
+    pub reason: String,
+    /// A sentence.
+    pub text: String,
+}
+
 /// A certificate that is not to be accepted any more.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Revocation {
@@ -158,6 +171,8 @@ pub struct State {
     pub longest_leaf: Duration,
     /// Numbers of the revocation lists, by authority; they only grow.
     pub crl_numbers: BTreeMap<String, u64>,
+    /// The last steps: whoever leads next records those that were taken while nobody did.
+    pub taken: Vec<Taken>,
 }
 
 impl State {
@@ -240,6 +255,7 @@ impl State {
             since: whole_second(now),
             old_longest: None,
         });
+        next.note(now);
         Ok(next)
     }
 
@@ -252,6 +268,7 @@ impl State {
         self.need(&[Step::Distributing])?;
         let mut next = self.clone();
         next.advance(Step::Confirmed, now);
+        next.note(now);
         Ok(next)
     }
 
@@ -282,6 +299,7 @@ impl State {
             rotation.old_longest = Some(self.longest_leaf);
         }
         next.longest_leaf = certs::DEFAULT_LIFETIME;
+        next.note(now);
         Ok(next)
     }
 
@@ -333,6 +351,7 @@ impl State {
             }
         }
         next.rotation = None;
+        next.note_end("RotationRetired", &rotation, now);
         Ok(next)
     }
 
@@ -341,14 +360,15 @@ impl State {
     /// # Errors
     ///
     /// After the switch, for certificates of it may be in use.
-    pub fn abort(&self) -> Result<Self> {
-        self.need(&[Step::Distributing, Step::Confirmed])?;
+    pub fn abort(&self, now: OffsetDateTime) -> Result<Self> {
+        let rotation = self.need(&[Step::Distributing, Step::Confirmed])?.clone();
         let mut next = self.clone();
         for member in next.members.iter_mut().filter(|member| member.standing == Standing::Standby) {
             member.standing = Standing::Retired;
             member.issuer = None;
         }
         next.rotation = None;
+        next.note_end("RotationAborted", &rotation, now);
         Ok(next)
     }
 
@@ -401,6 +421,6 @@ impl State {
     }
 }
 
-fn whole_second(at: OffsetDateTime) -> OffsetDateTime {
+pub(super) fn whole_second(at: OffsetDateTime) -> OffsetDateTime {
     at.replace_nanosecond(0).unwrap_or(at)
 }

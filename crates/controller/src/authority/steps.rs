@@ -1,36 +1,23 @@
-//! What a step of a rotation is called, for the audit log and for Events. The mark of the last step that was
-//! recorded lies beside the revocation lists, so that a step taken while no controller led is recorded by the next.
+//! What a step of a rotation is called, for the audit log and for Events. The last steps lie in the authority's Secret, each
+//! with its number and its time, so that one that is taken while no controller leads is recorded by the next. The mark of
+//! the last one that was recorded lies beside the revocation lists.
 
-use super::state::{State, Step};
+use time::OffsetDateTime;
+
+use super::state::{Rotation, State, Step, Taken, whole_second};
 
 #[cfg(test)]
 mod tests;
 
-/// Stands for where the authority is: the same mark, the same step.
-pub fn mark(state: &State) -> String {
-    match &state.rotation {
-        Some(rotation) => {
-            format!(
-                "{}/{}/{}/{}",
-                rotation.subject.as_str(),
-                rotation.step.as_str(),
-                rotation.old,
-                rotation.new
-            )
-        }
-        None => format!("none/{}", active(state)),
-    }
-}
+/// So many are kept: a rotation has four.
+const KEPT: usize = 40;
 
-/// The step that leads from the mark before to this state, as a word in CamelCase and a sentence. `None` when it is
-/// the same, or the first that is ever seen of an authority in rest.
-pub fn told(before: Option<&str>, state: &State) -> Option<(&'static str, String)> {
-    if before == Some(mark(state).as_str()) {
-        return None;
-    }
-    if let Some(rotation) = &state.rotation {
+impl State {
+    /// Notes the step that the rotation has just reached.
+    pub(super) fn note(&mut self, now: OffsetDateTime) {
+        let Some(rotation) = &self.rotation else { return };
         let (subject, old, new) = (rotation.subject.as_str(), &rotation.old, &rotation.new);
-        return Some(match rotation.step {
+        let (reason, text) = match rotation.step {
             Step::Distributing => (
                 "RotationStarted",
                 format!("rotation of the {subject}: {new} was made, verifiers are told of it; {old} issues"),
@@ -43,22 +30,41 @@ pub fn told(before: Option<&str>, state: &State) -> Option<(&'static str, String
                 "RotationSwitched",
                 format!("rotation of the {subject}: {new} issues from now on; {old} is still trusted"),
             ),
-        });
+        };
+        self.push(reason, text, now);
     }
-    let before = before?;
-    let parts: Vec<&str> = before.split('/').collect();
-    let active = active(state);
-    Some(match parts.as_slice() {
-        [_, _, old, new] if *old == active => {
-            ("RotationAborted", format!("the rotation was aborted: {new} was dropped, {old} issues"))
-        }
-        [_, _, old, _] | [_, old] => {
-            ("RotationRetired", format!("the rotation is done: {old} is trusted no longer, {active} issues"))
-        }
-        _ => ("RotationRetired", format!("no rotation goes on, {active} issues")),
-    })
+
+    /// Notes how a rotation ended.
+    pub(super) fn note_end(&mut self, reason: &str, rotation: &Rotation, now: OffsetDateTime) {
+        let Rotation { old, new, .. } = rotation;
+        let text = match reason {
+            "RotationAborted" => format!("the rotation was aborted: {new} was dropped, {old} issues"),
+            _ => format!("the rotation is done: {old} is trusted no longer, {new} issues"),
+        };
+        self.push(reason, text, now);
+    }
+
+    fn push(&mut self, reason: &str, text: String, now: OffsetDateTime) {
+        let number = self.taken.last().map_or(0, |last| last.number).saturating_add(1);
+        let (reason, at) = (reason.to_owned(), whole_second(now));
+        self.taken.push(Taken { number, at, reason, text });
+        let over = self.taken.len().saturating_sub(KEPT);
+        self.taken.drain(..over);
+    }
 }
 
-fn active(state: &State) -> String {
-    state.active().map(|(member, _)| member.name.clone()).unwrap_or_default()
+/// Stands for the last step.
+pub fn mark(state: &State) -> String {
+    state.taken.last().map_or_else(|| "0".to_owned(), of)
+}
+
+/// The steps that were taken after the mark. All, where no step has it: rather one line twice than none.
+pub fn unrecorded<'a>(recorded: Option<&str>, state: &'a State) -> &'a [Taken] {
+    let last = state.taken.iter().rposition(|taken| recorded == Some(of(taken).as_str()));
+    last.and_then(|last| state.taken.get(last + 1..)).unwrap_or(&state.taken)
+}
+
+/// The time too: after an older backup was put back, a number may come again.
+fn of(taken: &Taken) -> String {
+    format!("{}@{}", taken.number, taken.at.unix_timestamp())
 }

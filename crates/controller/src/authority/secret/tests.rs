@@ -31,6 +31,8 @@ fn how_long_old_leaves_may_live_is_kept() {
     let switched = long.start(Subject::Root, NOW).unwrap().confirm(NOW).unwrap().switch(NOW).unwrap();
     let after = read(&write(&switched).unwrap()).unwrap().unwrap();
     assert_eq!(after.rotation, switched.rotation);
+    assert_eq!(after.taken, switched.taken);
+    assert_eq!(after.taken.len(), 3);
     assert_eq!(after.old_leaves_end(), Some(NOW + Duration::days(200)));
 }
 

@@ -24,7 +24,7 @@ fn a_root_is_rotated_step_by_step_and_trusted_until_nothing_needs_it() {
     let s = s.confirm(NOW).unwrap().switch(NOW).unwrap();
     assert_eq!(s.active().unwrap().0.name, "intermediate-2");
     assert_eq!(roots(&s), ["root-1", "root-2"]);
-    assert!(s.abort().is_err(), "not after the switch");
+    assert!(s.abort(NOW).is_err(), "not after the switch");
     assert!(s.retire(&["shop/web".to_owned()], true, NOW).is_err());
     assert!(s.retire(&[], false, NOW + Duration::days(89)).is_err(), "an unseen leaf may live");
     let s = s.retire(&[], false, NOW + Duration::days(90)).unwrap();
@@ -66,7 +66,7 @@ fn a_long_life_that_is_asked_for_after_the_switch_does_not_keep_the_old_authorit
 
 #[test]
 fn an_aborted_rotation_leaves_the_old_authority() {
-    let s = state().start(Subject::Root, NOW).unwrap().abort().unwrap();
+    let s = state().start(Subject::Root, NOW).unwrap().abort(NOW).unwrap();
     assert_eq!(roots(&s), ["root-1"]);
     assert_eq!(s.active().unwrap().0.name, "intermediate-1");
     assert_eq!(s.start(Subject::Root, NOW).unwrap().rotation.unwrap().new, "intermediate-3");

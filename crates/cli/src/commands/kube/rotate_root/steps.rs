@@ -55,7 +55,7 @@ impl Asked {
             Self::Confirm => state.confirm(now),
             Self::Switch => state.switch(now),
             Self::Retire { all_replaced } => state.retire(live, all_replaced, now),
-            Self::Abort => state.abort(),
+            Self::Abort => state.abort(now),
         }
     }
 }
