@@ -162,6 +162,44 @@ fn who_asks_is_restarted_once_for_each_renewal_when_the_budget_allows_it() {
 }
 
 #[test]
+fn a_namespace_that_is_stuck_keeps_no_other_one_waiting() {
+    let Some(turn) = cluster() else { return };
+    let cluster: &Cluster = &turn;
+    for (ns, name) in [("crowd", "stuck"), ("apart", "free")] {
+        cluster.kubectl(&["create", "namespace", ns]);
+        wire(cluster, ns, &sleeper(name, "{}"), &["--reload", "restart"]);
+        rolled_out(cluster, ns, name);
+    }
+    let of = |ns: &'static str, name: &'static str| cluster.get(&["-n", ns, "deployment", name]);
+    // Twenty more that are not even there, and no room for another pod: the rollout does not end.
+    let names: Vec<String> =
+        (0..19).map(|i| format!("{{\"kind\":\"Deployment\",\"name\":\"none{i}\"}}")).collect();
+    let patch = format!(
+        "{{\"spec\":{{\"restart\":[{},{{\"kind\":\"Deployment\",\"name\":\"stuck\"}}]}}}}",
+        names.join(",")
+    );
+    let certificate = "certificate.handfast.dev/stuck-client-tls";
+    cluster.kubectl(&["-n", "crowd", "patch", certificate, "--type=merge", "-p", &patch]);
+    cluster.kubectl(&["-n", "crowd", "create", "quota", "full", "--hard=pods=2"]);
+    renew(cluster, "crowd", "stuck-client-tls", "80d");
+    cluster.wait(&["-n", "crowd", "deployment", "stuck"], SLOW, |found| restarted_at(found).is_some());
+    renew(cluster, "apart", "free-client-tls", "80d");
+    let begun = Instant::now();
+    cluster.wait(&["-n", "apart", "deployment", "free"], SOON, |found| restarted_at(found).is_some());
+    assert!(begun.elapsed() < Duration::from_secs(25), "{:?}", begun.elapsed());
+    rolled_out(cluster, "apart", "free");
+    let stuck = of("crowd", "stuck");
+    assert_ne!(stuck["status"]["updatedReplicas"], 2, "it was not stuck: {stuck:#}");
+    // One more is refused by the kind itself.
+    let patch = patch.replace("[{", "[{\"kind\":\"DaemonSet\",\"name\":\"more\"},{");
+    let refused = cluster.try_kubectl(&["-n", "crowd", "patch", certificate, "--type=merge", "-p", &patch]);
+    assert!(refused.code != Some(0) && refused.all().contains("20"), "{}", refused.all());
+    for ns in ["crowd", "apart"] {
+        cluster.kubectl(&["delete", "namespace", ns, "--wait=false"]);
+    }
+}
+
+#[test]
 fn without_the_right_by_name_nothing_is_restarted_and_the_certificate_says_so() {
     let Some(turn) = cluster() else { return };
     let cluster: &Cluster = &turn;

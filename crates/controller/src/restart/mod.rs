@@ -1,6 +1,7 @@
 //! The rolling restart, for workloads that read their certificate only at the start: when a Secret changed, those that
-//! its Certificate names and that ask for it themselves are restarted, one after the other, as `kubectl rollout
-//! restart` does it - and only while every pod is available and every disruption budget allows it.
+//! its Certificate names and that ask for it themselves are restarted, in each namespace one after the other, as `kubectl
+//! rollout restart` does it - and only while every pod is available and every disruption budget allows it. No namespace
+//! waits for another one: each is looked at by itself, and a rollout that is stuck holds up its own namespace only.
 //!
 //! What the pods were started for stands in an annotation of the workload, so that a new leader knows what is done.
 
@@ -11,6 +12,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use certs::rfc3339;
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt as _, StreamExt as _};
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::api::{ApiResource, DynamicObject, ListParams, Patch, PatchParams};
@@ -21,8 +25,8 @@ use kube::{Api, Client, Resource as _};
 use model::codes::{Code, Coded as _, kube as codes};
 use serde_json::json;
 use time::OffsetDateTime;
-use tokio::sync::Notify;
-use tokio::time::{Instant, sleep};
+use tokio::sync::{Notify, Semaphore};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use crate::audit::{Action, Audit, Record};
 use crate::certificate::{Certificate, Restarted};
@@ -40,8 +44,10 @@ mod tests;
 const LOOK_AGAIN: Duration = Duration::from_secs(15);
 /// How often a rollout under way is looked at.
 const FOLLOW: Duration = Duration::from_secs(2);
-/// A rollout that takes longer does not keep the others waiting.
+/// A rollout that takes longer does not keep the others of its namespace waiting.
 const LONGEST_ROLLOUT: Duration = Duration::from_secs(600);
+/// Workloads that are read at one time.
+const AT_ONCE: usize = 16;
 
 /// What a Secret holds, as far as anybody may know it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,8 +82,34 @@ pub struct Restarts {
 struct Told {
     /// By the name of the Certificate.
     held: BTreeMap<Place, BTreeMap<String, Held>>,
-    /// Those that have to be looked at.
+    /// Those that have to be looked at now.
     open: BTreeSet<Place>,
+    /// Those that were looked at and have to wait.
+    later: BTreeSet<Place>,
+}
+
+impl Told {
+    /// Takes what has to be looked at, by namespace, but for namespaces that are being looked at.
+    fn take(&mut self, looking: &BTreeSet<String>) -> BTreeMap<String, Vec<Place>> {
+        let (stay, now) = std::mem::take(&mut self.open).into_iter().partition(|p| looking.contains(&p.0));
+        self.open = stay;
+        let mut by_namespace: BTreeMap<String, Vec<Place>> = BTreeMap::new();
+        let now: BTreeSet<Place> = now;
+        for place in now {
+            by_namespace.entry(place.0.clone()).or_default().push(place);
+        }
+        by_namespace
+    }
+
+    /// What has to wait is looked at again: all of it, or that of one namespace.
+    fn reopen(&mut self, namespace: Option<&str>) {
+        let (again, stay) = std::mem::take(&mut self.later)
+            .into_iter()
+            .partition(|place| namespace.is_none_or(|namespace| place.0 == namespace));
+        self.later = stay;
+        let mut again: BTreeSet<Place> = again;
+        self.open.append(&mut again);
+    }
 }
 
 impl Restarts {
@@ -108,7 +140,8 @@ impl Restarts {
             recorder,
             metrics: Arc::clone(&leader.metrics),
             audit: leader.audit.clone(),
-            waiting: HashMap::new(),
+            waiting: Mutex::default(),
+            slots: Semaphore::new(AT_ONCE),
         }
     }
 
@@ -117,7 +150,7 @@ impl Restarts {
     }
 }
 
-/// Restarts what is due, one at a time.
+/// Restarts what is due, in each namespace one at a time.
 pub(crate) struct Restarter {
     restarts: Restarts,
     client: Client,
@@ -126,30 +159,74 @@ pub(crate) struct Restarter {
     metrics: Arc<Metrics>,
     audit: Audit,
     /// What has to wait, and what was said of it.
-    waiting: HashMap<Place, String>,
+    waiting: Mutex<HashMap<Place, String>>,
+    slots: Semaphore,
+}
+
+/// A restart that was begun.
+struct Rollout {
+    place: Place,
+    held: BTreeMap<String, Held>,
+    found: DynamicObject,
+}
+
+/// What came to its end.
+enum Ended {
+    /// A look at all that was open in a namespace.
+    Look { namespace: String, rollout: Option<Box<Rollout>> },
+    /// The following of a rollout.
+    Rollout { namespace: String },
 }
 
 impl Restarter {
     /// Does not end.
-    pub(crate) async fn keep(mut self) {
+    pub(crate) async fn keep(self) {
+        // At most one look and one rollout for each namespace.
+        let mut work: FuturesUnordered<BoxFuture<'_, Ended>> = FuturesUnordered::new();
+        let (mut looking, mut rolling) = (BTreeSet::new(), BTreeSet::new());
+        let mut again = interval(LOOK_AGAIN);
+        again.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 () = self.restarts.changed.notified() => {}
-                () = sleep(LOOK_AGAIN) => {}
+                _ = again.tick() => self.restarts.lock().reopen(None),
+                Some(ended) = work.next(), if !work.is_empty() => match ended {
+                    Ended::Look { namespace, rollout } => {
+                        looking.remove(&namespace);
+                        if let Some(rollout) = rollout {
+                            rolling.insert(namespace);
+                            work.push(self.follow(*rollout).boxed());
+                        }
+                    }
+                    Ended::Rollout { namespace } => {
+                        rolling.remove(&namespace);
+                        self.restarts.lock().reopen(Some(&namespace));
+                    }
+                },
             }
-            let open = std::mem::take(&mut self.restarts.lock().open);
-            for place in open {
-                let held = self.held(&place);
-                if held.is_empty() {
-                    self.waiting.remove(&place);
-                    continue;
-                }
-                // Kubelet is told of a new Secret by a watch; and what became due together is not restarted together.
-                sleep(jitter()).await;
-                self.look(&place, &held).await;
-                self.metrics.set_restarts_waiting(self.waiting.len());
+            let open = self.restarts.lock().take(&looking);
+            for (namespace, places) in open {
+                looking.insert(namespace.clone());
+                let busy = rolling.contains(&namespace);
+                work.push(self.look_at_all(namespace, places, busy).boxed());
             }
+            self.metrics.set_restarts_waiting(self.waiting().len());
         }
+    }
+
+    /// Looks at workloads of one namespace. One of them is restarted, unless it is `busy` with a rollout already.
+    async fn look_at_all(&self, namespace: String, places: Vec<Place>, busy: bool) -> Ended {
+        let mut rollout = None;
+        for place in places {
+            let held = self.held(&place);
+            if held.is_empty() {
+                self.waiting().remove(&place);
+                continue;
+            }
+            let begun = self.look(&place, &held, busy || rollout.is_some()).await;
+            rollout = rollout.or(begun);
+        }
+        Ended::Look { namespace, rollout: rollout.map(Box::new) }
     }
 
     /// What its Certificates' Secrets hold: those that still name it.
@@ -167,41 +244,93 @@ impl Restarter {
         held.clone()
     }
 
-    async fn look(&mut self, place: &Place, held: &BTreeMap<String, Held>) {
+    /// Does what is due about one workload. A restart is only begun, and left for later where it is `busy`.
+    async fn look(&self, place: &Place, held: &BTreeMap<String, Held>, busy: bool) -> Option<Rollout> {
+        match self.judged(place, held).await? {
+            (_, Verdict::Settled) => {
+                self.waiting().remove(place);
+                return None;
+            }
+            (found, Verdict::Wait(code, why)) => {
+                self.wait_for(place, held, Some(&found), code, why).await;
+                return None;
+            }
+            (found, Verdict::Record(record)) => {
+                self.write_or_wait(place, held, &found, record, false).await;
+                return None;
+            }
+            (_, Verdict::Restart(_)) if busy => {
+                self.restarts.lock().later.insert(place.clone());
+                return None;
+            }
+            (_, Verdict::Restart(_)) => {}
+        }
+        // Kubelet is told of a new Secret by a watch; and what became due together is not restarted together.
+        sleep(jitter()).await;
+        let held = self.held(place);
+        let Some((found, Verdict::Restart(record))) = self.judged(place, &held).await else {
+            // It changed meanwhile.
+            self.restarts.lock().later.insert(place.clone());
+            return None;
+        };
+        if !self.write_or_wait(place, &held, &found, record, true).await {
+            return None;
+        }
+        self.tell_restarted(place, &held, &found).await;
+        Some(Rollout { place: place.clone(), held, found })
+    }
+
+    /// What is to be done about a workload. `None` where there is none, or it cannot be told now.
+    async fn judged(&self, place: &Place, held: &BTreeMap<String, Held>) -> Option<(DynamicObject, Verdict)> {
+        let slot = self.slots.acquire().await;
         let found = match self.read(place).await {
             Ok(Some(found)) => found,
             // There is none yet, or none any more.
             Ok(None) => {
-                self.waiting.remove(place);
-                return;
+                self.waiting().remove(place);
+                return None;
             }
-            Err(error) => return self.wait_for(place, held, None, error.code(), chain(&error)).await,
+            Err(error) => {
+                drop(slot);
+                self.wait_for(place, held, None, error.code(), chain(&error)).await;
+                return None;
+            }
         };
         let budgets = match self.budgets(&place.0).await {
             Ok(budgets) => budgets,
-            Err(error) => return self.wait_for(place, held, Some(&found), error.code(), chain(&error)).await,
+            Err(error) => {
+                drop(slot);
+                self.wait_for(place, held, Some(&found), error.code(), chain(&error)).await;
+                return None;
+            }
         };
         let verdict = match Workload::read(&found.data) {
             Ok(workload) => judge(place.1.kind, &found.metadata, &workload, &budgets, held),
             Err(error) => Verdict::Wait(&codes::KUBE_ANSWER, format!("it cannot be read: {error}")),
         };
-        let (record, restart) = match verdict {
-            Verdict::Settled => {
-                self.waiting.remove(place);
-                return;
-            }
-            Verdict::Wait(code, why) => return self.wait_for(place, held, Some(&found), code, why).await,
-            Verdict::Record(record) => (record, false),
-            Verdict::Restart(record) => (record, true),
-        };
-        if let Err(error) = self.write(place, &found, record, restart).await {
-            return self.wait_for(place, held, Some(&found), error.code(), chain(&error)).await;
+        Some((found, verdict))
+    }
+
+    /// Whether it was written. Where not, it waits.
+    async fn write_or_wait(
+        &self,
+        place: &Place,
+        held: &BTreeMap<String, Held>,
+        found: &DynamicObject,
+        record: String,
+        restart: bool,
+    ) -> bool {
+        let written = self.write(place, found, record, restart).await;
+        if let Err(error) = written {
+            self.wait_for(place, held, Some(found), error.code(), chain(&error)).await;
+            return false;
         }
-        self.waiting.remove(place);
-        if restart {
-            self.tell_restarted(place, held, &found).await;
-            self.follow(place, held, &found).await;
-        }
+        self.waiting().remove(place);
+        true
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, HashMap<Place, String>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn api(&self, place: &Place) -> Api<DynamicObject> {
@@ -247,38 +376,41 @@ impl Restarter {
         self.event(place, held, Some(found), EventType::Normal, "Restarted", note).await;
     }
 
-    /// Waits until the rollout is done, so that the next one does not begin before.
-    async fn follow(&self, place: &Place, held: &BTreeMap<String, Held>, found: &DynamicObject) {
+    /// Waits until the rollout is done, so that the next one of its namespace does not begin before.
+    async fn follow(&self, rollout: Rollout) -> Ended {
+        let Rollout { place, held, found } = rollout;
         let end = Instant::now() + LONGEST_ROLLOUT;
+        let ended = Ended::Rollout { namespace: place.0.clone() };
         while Instant::now() < end {
             sleep(FOLLOW).await;
-            match self.read(place).await {
-                Ok(None) => return,
+            match self.read(&place).await {
+                Ok(None) => return ended,
                 Ok(Some(now)) => match Workload::read(&now.data) {
-                    Ok(workload) if workload.is_complete(place.1.kind, &now.metadata) => return,
+                    Ok(workload) if workload.is_complete(place.1.kind, &now.metadata) => return ended,
                     _ => {}
                 },
-                Err(error) => tracing::debug!(workload = %title(place), "{}", chain(&error)),
+                Err(error) => tracing::debug!(workload = %title(&place), "{}", chain(&error)),
             }
         }
         let code = &codes::RESTART_STUCK;
         let note = format!("{}: the rollout is not done after {} s", code.id, LONGEST_ROLLOUT.as_secs());
-        tracing::warn!(workload = %title(place), code = code.id, "{note}");
-        self.event(place, held, Some(found), EventType::Warning, "RestartStuck", note).await;
+        tracing::warn!(workload = %title(&place), code = code.id, "{note}");
+        self.event(&place, &held, Some(&found), EventType::Warning, "RestartStuck", note).await;
+        ended
     }
 
-    /// Keeps it open, and says why, once for each reason.
+    /// Keeps it for later, and says why, once for each reason.
     async fn wait_for(
-        &mut self,
+        &self,
         place: &Place,
         held: &BTreeMap<String, Held>,
         found: Option<&DynamicObject>,
         code: &'static Code,
         why: String,
     ) {
-        self.restarts.lock().open.insert(place.clone());
+        self.restarts.lock().later.insert(place.clone());
         let note = format!("{}: {}: {why}", code.id, code.title);
-        if self.waiting.insert(place.clone(), note.clone()).as_ref() == Some(&note) {
+        if self.waiting().insert(place.clone(), note.clone()).as_ref() == Some(&note) {
             return;
         }
         tracing::warn!(workload = %title(place), code = code.id, "{note}");

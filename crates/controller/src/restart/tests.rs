@@ -12,6 +12,33 @@ fn held(public: &str, revision: i64, after: i64) -> BTreeMap<String, Held> {
     BTreeMap::from([("web-tls".to_owned(), Held::new(public.as_bytes(), revision, issued))])
 }
 
+#[test]
+fn a_namespace_that_is_being_looked_at_keeps_no_other_one_waiting() {
+    let place = |namespace: &str, name: &str| -> Place {
+        let workload = Restarted { kind: RestartedKind::Deployment, name: name.to_owned() };
+        (namespace.to_owned(), workload)
+    };
+    let (crowd, shop) = ([place("crowd", "a"), place("crowd", "b")], place("shop", "web"));
+    let mut told = Told::default();
+    told.open.extend(crowd.clone());
+    let looking = BTreeSet::from(["crowd".to_owned()]);
+    assert_eq!(told.take(&BTreeSet::new()), BTreeMap::from([("crowd".to_owned(), crowd.to_vec())]));
+    told.open.extend(crowd.clone());
+    told.open.insert(shop.clone());
+    assert_eq!(told.take(&looking), BTreeMap::from([("shop".to_owned(), vec![shop.clone()])]));
+    assert_eq!(told.open.len(), 2, "they are looked at when their namespace's turn is over");
+
+    // What has to wait is not looked at again in a circle.
+    told.open.clear();
+    told.later.extend(crowd.clone());
+    told.later.insert(shop.clone());
+    assert!(told.take(&BTreeSet::new()).is_empty());
+    told.reopen(Some("shop"));
+    assert_eq!(told.take(&BTreeSet::new()).into_keys().collect::<Vec<_>>(), ["shop"]);
+    told.reopen(None);
+    assert_eq!(told.take(&BTreeSet::new()).into_keys().collect::<Vec<_>>(), ["crowd"]);
+}
+
 fn metadata(annotations: Value) -> ObjectMeta {
     let metadata =
         json!({"name": "web", "generation": 3, "creationTimestamp": MADE, "annotations": annotations});
