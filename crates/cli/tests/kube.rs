@@ -364,6 +364,55 @@ fn an_api_server_that_goes_away_loses_and_repeats_nothing() {
 }
 
 #[test]
+fn a_pod_that_holds_connections_open_does_not_get_the_controllers_killed() {
+    let Some(turn) = cluster() else { return };
+    let pods = turn.get(&["-n", "handfast-system", "pods"]);
+    let seen = |pods: &Value| -> Vec<(String, i64)> {
+        let restarts = |pod: &Value| pod["status"]["containerStatuses"][0]["restartCount"].as_i64().unwrap();
+        let name = |pod: &Value| pod["metadata"]["uid"].as_str().unwrap().to_owned();
+        pods["items"].as_array().unwrap().iter().map(|pod| (name(pod), restarts(pod))).collect()
+    };
+    let before = seen(&pods);
+    let hold: String = pods["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .flat_map(|pod| [(pod, 9402), (pod, 9403)])
+        .map(|(pod, port)| {
+            let address = pod["status"]["podIP"].as_str().unwrap();
+            format!(
+                "(while :; do i=0; while [ $i -lt 100 ]; do (sleep 60 | nc -w 60 {address} {port} >/dev/null 2>&1) & \
+                 i=$((i+1)); done; sleep 5; done) & "
+            )
+        })
+        .collect();
+    turn.kubectl(&["create", "namespace", "hog"]);
+    turn.kubectl(&[
+        "-n",
+        "hog",
+        "run",
+        "hog",
+        "--image=handfast.test/busybox:1",
+        "--image-pull-policy=Never",
+        "--restart=Never",
+        "--",
+        "sh",
+        "-c",
+        &format!("{hold} sleep 600"),
+    ]);
+    turn.wait(&["-n", "hog", "pod", "hog"], SOON, |pod| pod["status"]["phase"] == "Running");
+    // As long as it took: six probes at five seconds.
+    std::thread::sleep(Duration::from_secs(40));
+    let pods = turn.get(&["-n", "handfast-system", "pods"]);
+    assert_eq!(seen(&pods), before, "killed");
+    let ready = turn.get(&["-n", "handfast-system", "deployment", "handfast-controller"]);
+    assert_eq!(ready["status"]["availableReplicas"], 2);
+    assert!(scene::metrics(&turn).contains("handfast_leader 1"), "others are answered");
+    turn.kubectl(&["delete", "namespace", "hog", "--wait=false"]);
+    turn.kubectl(&["-n", "hog", "delete", "pod", "hog", "--grace-period=0", "--force"]);
+}
+
+#[test]
 fn a_namespace_that_is_deleted_is_no_failure() {
     let Some(turn) = cluster() else { return };
     let scene = Scene::new(&turn, "doomed", &["pair"]);

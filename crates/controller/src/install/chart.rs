@@ -71,6 +71,7 @@ fn marked(installation: &Installation) -> Installation {
         cluster_domain: word("clusterDomain"),
         min_lifetime: word("minLifetime"),
         max_lifetime: word("maxLifetime"),
+        metrics_from: Some(String::new()),
     }
 }
 
@@ -84,6 +85,10 @@ fn template(object: &Value, yaml: fn(&Value) -> String) -> String {
         "PodDisruptionBudget" => Some("gt (int .Values.replicas) 1"),
         "PodMonitor" => Some(".Values.podMonitor.enabled"),
         "PrometheusRule" => Some(".Values.prometheusRule.enabled"),
+        "NetworkPolicy" => {
+            object["spec"]["ingress"][0]["from"] = json!(format!("{PART}networkPolicy.from"));
+            Some(".Values.networkPolicy.enabled")
+        }
         "Deployment" => {
             mark_deployment(&mut object);
             None

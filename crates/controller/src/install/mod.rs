@@ -21,8 +21,11 @@ pub use rights::secret_access;
 #[cfg(test)]
 mod tests;
 
-/// The port of metrics and probes.
+/// The port of metrics.
 pub const METRICS_PORT: u16 = 9402;
+/// The port of the kubelet's probes.
+const PROBES_PORT: u16 = 9403;
+const PROBES_PORT_NAME: &str = "probes";
 const METRICS_PORT_NAME: &str = "metrics";
 /// Helm does not take such an object away with its release.
 const KEPT: &str = "helm.sh/resource-policy";
@@ -48,6 +51,8 @@ pub struct Installation {
     pub min_lifetime: String,
     /// The longest, as in `365d`.
     pub max_lifetime: String,
+    /// Namespace whose pods alone reach the metrics, by a NetworkPolicy.
+    pub metrics_from: Option<String>,
 }
 
 impl Installation {
@@ -67,6 +72,9 @@ impl Installation {
         objects.extend([self.deployment(), self.service()]);
         if self.replicas > 1 {
             objects.push(self.disruption_budget());
+        }
+        if let Some(from) = &self.metrics_from {
+            objects.push(self.network_policy(from));
         }
         Ok(objects)
     }
@@ -110,7 +118,7 @@ impl Installation {
         let selector = json!({ "matchLabels": { "app.kubernetes.io/name": CONTROLLER } });
         let probe = |path: &str, failures: u32| {
             json!({
-                "httpGet": { "path": path, "port": METRICS_PORT_NAME },
+                "httpGet": { "path": path, "port": PROBES_PORT_NAME },
                 "periodSeconds": 5,
                 "timeoutSeconds": 3,
                 "failureThreshold": failures,
@@ -128,13 +136,17 @@ impl Installation {
                 "--min-lifetime", self.min_lifetime,
                 "--max-lifetime", self.max_lifetime,
                 "--listen", format!("0.0.0.0:{METRICS_PORT}"),
+                "--probe-listen", format!("0.0.0.0:{PROBES_PORT}"),
                 "--leader-elect",
             ],
             "env": [{
                 "name": "HANDFAST_POD_NAME",
                 "valueFrom": { "fieldRef": { "fieldPath": "metadata.name" } },
             }],
-            "ports": [{ "name": METRICS_PORT_NAME, "containerPort": METRICS_PORT }],
+            "ports": [
+                { "name": METRICS_PORT_NAME, "containerPort": METRICS_PORT },
+                { "name": PROBES_PORT_NAME, "containerPort": PROBES_PORT },
+            ],
             "livenessProbe": probe("/livez", 6),
             "readinessProbe": probe("/readyz", 2),
             "resources": resources(),
@@ -188,9 +200,25 @@ impl Installation {
         self.named("policy/v1", "PodDisruptionBudget", CONTROLLER, json!({ "spec": spec }))
     }
 
+    /// Lets the pods of one namespace reach the metrics, and no pod the probes: the kubelet is not subject to policies
+    /// (they never keep a node from its own pods).
+    fn network_policy(&self, from: &str) -> Value {
+        let spec = json!({
+            "podSelector": { "matchLabels": { "app.kubernetes.io/name": CONTROLLER } },
+            "policyTypes": ["Ingress"],
+            "ingress": [{ "ports": [{ "port": METRICS_PORT_NAME }], "from": pods_of(from) }],
+        });
+        self.named("networking.k8s.io/v1", "NetworkPolicy", CONTROLLER, json!({ "spec": spec }))
+    }
+
     fn named(&self, api_version: &str, kind: &str, name: &str, rest: Value) -> Value {
         object(api_version, kind, name, Some(&self.namespace), rest)
     }
+}
+
+/// All pods of a namespace, for a NetworkPolicy.
+fn pods_of(namespace: &str) -> Value {
+    json!([{ "namespaceSelector": { "matchLabels": { "kubernetes.io/metadata.name": namespace } } }])
 }
 
 /// What a controller asks for, and may use.

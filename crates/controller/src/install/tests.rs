@@ -1,7 +1,7 @@
 use super::*;
 
-fn objects() -> Vec<Value> {
-    let installation = Installation {
+fn installation() -> Installation {
+    Installation {
         namespace: "handfast-system".to_owned(),
         image: "example.test/handfast:1".to_owned(),
         pull_policy: "IfNotPresent".to_owned(),
@@ -10,8 +10,12 @@ fn objects() -> Vec<Value> {
         cluster_domain: "cluster.local".to_owned(),
         min_lifetime: "1h".to_owned(),
         max_lifetime: "365d".to_owned(),
-    };
-    installation.objects().unwrap()
+        metrics_from: None,
+    }
+}
+
+fn objects() -> Vec<Value> {
+    installation().objects().unwrap()
 }
 
 fn rules() -> Vec<Value> {
@@ -49,6 +53,25 @@ fn the_pod_is_restricted() {
 }
 
 #[test]
+fn probes_have_a_port_of_their_own_and_a_policy_lets_one_namespace_reach_the_metrics() {
+    let all = objects();
+    let deployment = all.iter().find(|object| object["kind"] == "Deployment").unwrap();
+    let container = &deployment["spec"]["template"]["spec"]["containers"][0];
+    for probe in ["livenessProbe", "readinessProbe"] {
+        assert_eq!(container[probe]["httpGet"]["port"], "probes");
+    }
+    assert!(all.iter().all(|object| object["kind"] != "NetworkPolicy"), "only where it is asked for");
+    let with = Installation { metrics_from: Some("monitoring".to_owned()), ..installation() };
+    let all = with.objects().unwrap();
+    let policy = all.iter().find(|object| object["kind"] == "NetworkPolicy").unwrap();
+    let ingress = policy["spec"]["ingress"].as_array().unwrap();
+    assert_eq!(ingress.len(), 1, "{policy:#}");
+    assert_eq!(ingress[0]["ports"], json!([{ "port": "metrics" }]));
+    let from = &ingress[0]["from"][0]["namespaceSelector"]["matchLabels"];
+    assert_eq!(from["kubernetes.io/metadata.name"], "monitoring");
+}
+
+#[test]
 fn the_authority_is_made_empty() {
     let all = objects();
     let secret = all.iter().find(|object| object["kind"] == "Secret").unwrap();
@@ -75,6 +98,7 @@ fn chart() -> Vec<chart::File> {
         cluster_domain: "cluster.local".to_owned(),
         min_lifetime: "1h".to_owned(),
         max_lifetime: "365d".to_owned(),
+        metrics_from: None,
     };
     // Like YAML as far as templates go: each value is on a line of its own, without quotes and commas.
     let lines = |object: &Value| serde_json::to_string_pretty(object).unwrap().replace(['"', ','], "");
@@ -94,7 +118,7 @@ fn a_chart_has_a_template_for_every_object_and_no_mark_is_left() {
     // All objects but the namespace; the disruption budget too, though the default is one replica.
     let templates =
         files.iter().filter(|(name, _)| name.starts_with("templates/") && name.ends_with(".yaml")).count();
-    assert_eq!(templates, objects().len() - 1 + 2);
+    assert_eq!(templates, objects().len() - 1 + 3, "and a network policy, a pod monitor and a rule");
     let of = |wanted: &str| &files.iter().find(|(name, _)| name == wanted).unwrap().1;
     assert!(of("Chart.yaml").contains("version: 1.2.3\nappVersion: \"1.2.3\"\n"));
     assert!(of("templates/role.yaml").contains("namespace: {{ .Release.Namespace | quote }}"));

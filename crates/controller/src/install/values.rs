@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{LocalObjectReference, ResourceRequirements, Toleration};
+use k8s_openapi::api::networking::v1::NetworkPolicyPeer;
 use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
 use serde::Serialize;
@@ -53,6 +54,8 @@ pub struct Values {
     /// The kind Certificate. It is part of the release, so that an upgrade brings it up to date, and it stays when the
     /// release is uninstalled, for with it would go every Certificate and its Secret.
     pub crds: Crds,
+    /// Keeps pods away from the controllers' ports, where the cluster's network enforces policies.
+    pub network_policy: NetworkPolicy,
     /// Lets a Prometheus of the Prometheus operator scrape the controllers. Its kinds have to be in the cluster.
     pub pod_monitor: PodMonitor,
     /// The alerts of deploy/monitoring/alerts.yaml for the Prometheus operator.
@@ -80,6 +83,18 @@ pub enum PullPolicy {
 pub struct Crds {
     /// Whether it is installed with the release, rather than by somebody who may.
     pub install: bool,
+}
+
+/// A NetworkPolicy.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(deny_unknown_fields)]
+pub struct NetworkPolicy {
+    /// Whether there is one. No pod reaches the probes then; the kubelet does, for it is not subject to policies.
+    pub enabled: bool,
+    /// Who reaches the metrics, as in [{namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: monitoring}}}];
+    /// every pod where nobody is named.
+    pub from: Vec<NetworkPolicyPeer>,
 }
 
 /// A PodMonitor.
@@ -129,6 +144,10 @@ impl Values {
             tolerations: Vec::new(),
             pod_annotations: BTreeMap::new(),
             crds: Crds { install: true },
+            network_policy: NetworkPolicy {
+                enabled: installation.metrics_from.is_some(),
+                from: installation.metrics_from.iter().flat_map(|from| peers(from)).collect(),
+            },
             pod_monitor: PodMonitor { enabled: false, interval: "30s".to_owned(), labels: BTreeMap::new() },
             prometheus_rule: PrometheusRule { enabled: false, labels: BTreeMap::new() },
             global: None,
@@ -152,6 +171,10 @@ impl Values {
             .map_err(|error| Error::Option(format!("the chart's values cannot be written: {error}")))?;
         Ok(commented(&values, &Self::schema(), "", yaml))
     }
+}
+
+fn peers(namespace: &str) -> Vec<NetworkPolicyPeer> {
+    serde_json::from_value(super::pods_of(namespace)).unwrap_or_default()
 }
 
 /// A mapping, each key below its description.

@@ -11,6 +11,7 @@ use controller::metrics::Metrics;
 use controller::names::SYSTEM_NAMESPACE;
 use controller::run::{Health, Options};
 use model::codes::serving;
+use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::connect::{Cluster, block_on};
@@ -41,6 +42,9 @@ pub struct Args {
     /// Address of /metrics, /livez and /readyz.
     #[arg(long, env = "HANDFAST_LISTEN", default_value = "127.0.0.1:9402", value_name = "ADDR")]
     listen: SocketAddr,
+    /// Address of /livez and /readyz alone. A kubelet that asks there is answered whatever happens at the other one.
+    #[arg(long, env = "HANDFAST_PROBE_LISTEN", value_name = "ADDR")]
+    probe_listen: Option<SocketAddr>,
     /// Take part in the election of a leader: several may run, and one works.
     #[arg(long, env = "HANDFAST_LEADER_ELECT")]
     leader_elect: bool,
@@ -69,14 +73,13 @@ pub fn run(args: Args, globals: &Globals) -> Outcome {
 async fn stay(args: Args, domains: Domains, lifetimes: Lifetimes) -> Outcome {
     let internal = |error: std::io::Error| Failure::new(&model::codes::usage::INTERNAL, error);
     let (metrics, health) = (Arc::new(Metrics::default()), Arc::new(Health::default()));
-    let socket = tokio::net::TcpListener::bind(args.listen).await.map_err(|error| {
-        let code = match error.kind() {
-            std::io::ErrorKind::AddrInUse => &serving::ADDRESS_IN_USE,
-            _ => &serving::LISTEN_FAILED,
-        };
-        Failure::new(code, format!("cannot listen on {}: {error}", args.listen))
-    })?;
-    let listening = tokio::spawn(listen::serve(socket, Arc::clone(&metrics), Arc::clone(&health)));
+    let mut listening = tokio::task::JoinSet::new();
+    let source = listen::Source { metrics: Some(Arc::clone(&metrics)), health: Arc::clone(&health) };
+    listening.spawn(listen::serve(bind(args.listen).await?, listen::METRICS, source.clone()));
+    if let Some(address) = args.probe_listen {
+        let source = listen::Source { metrics: None, ..source };
+        listening.spawn(listen::serve(bind(address).await?, listen::PROBES, source));
+    }
     let mut terminate = signal(SignalKind::terminate()).map_err(internal)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(internal)?;
     let identity = args.pod_name.unwrap_or_else(|| format!("process-{}", std::process::id()));
@@ -97,6 +100,16 @@ async fn stay(args: Args, domains: Domains, lifetimes: Lifetimes) -> Outcome {
         }
     };
     controller::run::run(options, shutdown).await;
-    listening.abort();
+    listening.abort_all();
     Ok(EXIT_OK)
+}
+
+async fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
+    TcpListener::bind(address).await.map_err(|error| {
+        let code = match error.kind() {
+            std::io::ErrorKind::AddrInUse => &serving::ADDRESS_IN_USE,
+            _ => &serving::LISTEN_FAILED,
+        };
+        Failure::new(code, format!("cannot listen on {address}: {error}"))
+    })
 }

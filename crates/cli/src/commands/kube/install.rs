@@ -48,6 +48,9 @@ pub struct What {
     /// The longest: an old root is trusted for as long after a rotation.
     #[arg(long, env = "HANDFAST_MAX_LIFETIME", default_value = MAX_LIFETIME, value_name = "SPAN")]
     max_lifetime: String,
+    /// Let only the pods of this namespace reach the metrics, and no pod the probes: adds a NetworkPolicy.
+    #[arg(long, env = "HANDFAST_METRICS_FROM", value_name = "NAMESPACE")]
+    metrics_from: Option<String>,
 }
 
 impl What {
@@ -76,6 +79,7 @@ impl What {
             cluster_domain: self.cluster_domain.clone(),
             min_lifetime: self.min_lifetime.clone(),
             max_lifetime: self.max_lifetime.clone(),
+            metrics_from: self.metrics_from.clone(),
         })
     }
 

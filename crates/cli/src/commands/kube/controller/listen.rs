@@ -1,8 +1,13 @@
 //! `/metrics`, `/livez` and `/readyz` of the controller. Plain HTTP: the kubelet and Prometheus ask, and nothing that
 //! is answered is secret.
+//!
+//! Every pod of the cluster may reach these ports, and the kubelet kills a controller whose probes are not answered. So
+//! the probes have a port of their own, nobody holds more than a few connections, and none holds one for long.
 
+use std::collections::HashMap;
 use std::convert::Infallible;
-use std::sync::Arc;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use controller::metrics::Metrics;
@@ -15,39 +20,110 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
 
-/// Connections at one time.
-const MOST: usize = 64;
+#[cfg(test)]
+mod tests;
+
+/// What one listener gives to whom.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Connections at one time.
+    most: usize,
+    /// Of them, from one address.
+    most_each: usize,
+    /// A request has to be there after so long.
+    header: Duration,
+    /// A connection ends after so long, whatever it does.
+    whole: Duration,
+}
+
+/// For the kubelet, whose requests come at once.
+pub const PROBES: Limits =
+    Limits { most: 512, most_each: 8, header: Duration::from_secs(2), whole: Duration::from_secs(5) };
+/// For Prometheus.
+pub const METRICS: Limits =
+    Limits { most: 128, most_each: 8, header: Duration::from_secs(5), whole: Duration::from_secs(30) };
+
+/// What is answered from.
+#[derive(Clone)]
+pub struct Source {
+    /// Only where metrics are answered.
+    pub metrics: Option<Arc<Metrics>>,
+    /// For the probes.
+    pub health: Arc<Health>,
+}
 
 /// Answers until it is dropped.
-pub async fn serve(socket: TcpListener, metrics: Arc<Metrics>, health: Arc<Health>) {
-    let slots = Arc::new(Semaphore::new(MOST));
+pub async fn serve(socket: TcpListener, limits: Limits, source: Source) {
+    let seats = Arc::new(Seats { limits, taken: Mutex::default() });
     loop {
-        let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
-        let Ok((stream, _)) = socket.accept().await else {
+        let Ok((stream, peer)) = socket.accept().await else {
             tokio::time::sleep(Duration::from_millis(100)).await;
             continue;
         };
-        let (metrics, health) = (Arc::clone(&metrics), Arc::clone(&health));
+        // Who has no seat is turned away at once: the next one may be the kubelet.
+        let Some(seat) = Seats::take(&seats, peer.ip()) else { continue };
+        let source = source.clone();
         tokio::spawn(async move {
             let answer = service_fn(|request| {
-                let answer = answer(&request, &metrics, &health);
+                let answer = answer(&request, source.metrics.as_deref(), &source.health);
                 async move { Ok::<_, Infallible>(answer) }
             });
             let served = http1::Builder::new()
                 .timer(TokioTimer::new())
-                .header_read_timeout(Duration::from_secs(10))
+                .header_read_timeout(limits.header)
                 .max_buf_size(16 << 10)
                 .serve_connection(TokioIo::new(stream), answer);
-            // Who breaks off is no news, and nobody keeps a slot for ever.
-            let _ = tokio::time::timeout(Duration::from_secs(60), served).await;
-            drop(slot);
+            // Who breaks off is no news, and nobody keeps a seat for ever.
+            let _ = tokio::time::timeout(limits.whole, served).await;
+            drop(seat);
         });
     }
 }
 
-fn answer(request: &Request<Incoming>, metrics: &Metrics, health: &Health) -> Response<Full<Bytes>> {
+/// The connections of a listener, by address.
+struct Seats {
+    limits: Limits,
+    taken: Mutex<HashMap<IpAddr, usize>>,
+}
+
+/// One of them. Dropping it gives it back.
+struct Seat {
+    seats: Arc<Seats>,
+    peer: IpAddr,
+}
+
+impl Seats {
+    fn take(seats: &Arc<Self>, peer: IpAddr) -> Option<Seat> {
+        let peer = peer.to_canonical();
+        let mut taken = seats.lock();
+        let all: usize = taken.values().sum();
+        let own = taken.get(&peer).copied().unwrap_or_default();
+        if all >= seats.limits.most || own >= seats.limits.most_each {
+            return None;
+        }
+        taken.insert(peer, own + 1);
+        Some(Seat { seats: Arc::clone(seats), peer })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let mut taken = self.seats.lock();
+        match taken.get_mut(&self.peer) {
+            Some(count) if *count > 1 => *count -= 1,
+            _ => {
+                taken.remove(&self.peer);
+            }
+        }
+    }
+}
+
+fn answer(request: &Request<Incoming>, metrics: Option<&Metrics>, health: &Health) -> Response<Full<Bytes>> {
     const PLAIN: &str = "text/plain; charset=utf-8";
     let text = |status, kind: &'static str, body: String| {
         let mut response = Response::new(Full::new(Bytes::from(body)));
@@ -58,14 +134,17 @@ fn answer(request: &Request<Incoming>, metrics: &Metrics, health: &Health) -> Re
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         return text(StatusCode::METHOD_NOT_ALLOWED, PLAIN, "only GET\n".to_owned());
     }
-    match request.uri().path() {
-        "/metrics" => {
+    match (request.uri().path(), metrics) {
+        ("/metrics", Some(metrics)) => {
             let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
             text(StatusCode::OK, kind, metrics.text())
         }
-        "/livez" => text(StatusCode::OK, PLAIN, "alive\n".to_owned()),
-        "/readyz" if health.is_ready() => text(StatusCode::OK, PLAIN, "ready\n".to_owned()),
-        "/readyz" => text(StatusCode::SERVICE_UNAVAILABLE, PLAIN, "not ready\n".to_owned()),
-        _ => text(StatusCode::NOT_FOUND, PLAIN, "here are /metrics, /livez and /readyz\n".to_owned()),
+        ("/livez", _) => text(StatusCode::OK, PLAIN, "alive\n".to_owned()),
+        ("/readyz", _) if health.is_ready() => text(StatusCode::OK, PLAIN, "ready\n".to_owned()),
+        ("/readyz", _) => text(StatusCode::SERVICE_UNAVAILABLE, PLAIN, "not ready\n".to_owned()),
+        (_, Some(_)) => {
+            text(StatusCode::NOT_FOUND, PLAIN, "here are /metrics, /livez and /readyz\n".to_owned())
+        }
+        (_, None) => text(StatusCode::NOT_FOUND, PLAIN, "here are /livez and /readyz\n".to_owned()),
     }
 }
