@@ -15,6 +15,9 @@ mod sign;
 mod status;
 mod wanted;
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -78,21 +81,6 @@ pub struct Context {
 }
 
 impl Context {
-    /// Says how a Certificate is, unless it is gone: a look at it may end after its deletion was told of.
-    fn set_metrics(&self, of: &Certificate, ready: bool, dates: Option<(OffsetDateTime, OffsetDateTime)>) {
-        let (namespace, name) = parts(of);
-        let found = || self.certificates.get(&ObjectRef::from_obj(of));
-        // Made anew under the same name, it is somebody else's turn.
-        if found().is_none_or(|found| found.metadata.uid != of.metadata.uid) {
-            return;
-        }
-        self.metrics.set_certificate(namespace, name, ready, dates);
-        // Deleted in this very moment: whoever is told of it may have been quicker.
-        if found().is_none() {
-            self.metrics.forget_certificate(namespace, name);
-        }
-    }
-
     /// The authority, once it says that a leaf of it may live so long.
     pub(crate) async fn authority_for(&self, lifetime: time::Duration) -> Result<Arc<State>> {
         let authority = Arc::clone(&self.authority.borrow());
@@ -357,7 +345,7 @@ async fn finish(certificate: &Arc<Certificate>, context: &Context, done: Done) -
         event(certificate, context, EventType::Normal, reason, note).await;
     }
     let dates = Some((done.pair.not_after, done.pair.renew_at()));
-    context.set_metrics(certificate, true, dates);
+    set_metrics(&context.metrics, &context.certificates, certificate, true, dates);
     if let Some(held) = done.held {
         context.restarts.tell(certificate, held);
     }
@@ -384,7 +372,7 @@ async fn fail(certificate: &Arc<Certificate>, context: &Context, error: Error) -
     tracing::warn!(certificate = %full_name(certificate), code = error.code().id, "{}", chain(&error));
     let (namespace, name) = parts(certificate);
     let ready = status.conditions.first().is_some_and(|condition| condition.status == "True");
-    context.set_metrics(certificate, ready, None);
+    set_metrics(&context.metrics, &context.certificates, certificate, ready, None);
     if !ready && status::is_news(certificate, &status) {
         let reason = status::reason(&error);
         if reason == "Refused" {
@@ -395,6 +383,27 @@ async fn fail(certificate: &Arc<Certificate>, context: &Context, error: Error) -
     }
     write_status(certificate, context, status).await?;
     Ok(Next::requeue(wait))
+}
+
+/// Says how a Certificate is, unless it is gone: a look at it may end after its deletion was told of.
+fn set_metrics(
+    metrics: &Metrics,
+    certificates: &Store<Certificate>,
+    of: &Certificate,
+    ready: bool,
+    dates: Option<(OffsetDateTime, OffsetDateTime)>,
+) {
+    let (namespace, name) = parts(of);
+    let found = || certificates.get(&ObjectRef::from_obj(of));
+    // Made anew under the same name, it is somebody else's turn.
+    if found().is_none_or(|found| found.metadata.uid != of.metadata.uid) {
+        return;
+    }
+    metrics.set_certificate(namespace, name, ready, dates);
+    // Deleted in this very moment: whoever is told of it may have been quicker.
+    if found().is_none() {
+        metrics.forget_certificate(namespace, name);
+    }
 }
 
 async fn write_status(certificate: &Certificate, context: &Context, status: CertificateStatus) -> Result<()> {

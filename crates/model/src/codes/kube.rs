@@ -41,7 +41,7 @@ super::table! {
         "create the Service or service account; other DNS names: kubectl annotate namespace NAMESPACE handfast.dev/allowed-dns-names=NAME";
     CERTIFICATE_SPEC = "HF7011", "certificate_spec_invalid",
         "The Certificate cannot be understood",
-        "its key, lifetime or a name is misspelt",
+        "its key, lifetime or a name is misspelt, or its lifetime is outside of the operator's limits",
         "see its fields with: kubectl explain certificate.spec";
     SECRET_FOREIGN = "HF7012", "secret_foreign",
         "The Secret belongs to somebody else and is left as it is",
