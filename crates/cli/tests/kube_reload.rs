@@ -133,7 +133,10 @@ fn who_asks_is_restarted_once_for_each_renewal_when_the_budget_allows_it() {
     cluster.kubectl(&["-n", ns, "patch", "poddisruptionbudget", "keep", "--type=merge", "-p", patch]);
     let first = cluster.wait(&words, SLOW, |found| restarted_at(found).is_some());
     rolled_out(cluster, ns, "asks");
-    let restarts = || scene::audit(cluster).iter().filter(|line| line["action"] == "restart").count();
+    let restarts = || {
+        let log = scene::audit(cluster);
+        log.iter().filter(|line| line["action"] == "restart" && line["namespace"] == ns).count()
+    };
     assert_eq!(restarts(), 1);
     scene::wait_metric(cluster, "handfast_workload_restarts_waiting 0");
 
