@@ -65,6 +65,8 @@ impl Asked {
 pub struct Judged {
     /// Why the step is not safe.
     pub findings: Vec<Finding>,
+    /// What was found and is left behind, because somebody said so.
+    pub left_behind: Vec<Finding>,
     /// How many objects and pods were looked at.
     pub looked: (usize, usize),
 }
@@ -125,6 +127,9 @@ impl Cast {
     /// Changes the Secret, if the rotation in it is still the one that was judged.
     pub async fn take(&self, asked: Asked, judged_of: &State, judged: &Judged) -> Result<State, Failure> {
         let live: Vec<String> = judged.findings.iter().map(|finding| finding.object.clone()).collect();
+        for finding in &judged.left_behind {
+            eprintln!("left behind: {}: {}", finding.object, finding.why);
+        }
         if self.dry_run {
             return asked.next(judged_of, &live, OffsetDateTime::now_utc()).map_err(refused);
         }
@@ -161,16 +166,16 @@ impl Cast {
             Asked::Retire { .. } => false,
             _ => return Ok(Judged::default()),
         };
-        let mut evidence = evidence::objects(&self.client, &self.system).await?;
+        let mut evidence = evidence::objects(&self.client, &self.system, state).await?;
         let objects = evidence.bundles.len() + evidence.secrets.len();
-        let of_objects =
-            if confirm { judge::bundles(state, &evidence) } else { judge::secrets(state, &evidence) };
-        if !of_objects.is_empty() {
-            return Ok(Judged { findings: of_objects, looked: (objects, 0) });
-        }
+        let of_objects = match confirm {
+            true => judge::bundles(state, &evidence, OffsetDateTime::now_utc()),
+            false => judge::secrets(state, &evidence),
+        };
+        let (findings, mut left_behind) = choices.part(of_objects);
         let intermediate = state.rotation.as_ref().is_some_and(|r| r.subject == Subject::Intermediate);
-        if confirm && intermediate {
-            return Ok(Judged { findings: Vec::new(), looked: (objects, 0) });
+        if !findings.is_empty() || (confirm && intermediate) {
+            return Ok(Judged { findings, left_behind, looked: (objects, 0) });
         }
         let how = How { image: &self.image, start: self.start, wait };
         let root = new_roots(state).into_iter().next();
@@ -184,7 +189,9 @@ impl Cast {
             true => judge::verifiers(state, &evidence, choices),
             false => judge::presenters(state, &evidence, choices, OffsetDateTime::now_utc()),
         };
-        Ok(Judged { findings, looked: (objects, evidence.pods.len()) })
+        let (findings, left) = choices.part(findings);
+        left_behind.extend(left);
+        Ok(Judged { findings, left_behind, looked: (objects, evidence.pods.len()) })
     }
 }
 
