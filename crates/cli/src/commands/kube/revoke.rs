@@ -21,8 +21,8 @@ use crate::output;
 /// Arguments of `handfast kube revoke`.
 #[derive(clap::Args)]
 #[command(after_help = "Exit codes: 0 revoked, or was revoked already · 1 not done · 2 wrong usage.\n\n\
-    Revoking a certificate does not end connections that are open, and reaches only verifiers that use the lists in \
-    the ConfigMap handfast-system/handfast-revocation.")]
+    Revoking a certificate does not end connections that are open, and reaches only verifiers that use the lists: the \
+    sidecar does, and what mounts crl.pem of the ConfigMap handfast-trust.")]
 pub struct Args {
     #[command(flatten)]
     cluster: Cluster,

@@ -1,5 +1,5 @@
 //! `handfast kube rotate-root`: the steps of `handfast ca rotate` in a cluster. Whether a step is safe is seen, not said:
-//! [`evidence`] gathers, from [`mounts`], [`look`] and [`served`], and [`judge`] decides. [`guided`] takes one step after
+//! [`evidence`] gathers, from [`mounts`], [`look`], [`served`] and [`requests`], and [`judge`] decides. [`guided`] takes one step after
 //! the other. All state is in the authority's Secret, changed by compare-and-swap with the rights of whoever runs this.
 
 mod evidence;
@@ -8,6 +8,7 @@ mod judge;
 mod look;
 mod mounts;
 mod report;
+mod requests;
 mod served;
 mod steps;
 
@@ -28,8 +29,8 @@ use steps::{Asked, Cast};
 #[command(
     after_help = "Exit codes: 0 the step is done · 1 it failed · 2 wrong usage · 3 the step is refused, for the \
     reasons that are named, or waits for something.\n\nRights needed: get and update the Secret of the authority; list \
-    pods, Services, Namespaces, ConfigMaps and Certificates; get the managed Secrets and ClusterTrustBundles; create \
-    pods/exec and pods/portforward; and, for pods whose images have no `cat`, patch pods/ephemeralcontainers and create \
+    pods, Services, Namespaces, ConfigMaps, Certificates, CertificateSigningRequests and PodCertificateRequests; get the \
+    managed Secrets and ClusterTrustBundles; create pods/exec and pods/portforward; and, for pods whose images have no `cat`, patch pods/ephemeralcontainers and create \
     pods/attach."
 )]
 pub struct Args {

@@ -13,6 +13,7 @@ use super::judge::{self, Choices, Finding, Kind};
 use super::look::How;
 use super::mounts::{Holds, Place, Source, User};
 use super::report::Report;
+use super::requests;
 use crate::failure::{EXIT_FINDINGS, Failure};
 use crate::output::Format;
 
@@ -185,10 +186,16 @@ impl Cast {
             _ => None,
         };
         evidence::pods(&self.client, &mut evidence, &how, &wanted, true).await?;
-        let findings = match confirm {
+        let now = OffsetDateTime::now_utc();
+        let mut findings = match confirm {
             true => judge::verifiers(state, &evidence, choices),
-            false => judge::presenters(state, &evidence, choices, OffsetDateTime::now_utc()),
+            false => judge::presenters(state, &evidence, choices, now),
         };
+        // Who waits for the longest life waits for these, too.
+        if let Asked::Retire { all_replaced: true } = asked {
+            let answered = requests::answered(&self.client).await?;
+            findings.extend(requests::of_former(state, &answered, choices, now));
+        }
         let (findings, left) = choices.part(findings);
         left_behind.extend(left);
         Ok(Judged { findings, left_behind, looked: (objects, evidence.pods.len()) })
