@@ -243,7 +243,8 @@ fn alternative_names(cert: &Certificate, server: bool, findings: &mut Findings) 
             "a SPIFFE identity is for both ends of a connection, and this one for {} alone",
             uses.join(", ")
         );
-        findings.add(&code::LINT_SPIFFE_USAGE, Severity::Warning, what);
+        // A notice: certificates of Kubernetes workloads are for one end on purpose (ADR 0080).
+        findings.add(&code::LINT_SPIFFE_USAGE, Severity::Notice, what);
     }
 }
 

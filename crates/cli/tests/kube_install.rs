@@ -43,6 +43,9 @@ fn the_options_are_in_what_is_printed_and_wrong_ones_are_refused() {
         &["--replicas", "0"],
         &["--image-pull-policy", "Sometimes"],
         &["--import-certificate", "ca.crt"],
+        // The rights that `kube wire` writes name the service account of one namespace.
+        &["--namespace", "other"],
+        &["--namespace", "other", "--chart", "chart"],
     ] {
         let mut words = vec!["kube", "install"];
         words.extend(wrong);
@@ -133,6 +136,13 @@ fn helm_makes_the_same_objects_as_the_command_but_for_the_namespace() {
     for (name, object) in &plain {
         assert_eq!(&rendered[name], object, "{name}");
     }
+}
+
+#[test]
+fn helm_refuses_a_namespace_in_which_no_certificate_would_be_issued() {
+    let Some(helm) = helm() else { return };
+    let done = template(helm, &["-n", "other"]);
+    assert!(done.code == Some(1) && done.err().contains("handfast-system only"), "{}", done.all());
 }
 
 #[test]

@@ -73,6 +73,7 @@ fn everybody_who_can_read_a_key_is_found_with_the_way() {
         "who can patch it reads it in the answer",
         "as the API server itself shows",
         "who can start pods there is found",
+        "who can replace the image of a pod with the key is found",
         "who can act as a reader is found",
         "the annotation names expected readers",
         "and nobody else is",

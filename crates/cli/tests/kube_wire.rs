@@ -231,6 +231,103 @@ spec:
 }
 
 #[test]
+fn a_certificate_that_was_revoked_is_refused_by_the_sidecar() {
+    let Some(turn) = cluster() else { return };
+    let cluster: &Cluster = &turn;
+    cluster.kubectl(&["create", "namespace", "revoking"]);
+    let done = cluster.handfast(&["kube", "wire", "-f", EXAMPLE, "-n", "revoking", "--apply"]);
+    assert_eq!(done.code, Some(0), "{}", done.all());
+    // The lists are beside the roots, from the first day.
+    let lists = |map: &Value| map["data"]["crl.pem"].as_str().unwrap_or_default().to_owned();
+    let map = ["-n", "revoking", "configmap", "handfast-trust"];
+    let before = cluster.wait(&map, scene::SOON, |map| lists(map).contains("BEGIN X509 CRL"));
+    let revoked =
+        cluster.handfast(&["kube", "revoke", "revoking/client-client-tls", "--reason", "keyCompromise"]);
+    assert_eq!(revoked.code, Some(0), "{}", revoked.all());
+    let published =
+        cluster.wait(&["-n", "handfast-system", "configmap", "handfast-revocation"], scene::SOON, |map| {
+            let all: String =
+                map["data"].as_object().into_iter().flatten().filter_map(|(_, list)| list.as_str()).collect();
+            all != lists(&before)
+        });
+    let all: String =
+        published["data"].as_object().unwrap().values().map(|list| list.as_str().unwrap()).collect();
+    cluster.wait(&map, scene::SOON, |map| lists(map) == all);
+    // Kubelet brings them into the running sidecar; the new certificate goes on being good.
+    let deadline = std::time::Instant::now() + Duration::from_secs(180);
+    loop {
+        let proof = cluster.handfast(&["kube", "test", "-n", "revoking", "-o", "json"]);
+        let report: Value = serde_json::from_slice(&proof.stdout).unwrap_or_default();
+        let edges = report["edges"].as_array().into_iter().flatten();
+        let rows: Vec<&Value> = edges.flat_map(|edge| edge["rows"].as_array().unwrap()).collect();
+        let of = |id: &str| rows.iter().filter(|row| row["id"] == id).copied().collect::<Vec<_>>();
+        let refused = |row: &&Value| {
+            row["verdict"] == "ok"
+                && row["observed"].to_string().contains("refused")
+                && row.to_string().contains("certificate_revoked")
+        };
+        if of("revoked").len() == 2 && of("revoked").iter().all(refused) {
+            assert!(of("good").iter().all(|row| row["verdict"] == "ok"), "{}", proof.all());
+            assert_eq!(proof.code, Some(0), "{}", proof.all());
+            break;
+        }
+        assert!(std::time::Instant::now() < deadline, "{}", proof.all());
+        std::thread::sleep(Duration::from_secs(10));
+    }
+    cluster.kubectl(&["delete", "namespace", "revoking", "--wait=false"]);
+}
+
+#[test]
+fn somebody_elses_secret_is_left_as_it_is() {
+    let Some(turn) = cluster() else { return };
+    let cluster: &Cluster = &turn;
+    let scene = scene::Scene::new(cluster, "taken", &["kept"]);
+    scene.certificate("kept", "{secretName: kept, serviceAccount: default}");
+    scene.wait_ready("kept");
+    let dir = tempfile::tempdir().unwrap();
+    let run = |words: &[&str]| assert_eq!(local(dir.path(), words, "").code, Some(0), "{words:?}");
+    run(&["ca", "init"]);
+    run(&["cert", "issue", "one", "--dns", "one", "--out", "."]);
+    run(&["cert", "issue", "two", "--dns", "two", "--out", "."]);
+    let at = |name: &str| dir.path().join(name).to_string_lossy().into_owned();
+    let secret = |name: &str, pair: &str, more: &[&str]| {
+        let (cert, key) = (at(&format!("{pair}.crt")), at(&format!("{pair}.key")));
+        let words = ["kube", "secret", name, "-n", "taken", "--cert", &cert, "--key", &key, "--apply"];
+        cluster.handfast(&[&words[..], more].concat())
+    };
+    // The controller's is not overwritten, not even by force.
+    let before = scene.secret("kept");
+    for more in [&[][..], &["--force-conflicts"]] {
+        let done = secret("kept", "one", more);
+        assert!(done.code == Some(1) && done.err().contains("HF7141"), "{}", done.all());
+    }
+    assert_eq!(scene.secret("kept")["data"], before["data"]);
+    // Another one's is taken over when somebody says so.
+    let (cert, key) = (format!("--cert={}", at("one.crt")), format!("--key={}", at("one.key")));
+    cluster.kubectl(&["create", "secret", "tls", "theirs", "-n", "taken", &cert, &key]);
+    let theirs = cluster.get(&["-n", "taken", "secret", "theirs"]);
+    let done = secret("theirs", "two", &[]);
+    assert!(done.code == Some(1) && done.err().contains("HF7141"), "{}", done.all());
+    assert_eq!(cluster.get(&["-n", "taken", "secret", "theirs"])["data"], theirs["data"]);
+    let tried = secret("theirs", "two", &["--force-conflicts", "--dry-run"]);
+    assert_eq!(tried.code, Some(0), "{}", tried.all());
+    assert_eq!(tried.err().matches("certificate ").count(), 2, "{}", tried.err());
+    assert!(
+        tried.err().contains("another than before") && !tried.err().contains("PRIVATE"),
+        "{}",
+        tried.err()
+    );
+    let done = secret("theirs", "two", &["--force-conflicts"]);
+    assert_eq!(done.code, Some(0), "{}", done.all());
+    assert_ne!(cluster.get(&["-n", "taken", "secret", "theirs"])["data"], theirs["data"]);
+    // What this command made it changes again without being forced.
+    assert_eq!(secret("own", "one", &[]).code, Some(0));
+    let again = secret("own", "two", &[]);
+    assert_eq!(again.code, Some(0), "{}", again.all());
+    cluster.kubectl(&["delete", "namespace", "taken", "--wait=false"]);
+}
+
+#[test]
 fn a_secret_is_what_kubectl_makes_and_ca_crt() {
     let Some(turn) = cluster() else { return };
     let cluster: &Cluster = &turn;

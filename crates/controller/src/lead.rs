@@ -155,9 +155,11 @@ pub async fn lead(leader: Leader, started: impl FnOnce()) -> Result<Infallible> 
     tracing::info!(certificates = certificates.len(), "leads");
     started();
 
+    let (published, lists) = watch::channel(String::new());
     let bundles = Bundles {
         client: client(),
         authority: authority.clone(),
+        lists,
         certificates: certificates.clone(),
         namespaces: namespaces.clone(),
         found: maps,
@@ -172,6 +174,7 @@ pub async fn lead(leader: Leader, started: impl FnOnce()) -> Result<Infallible> 
         namespace: leader.namespace.clone(),
         store: store.clone(),
         authority: authority.clone(),
+        published,
         audit: leader.audit.clone(),
         recorder: recorder.clone(),
         clock: leader.clock.clone(),

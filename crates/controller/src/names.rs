@@ -26,8 +26,7 @@ pub const CONTROLLER: &str = "handfast-controller";
 pub const AUTHORITY_SECRET: &str = "handfast-authority";
 /// Annotation of [`AUTHORITY_SECRET`] that permits, once, a new authority in a cluster that has had another one.
 pub const NEW_AUTHORITY_ANNOTATION: &str = "handfast.dev/new-authority";
-/// ConfigMap with the trust bundle (key `ca.crt`) in every selected namespace, and name of the
-/// ClusterTrustBundle's signer where the cluster has that kind.
+/// ConfigMap with the trust bundle (key `ca.crt`) and the revocation lists (key `crl.pem`) in every selected namespace.
 pub const TRUST_CONFIG_MAP: &str = "handfast-trust";
 /// ConfigMap in [`SYSTEM_NAMESPACE`] with the revocation lists, one key for each authority (`NAME.crl`).
 pub const REVOCATION_CONFIG_MAP: &str = "handfast-revocation";
@@ -96,6 +95,10 @@ pub mod secret {
 pub const SERVER_MOUNT: &str = "/etc/handfast/server";
 /// Where `kube wire` mounts a workload's client Secret.
 pub const CLIENT_MOUNT: &str = "/etc/handfast/client";
+/// Where `kube wire` mounts the revocation lists of [`TRUST_CONFIG_MAP`] for a sidecar; the file is `crl.pem`.
+pub const LISTS_MOUNT: &str = "/etc/handfast/lists";
+/// See [`SERVER_VOLUME`].
+pub const LISTS_VOLUME: &str = "handfast-lists";
 /// Names of the volumes that `kube wire` adds.
 pub const SERVER_VOLUME: &str = "handfast-server";
 /// See [`SERVER_VOLUME`].

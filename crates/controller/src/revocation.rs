@@ -41,6 +41,8 @@ pub struct Records {
     pub store: AuthorityStore,
     /// The authority.
     pub authority: watch::Receiver<Arc<State>>,
+    /// Where the lists go when they are published, PEM, for the trust bundles.
+    pub published: watch::Sender<String>,
     /// The audit log.
     pub audit: Audit,
     /// Writes Events.
@@ -111,6 +113,7 @@ impl Records {
                 lists.insert(key(name), list.to_pem());
             }
         }
+        let pem: String = lists.values().map(String::as_str).collect();
         if lists != published || recorded != Some(&mark) {
             let mut map = ConfigMap { data: Some(lists), ..ConfigMap::default() };
             map.metadata.name = Some(REVOCATION_CONFIG_MAP.to_owned());
@@ -121,6 +124,7 @@ impl Records {
             let written = api.patch(REVOCATION_CONFIG_MAP, &params, &Patch::Apply(map)).await;
             written.map_err(Error::api(format!("write the ConfigMap {name}")))?;
         }
+        self.published.send_if_modified(|before| std::mem::replace(before, pem.clone()) != pem);
         let left = due.next.map_or(LOOK_AGAIN, |next| Duration::try_from(next - now).unwrap_or_default());
         Ok(left.clamp(Duration::from_secs(1), LOOK_AGAIN))
     }

@@ -90,7 +90,7 @@ pub fn rights_with(
     let rule = |names: &[String], verbs: &[&str]| named("", "secrets", names, verbs);
     // A plain `create` has no name that a rule could look at, but the controller creates by server-side apply, and there
     // the API server asks for `create` on the very name: so these rights reach no other Secret at all.
-    let mut rules = vec![rule(secrets, &["get", "create", "patch", "update"])];
+    let mut rules = vec![rule(secrets, &["get", "create", "patch"])];
     if !passwords.is_empty() {
         rules.push(rule(passwords, &["get"]));
     }

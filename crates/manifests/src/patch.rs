@@ -8,7 +8,7 @@ use model::codes::manifests as codes;
 use crate::error::Error;
 use crate::plan::{Group, Options, Wiring};
 use crate::reload::{self, Reload};
-use crate::sidecar::{Moved, Sidecar};
+use crate::sidecar::{self, Moved, Sidecar};
 use crate::workload::{Container, User};
 use crate::yaml::edit::Add;
 use crate::yaml::{Change, Node, Step, Value};
@@ -255,6 +255,16 @@ impl Patch<'_, '_> {
                 ])),
             }
         }
+        if self.wiring.sidecar.is_some() {
+            match named(pod.get("volumes"), names::LISTS_VOLUME) {
+                Some(old) if old.text_at(&["configMap", "name"]) == Some(names::TRUST_CONFIG_MAP) => {}
+                Some(old) => {
+                    let message = format!("the volume {} would hold revocation lists", names::LISTS_VOLUME);
+                    return Err(self.taken(old, message));
+                }
+                None => missing.push(sidecar::lists()),
+            }
+        }
         self.items(pod, &["spec".into()], "volumes", missing);
         Ok(())
     }
@@ -267,18 +277,23 @@ impl Patch<'_, '_> {
         mounts: &[(&str, &str, &str)],
     ) -> Result<(), Error> {
         let pod = self.wiring.workload.pod;
-        let old = named(pod.get("initContainers"), names::SIDECAR);
-        match old.or_else(|| named(pod.get("containers"), names::SIDECAR)) {
-            Some(old) => {
+        let all = self.wiring.workload.all_containers();
+        let old = all.into_iter().find(|found| found.node.text_at(&["name"]) == Some(names::SIDECAR));
+        match old {
+            Some(container) => {
+                let old = container.node;
                 let same = old.get("args").map(Value::of) == Some(sidecar.args(options.cluster_domain()));
                 if !same {
                     let message =
                         format!("the sidecar {} would be started with other arguments", names::SIDECAR);
                     return Err(self.taken(old, message));
                 }
+                // One of a version that did not ask for revocation has no such mount.
+                self.mounts(container, &[sidecar::LISTS])?;
             }
             None => {
-                let container = sidecar.container(options, mounts);
+                let mounts: Vec<_> = mounts.iter().copied().chain([sidecar::LISTS]).collect();
+                let container = sidecar.container(options, &mounts);
                 self.items(pod, &["spec".into()], "initContainers", vec![container]);
             }
         }

@@ -7,6 +7,7 @@
 
 use config::Finding;
 use controller::names;
+use controller::trust::LISTS_KEY;
 use model::codes::manifests as codes;
 
 use crate::error::Error;
@@ -16,6 +17,22 @@ use crate::yaml::{Node, Value};
 
 /// The variable in which the pod's namespace is, for the names of Services.
 const NAMESPACE: &str = "HANDFAST_POD_NAMESPACE";
+
+/// Volume and mount of the revocation lists, and what fills it.
+pub const LISTS: (&str, &str, &str) = (names::LISTS_VOLUME, names::LISTS_MOUNT, names::TRUST_CONFIG_MAP);
+
+/// The volume of the revocation lists. A pod starts without them, where the controller has not brought them. Its whole
+/// folder is mounted, for what subPath mounts never changes.
+pub fn lists() -> Value {
+    // Only this key: whoever takes roots from the ConfigMap is waited for by a rotation.
+    let item = Value::mapping([("key", Value::string(LISTS_KEY)), ("path", Value::string(LISTS_KEY))]);
+    let map = Value::mapping([
+        ("name", Value::string(names::TRUST_CONFIG_MAP)),
+        ("optional", Value::truth(true)),
+        ("items", Value::Sequence(vec![item])),
+    ]);
+    Value::mapping([("name", Value::string(names::LISTS_VOLUME)), ("configMap", map)])
+}
 
 /// What a sidecar does.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -111,7 +111,7 @@ fn two_plain_pods_are_wired() {
     assert!(added.contains("kind: Certificate\nmetadata:\n  name: web-server-tls\nspec:\n  secretName: web-server-tls\n  usage: server\n  serviceAccount: web\n  services:\n  - web\n"), "{added}");
     assert!(added.contains("name: client-client-tls\n"), "{added}");
     assert!(!added.contains("web-client-tls"), "{added}");
-    assert!(added.contains("  resourceNames:\n  - web-server-tls\n  verbs:\n  - get\n  # By server-side apply, which is how the controller writes, `create` is limited by name too.\n  - create\n  - patch\n  - update\n---"), "{added}");
+    assert!(added.contains("  resourceNames:\n  - web-server-tls\n  verbs:\n  - get\n  # By server-side apply, which is how the controller writes, `create` is limited by name too.\n  - create\n  - patch\n---"), "{added}");
     assert_eq!(added.matches("kind: Role\n").count(), 4, "two roles, two references\n{added}");
     assert!(Manifest::parse("added", added.clone()).unwrap().to_json().len() == 6, "{added}");
     assert_eq!(wired(text), *text);

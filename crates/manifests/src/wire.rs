@@ -57,6 +57,18 @@ pub fn wire(manifests: &[Manifest], options: &Options) -> Result<Wired, Error> {
     }
     let added = missing(manifests, added::objects(&plan))?;
     let mut findings = lint::lint(&input, options);
+    for (workload, sidecar) in &sidecars {
+        // A manifest does not say where an application listens, so this is told each time.
+        for inbound in sidecar.inbound.iter().filter(|inbound| inbound.kind != "tcp") {
+            let object = workload.object;
+            let message = format!(
+                "{} {}: whoever reaches port {} of its pods passes the sidecar by, and may say in \
+                 x-forwarded-client-cert that he is anybody",
+                object.kind, object.name, inbound.port
+            );
+            findings.push(Finding::new(&codes::LINT_SIDECAR_PLAIN, message).at(object.place(workload.pod)));
+        }
+    }
     for wiring in plan.iter().filter(|w| w.reload == Some(Reload::Restart) && w.restarted().is_none()) {
         let object = wiring.workload.object;
         let message =

@@ -51,15 +51,19 @@ pub fn run(args: Args, globals: &Globals) -> Outcome {
     serve(snapshot, &origin, files, args.admin, args.drain_timeout)
 }
 
-/// Serves a snapshot that comes from no file. Its own files (certificates, lists) are watched all the same.
+/// Makes a snapshot, and names the files on whose presence it depends.
+pub type Make = Box<dyn Fn() -> Result<(Snapshot, Vec<PathBuf>), Failure>>;
+
+/// Serves a snapshot that comes from no file. Its own files (certificates, lists) are watched all the same; it is made
+/// anew when one of those changes that it depends on.
 ///
 /// # Errors
 ///
 /// The first thing that is wrong; nothing was started then.
-pub fn serve_snapshot(snapshot: Snapshot, drain_timeout: Option<Span>) -> Outcome {
+pub fn serve_made(make: Make, drain_timeout: Option<Span>) -> Outcome {
+    let (snapshot, files) = make()?;
     let admin = snapshot.admin;
-    let origin = Origin::Flags(Box::new(snapshot.clone()));
-    serve(snapshot, &origin, Vec::new(), admin, drain_timeout)
+    serve(snapshot, &Origin::Made(make), files, admin, drain_timeout)
 }
 
 fn serve(
@@ -173,6 +177,7 @@ fn kind(listener: &Listener) -> String {
 enum Origin {
     File(PathBuf),
     Flags(Box<Snapshot>),
+    Made(Make),
 }
 
 impl Origin {
@@ -195,6 +200,7 @@ impl Origin {
     fn load(&self, admin: Option<SocketAddr>) -> Result<(Snapshot, Vec<PathBuf>), Failure> {
         let (mut snapshot, files) = match self {
             Self::Flags(snapshot) => ((**snapshot).clone(), Vec::new()),
+            Self::Made(make) => make()?,
             Self::File(file) => {
                 // Other files than certificates are told of by the proxy, which reads them.
                 let loaded = config::load_checked(file, &crate::pairs::Pairs)?;

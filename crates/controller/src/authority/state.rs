@@ -372,11 +372,17 @@ impl State {
         Ok(next)
     }
 
-    /// Revokes a certificate. Revoking it again changes nothing.
+    /// Revokes a certificate. Revoking it again changes nothing, unless it is said to be of another authority than
+    /// before: then it was on the wrong list, where it revoked nothing.
     #[must_use]
     pub fn revoke(&self, serial: Serial, revocation: Revocation) -> Self {
         let mut next = self.clone();
-        next.revocations.entry(serial).or_insert(revocation);
+        match next.revocations.get(&serial) {
+            Some(before) if before.issuer == revocation.issuer => {}
+            _ => {
+                next.revocations.insert(serial, revocation);
+            }
+        }
         next
     }
 

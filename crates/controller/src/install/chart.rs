@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::values::Values;
 use super::{Installation, METRICS_PORT_NAME};
 use crate::error::Result;
-use crate::names::CONTROLLER;
+use crate::names::{CONTROLLER, SYSTEM_NAMESPACE};
 
 /// The alerts, as they lie in `deploy/`.
 const ALERTS: &str = include_str!("../../../../deploy/monitoring/alerts.yaml");
@@ -98,6 +98,14 @@ fn template(object: &Value, yaml: fn(&Value) -> String) -> String {
     let mut text: String = yaml(&object).lines().map(line).collect();
     if let Some(condition) = condition {
         text = format!("{{{{- if {condition} }}}}\n{text}{{{{- end }}}}\n");
+    }
+    if object["kind"] == "Deployment" {
+        // The rights that `kube wire` writes into manifests name the service account there.
+        text = format!(
+            "{{{{- if ne .Release.Namespace {SYSTEM_NAMESPACE:?} }}}}\n{{{{- fail \"the controller runs in the namespace \
+             {SYSTEM_NAMESPACE} only: helm install --namespace {SYSTEM_NAMESPACE} --create-namespace\" }}}}\n\
+             {{{{- end }}}}\n{text}"
+        );
     }
     format!("{HEAD}{text}")
 }

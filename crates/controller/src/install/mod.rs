@@ -16,8 +16,6 @@ use crate::certificate::Certificate;
 use crate::error::{Error, Result};
 use crate::names::{AUTHORITY_SECRET, CONTROLLER, REVOCATION_CONFIG_MAP};
 
-pub use rights::secret_access;
-
 #[cfg(test)]
 mod tests;
 

@@ -4,9 +4,7 @@
 use serde_json::{Value, json};
 
 use super::object;
-use crate::names::{
-    AUTHORITY_SECRET, CONTROLLER, GROUP, MANAGED_LABEL, REVOCATION_CONFIG_MAP, SIGNER, TRUST_CONFIG_MAP,
-};
+use crate::names::{AUTHORITY_SECRET, CONTROLLER, GROUP, REVOCATION_CONFIG_MAP, SIGNER, TRUST_CONFIG_MAP};
 use crate::trust::CLUSTER_TRUST_BUNDLE;
 
 /// Roles and bindings for the controller.
@@ -53,38 +51,6 @@ pub(super) fn of_controller(namespace: &str) -> Vec<Value> {
         object(RBAC, "ClusterRoleBinding", CONTROLLER, None, binding("ClusterRole", CONTROLLER, namespace)),
         object(RBAC, "Role", CONTROLLER, Some(namespace), own),
         object(RBAC, "RoleBinding", CONTROLLER, Some(namespace), binding("Role", CONTROLLER, namespace)),
-    ]
-}
-
-/// The Role and RoleBinding that let the controller write these Secrets of a namespace, and read these others (the
-/// passwords of keystores): by name, and no other Secret.
-pub fn secret_access(
-    controller_namespace: &str,
-    namespace: &str,
-    written: &[String],
-    read: &[String],
-) -> [Value; 2] {
-    const RBAC: &str = "rbac.authorization.k8s.io/v1";
-    let names = |names: &[String]| {
-        let mut names: Vec<&str> = names.iter().map(String::as_str).collect();
-        names.sort_unstable();
-        names.dedup();
-        names.into_iter().map(str::to_owned).collect::<Vec<_>>()
-    };
-    let mut rules = Vec::new();
-    for (names, verbs) in [(names(written), &["get", "create", "patch"][..]), (names(read), &["get"][..])] {
-        if !names.is_empty() {
-            rules.push(json!({ "apiGroups": [""], "resources": ["secrets"], "resourceNames": names, "verbs": verbs }));
-        }
-    }
-    let labels = json!({ MANAGED_LABEL: "true" });
-    let mut role = json!({ "rules": rules });
-    role["metadata"]["labels"] = labels.clone();
-    let mut bound = binding("Role", CONTROLLER, controller_namespace);
-    bound["metadata"]["labels"] = labels;
-    [
-        object(RBAC, "Role", CONTROLLER, Some(namespace), role),
-        object(RBAC, "RoleBinding", CONTROLLER, Some(namespace), bound),
     ]
 }
 

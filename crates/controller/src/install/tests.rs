@@ -78,16 +78,6 @@ fn the_authority_is_made_empty() {
     assert!(secret.get("data").is_none() && secret.get("stringData").is_none());
 }
 
-#[test]
-fn a_namespaces_secrets_are_named() {
-    let names = ["b".to_owned(), "a".to_owned(), "b".to_owned()];
-    let [role, binding] = secret_access("handfast-system", "shop", &names, &[]);
-    assert_eq!(role["rules"].as_array().unwrap().len(), 1);
-    assert_eq!(role["rules"][0]["resourceNames"], serde_json::json!(["a", "b"]));
-    assert_eq!(binding["subjects"][0]["namespace"], "handfast-system");
-    assert_eq!(role["metadata"]["namespace"], "shop");
-}
-
 fn chart() -> Vec<chart::File> {
     let installation = Installation {
         namespace: "handfast-system".to_owned(),
@@ -122,6 +112,11 @@ fn a_chart_has_a_template_for_every_object_and_no_mark_is_left() {
     let of = |wanted: &str| &files.iter().find(|(name, _)| name == wanted).unwrap().1;
     assert!(of("Chart.yaml").contains("version: 1.2.3\nappVersion: \"1.2.3\"\n"));
     assert!(of("templates/role.yaml").contains("namespace: {{ .Release.Namespace | quote }}"));
+    // What `kube wire` writes names the service account of one namespace.
+    assert!(
+        of("templates/deployment.yaml")
+            .contains("{{- if ne .Release.Namespace \"handfast-system\" }}\n{{- fail ")
+    );
 }
 
 #[test]

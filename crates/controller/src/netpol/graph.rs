@@ -94,7 +94,12 @@ fn allow(
                 Some(service) => of_service(objects, edge, service)?,
                 None => of_workloads(objects, edge, name, place)?,
             };
-            servers.extend(found.into_iter().map(|(index, port)| (Peer::Workload(index), port)));
+            servers.extend(found.into_iter().map(|(index, port)| {
+                // Before `kube wire` has moved the Service, the manifest still names the application's port.
+                let tcp = port.protocol == Protocol::Tcp;
+                let listen = objects.workloads[index].sidecar.get(&port.number).filter(|_| tcp);
+                (Peer::Workload(index), Port { number: *listen.unwrap_or(&port.number), ..port })
+            }));
         }
     }
     for (server, port) in servers {

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::Error;
+use crate::names::SIDECAR_ANNOTATION;
 
 /// Annotation of a workload (or its pod template): the Services that it calls, as in `web, db:5432, shop/api`.
 pub const CALLS_ANNOTATION: &str = "handfast.dev/calls";
@@ -82,6 +83,8 @@ pub struct Workload {
     pub probe_ports: BTreeSet<u16>,
     /// What [`CALLS_ANNOTATION`] says.
     pub calls: Vec<String>,
+    /// What the annotation `handfast.dev/sidecar` says: the sidecar's port for a port of the application.
+    pub sidecar: BTreeMap<u16, u16>,
     /// Whether its pods share the node's network, where no policy holds.
     pub host_network: bool,
 }
@@ -260,10 +263,19 @@ impl Reader<'_> {
             }
             probe_ports.extend(probes(container));
         }
-        let annotation = |annotations: Option<BTreeMap<String, String>>| {
-            annotations.unwrap_or_default().remove(CALLS_ANNOTATION).unwrap_or_default()
+        let annotation = |name: &str| {
+            let of = |annotations: &Option<BTreeMap<String, String>>| {
+                annotations.as_ref().and_then(|all| all.get(name)).cloned().unwrap_or_default()
+            };
+            format!("{},{}", of(&metadata.annotations), of(&pod.annotations))
         };
-        let calls = format!("{},{}", annotation(metadata.annotations), annotation(pod.annotations));
+        let calls = annotation(CALLS_ANNOTATION);
+        // What is wrong there is said by `kube wire`.
+        let sidecar = annotation(SIDECAR_ANNOTATION);
+        let sidecar = sidecar.split(',').filter_map(|item| {
+            let (listen, port) = item.trim().split_once(':')?;
+            Some((port.parse().ok()?, listen.parse().ok()?))
+        });
         let mut calls: Vec<String> =
             calls.split(',').map(str::trim).filter(|call| !call.is_empty()).map(str::to_owned).collect();
         calls.sort();
@@ -277,6 +289,7 @@ impl Reader<'_> {
             ports,
             probe_ports,
             calls,
+            sidecar: sidecar.collect(),
             host_network: spec.host_network == Some(true),
         }))
     }

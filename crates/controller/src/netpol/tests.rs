@@ -254,3 +254,28 @@ fn names_never_grow_beyond_what_the_api_takes() {
         assert!(policy.name().len() <= 253);
     }
 }
+
+#[test]
+fn the_sidecars_port_is_opened_before_and_after_the_manifest_is_wired() {
+    let ports =
+        json!([{ "name": "plain", "containerPort": 8080 }, { "name": "health", "containerPort": 9000 }]);
+    for (target, annotation) in
+        [(json!("plain"), "8443:8080"), (json!(8443), "8443:8080, calls"), (json!(8080), "8443:8080")]
+    {
+        let mut objects = Objects::default();
+        let mut calls = json!({ "handfast.dev/sidecar": annotation });
+        if annotation.contains("calls") {
+            calls["handfast.dev/calls"] = json!("");
+        }
+        for object in [
+            deployment("client", json!([]), json!({ "handfast.dev/calls": "web" })),
+            deployment("web", ports.clone(), calls),
+            service("web", json!([{ "name": "http", "port": 80, "targetPort": target }])),
+        ] {
+            objects.add(&object, "shop").unwrap();
+        }
+        let graph = resolve(objects, &[], "shop").unwrap();
+        let opened: Vec<u16> = graph.allowed.iter().map(|allowed| allowed.port.number).collect();
+        assert_eq!(opened, [8443], "{target}");
+    }
+}

@@ -135,7 +135,16 @@ fn pods_are_entered_only_where_there_is_one_with_the_secret() {
     let enters =
         |mounted: &[String]| detours("shop", mounted).iter().filter(|(w, _)| *w == Way::Enter).count();
     assert_eq!(enters(&[]), 0);
-    assert_eq!(enters(&["web-0".to_owned()]), 8);
+    assert_eq!(enters(&["web-0".to_owned()]), 10);
+    // Whoever may patch the pod gives its container another image, which finds the key mounted.
+    for (verb, resource) in [("patch", "pods"), ("update", "pods"), ("patch", "pods/ephemeralcontainers")] {
+        let asks = detours("shop", &["web-0".to_owned()]);
+        let found = asks.iter().any(|(way, ask)| {
+            let same = ask.verb == verb && ask.object() == resource;
+            *way == Way::Enter && same && ask.name.as_deref() == Some("web-0")
+        });
+        assert!(found, "{verb} {resource}");
+    }
 }
 
 #[test]

@@ -44,7 +44,7 @@ pub enum Way {
     Write,
     /// Starts pods in the namespace that mount it.
     Workload,
-    /// Enters a pod that mounts it.
+    /// Enters a pod that mounts it, or changes what runs there.
     Enter,
     /// Acts as another user, group or service account.
     Impersonate,
@@ -85,7 +85,7 @@ impl Way {
             Self::Read => "the answer holds the key",
             Self::Write => "the answer to a write holds the whole Secret",
             Self::Workload => "may start a pod in this namespace that mounts the Secret",
-            Self::Enter => "may enter a pod that mounts the Secret",
+            Self::Enter => "may enter a pod that mounts the Secret, or replace what runs in it",
             Self::Impersonate => "may act as somebody who can read it",
             Self::Token => "may take the token of a service account of this namespace",
             Self::Escalate => "may grant itself the right to read it",
@@ -149,6 +149,8 @@ pub fn detours(namespace: &str, mounted: &[String]) -> Vec<(Way, Ask)> {
         add(Way::Enter, &["create", "get"], "", "pods/exec", true, Some(pod));
         add(Way::Enter, &["create", "get"], "", "pods/attach", true, Some(pod));
         add(Way::Enter, &["update", "patch"], "", "pods/ephemeralcontainers", true, Some(pod));
+        // The image of a running container can be changed: another program then starts with the same mounts.
+        add(Way::Enter, &["update", "patch"], "", "pods", true, Some(pod));
     }
     if !mounted.is_empty() {
         add(Way::Enter, &["create", "get"], "", "nodes/proxy", false, None);

@@ -45,6 +45,7 @@ use crate::restart::{Held, Restarts};
 use crate::world::KnownWorld;
 
 use pair::Pair;
+pub use plan::check_owner;
 use plan::{Plan, Why};
 pub(crate) use sign::common_name;
 use wanted::{Stores, Wanted};

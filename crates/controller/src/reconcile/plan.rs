@@ -141,7 +141,12 @@ pub fn stale_bundle(
 }
 
 /// A Secret is ours when our label and the Certificate's name are on it. What is not ours is never written to.
-fn check_owner(certificate: &Certificate, found: &Secret) -> Result<()> {
+/// Whether a Secret may be written for this Certificate.
+///
+/// # Errors
+///
+/// Why not: somebody else's Secret is left as it is.
+pub fn check_owner(certificate: &Certificate, found: &Secret) -> Result<()> {
     let namespace = certificate.metadata.namespace.as_deref().unwrap_or_default();
     let name = format!("{namespace}/{}", certificate.spec.secret_name);
     let foreign = |reason: &str| Err(Error::SecretForeign { name: name.clone(), reason: reason.to_owned() });

@@ -62,6 +62,7 @@ struct Strategy {
 #[serde(default, rename_all = "camelCase")]
 struct Rolling {
     max_unavailable: Option<IntOrString>,
+    partition: i64,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -122,8 +123,15 @@ impl Workload {
             (RestartedKind::StatefulSet | RestartedKind::DaemonSet, Some("OnDelete")) => {
                 Some("its update strategy is OnDelete: new pods come only when somebody deletes the old ones")
             }
+            (RestartedKind::StatefulSet, _) if self.partition() > 0 => {
+                Some("its update strategy has a partition: the pods below it keep their old certificate")
+            }
             _ => None,
         }
+    }
+
+    fn partition(&self) -> i64 {
+        self.spec.update_strategy.rolling_update.as_ref().map_or(0, |rolling| rolling.partition)
     }
 
     /// How many pods a rollout may take down at one time. One at least: each pod is ended at some moment, even where

@@ -169,6 +169,16 @@ fn what_is_not_whole_or_cannot_roll_waits() {
     .unwrap();
     let judged = judge(RestartedKind::DaemonSet, &asked(Some(OLD)), &set, &[], &held("new", 2, 60));
     assert_eq!(code(&judged), "HF7062");
+    let parted = |partition: i64| {
+        let set = Workload::read(&json!({
+            "spec": {"replicas": 2, "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"partition": partition}}},
+            "status": {"observedGeneration": 3, "replicas": 2, "availableReplicas": 2,
+                       "currentRevision": "a", "updateRevision": "a"},
+        }));
+        judge(RestartedKind::StatefulSet, &asked(Some(OLD)), &set.unwrap(), &[], &held("new", 2, 60))
+    };
+    assert_eq!(code(&parted(1)), "HF7062", "pod 0 would keep the old certificate, and nobody would be told");
+    assert!(matches!(parted(0), Verdict::Restart(_)));
     let set = Workload::read(&json!({
         "spec": {"replicas": 1},
         "status": {"observedGeneration": 3, "replicas": 1, "availableReplicas": 1,

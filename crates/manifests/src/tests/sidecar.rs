@@ -62,7 +62,10 @@ fn the_application_gets_no_key_and_the_service_leads_to_the_sidecar() {
         "{got}"
     );
     assert!(got.contains("        - \"8443=http:8080\"\n"), "{got}");
-    assert_eq!(got.matches("mountPath").count(), 1, "{got}");
+    // Its key and the lists, for the sidecar alone.
+    assert_eq!(got.matches("mountPath").count(), 2, "{got}");
+    assert!(got.contains("mountPath: /etc/handfast/lists") && !got.contains("subPath"), "{got}");
+    assert!(got.contains("name: handfast-trust") && got.contains("optional: true"), "{got}");
     assert!(!got.contains("TLS_SERVER"), "{got}");
     assert!(got.contains("fsGroup: 65532") && got.contains("defaultMode: 288 # 0440"), "{got}");
     assert!(got.contains("runAsNonRoot: true") && got.contains("- ALL"), "{got}");
@@ -73,10 +76,40 @@ fn the_application_gets_no_key_and_the_service_leads_to_the_sidecar() {
         &Options::default(),
     );
     let both = both.unwrap().texts.remove(0);
-    assert_eq!(both.matches("mountPath").count(), 2, "{both}");
+    assert_eq!(both.matches("mountPath").count(), 3, "{both}");
     assert!(both.contains("TLS_CLIENT_KEY_FILE") && !both.contains("TLS_SERVER"), "{both}");
     assert_eq!(wired(&both), both);
     only_lines_were_added(&SERVER.replace("targetPort: plain", "targetPort: 8443"), &got);
+}
+
+#[test]
+fn who_believes_the_identity_header_is_told_of_the_way_past_the_sidecar() {
+    let found = |text: &str| {
+        let findings = run(&[text], &Options::default()).unwrap().findings;
+        findings.iter().filter(|f| f.code.id == "HF7121").map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let http = found(SERVER);
+    assert!(http.len() == 1 && http[0].contains("port 8080"), "{http:?}");
+    assert_eq!(found(&wired(SERVER)).len(), 1, "wiring does not mend it");
+    // Without the header nothing is claimed that could be believed.
+    assert!(found(&SERVER.replacen("name: http", "name: db", 1)).is_empty());
+}
+
+#[test]
+fn a_sidecar_of_an_earlier_version_gets_the_lists() {
+    let got = wired(SERVER);
+    let mount = got.find("        - name: handfast-lists\n          mountPath").expect("the mount");
+    let rest = &got[mount..];
+    let end = rest.find("readOnly: true\n").expect("its end") + "readOnly: true\n".len();
+    let before = format!("{}{}", &got[..mount], &rest[end..]);
+    let volume = before.find("      - name: handfast-lists\n        configMap").expect("the volume");
+    let rest = &before[volume..];
+    let end = rest.find("path: crl.pem\n").expect("its end") + "path: crl.pem\n".len();
+    let before = format!("{}{}", &before[..volume], &rest[end..]);
+    assert!(!before.contains("lists"), "{before}");
+    let again = wired(&before);
+    assert!(again.contains("mountPath: /etc/handfast/lists") && again.contains("key: crl.pem"), "{again}");
+    assert_eq!(wired(&again), again);
 }
 
 #[test]

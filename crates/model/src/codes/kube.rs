@@ -50,7 +50,7 @@ super::table! {
     SECRET_FORBIDDEN = "HF7013", "secret_forbidden",
         "The controller has no right to this Secret",
         "the namespace has no Role that names it: the controller may touch named Secrets only",
-        "write it with: handfast kube wire, or handfast kube rbac";
+        "write it with: handfast kube wire, or handfast kube cert";
     STORE_PASSWORD_MISSING = "HF7014", "keystore_password_missing",
         "The password of the keystores is missing",
         "the Secret of spec.keystores.passwordSecret does not exist, or has no key \"password\"",

@@ -85,6 +85,10 @@ super::table! {
         "The manifest does not say as which user the pod runs",
         "the image decides; if that is not root, files with mode 0400 are not readable for it",
         "set securityContext.runAsNonRoot: true, or give --fs-group 65532";
+    LINT_SIDECAR_PLAIN = "HF7121", "manifest_sidecar_plain_port",
+        "The application behind a sidecar may be reached past it",
+        "its plain port is open at the pod's address, where whoever reaches the pod writes x-forwarded-client-cert himself",
+        "let the application listen on 127.0.0.1, or close the port with: handfast kube netpol -f FILE";
     WIRE_IMMUTABLE = "HF7130", "wire_immutable",
         "The object exists, and Kubernetes does not let this part of it change",
         "the volumes of a Pod and the template of a Job are fixed when it is made",
@@ -109,4 +113,8 @@ super::table! {
         "The certificate and the private key are no usable pair",
         "they belong to different certificates, or the certificate has expired",
         "give the pair that belongs together: handfast cert lint FILE --key FILE";
+    SECRET_TAKEN = "HF7141", "secret_taken",
+        "The Secret is somebody else's, and is left as it is",
+        "the controller keeps it for a Certificate, or another program or person wrote its data",
+        "choose another name; delete the Certificate if it is not needed; what another one wrote: --force-conflicts";
 }

@@ -19,6 +19,8 @@ pub struct Target {
     api: Api<DynamicObject>,
     object: Value,
     name: String,
+    /// Fields of other field managers are taken over.
+    force: bool,
     /// As in `Deployment handfast-system/web`.
     pub title: String,
 }
@@ -48,7 +50,18 @@ impl Target {
             ),
             None => (Api::all_with(client.clone(), &resource), format!("{kind} {name}")),
         };
-        Self { api, object: object.clone(), name, title }
+        Self { api, object: object.clone(), name, force: true, title }
+    }
+
+    /// The same, which leaves fields of other field managers as they are unless it is forced.
+    #[must_use]
+    pub fn forced(self, force: bool) -> Self {
+        Self { force, ..self }
+    }
+
+    fn params(&self) -> PatchParams {
+        let params = PatchParams::apply(FIELD_MANAGER);
+        if self.force { params.force() } else { params }
     }
 
     /// Applies it.
@@ -57,7 +70,7 @@ impl Target {
     ///
     /// What the API server says.
     pub async fn apply(&self) -> Result<(), Error> {
-        let params = PatchParams::apply(FIELD_MANAGER).force();
+        let params = self.params();
         let applied = self.api.patch(&self.name, &params, &Patch::Apply(&self.object)).await;
         applied.map(|_| ()).map_err(Error::api(format!("apply {}", self.title)))
     }
@@ -69,15 +82,15 @@ impl Target {
     /// What the API server says.
     pub async fn diff(&self) -> Result<String, Error> {
         let live = self.live().await?;
-        let params = PatchParams::apply(FIELD_MANAGER).force().dry_run();
+        let params = self.params().dry_run();
         let after = match self.api.patch(&self.name, &params, &Patch::Apply(&self.object)).await {
             Ok(after) => serde_json::to_value(after).unwrap_or_default(),
             // Its namespace, or its kind, does not exist yet either.
             Err(kube::Error::Api(answer)) if answer.code == 404 => self.object.clone(),
             Err(error) => return Err(Error::api(format!("try {}", self.title))(error)),
         };
-        let before = live.map(|live| yaml(&shown(live))).unwrap_or_default();
-        let after = yaml(&shown(after));
+        let (before, after) = (live.as_ref().map(|live| shown(live, None)), shown(&after, live.as_ref()));
+        let (before, after) = (before.map(|before| yaml(&before)).unwrap_or_default(), yaml(&after));
         if before == after {
             return Ok(String::new());
         }
@@ -165,13 +178,23 @@ impl serde::Serialize for Ordered<'_> {
     }
 }
 
-/// What a person wants to see of an object: not what the API server keeps for itself, and never what a Secret holds.
-fn shown(mut object: Value) -> Value {
+/// What a person wants to see of an object: not what the API server keeps for itself, and of what a Secret holds only
+/// which certificate it is, or how long, and whether that is what was there `before`.
+fn shown(object: &Value, before: Option<&Value>) -> Value {
+    let mut object = object.clone();
+    let is_secret = object["kind"] == "Secret";
     if let Some(fields) = object.as_object_mut() {
         fields.remove("status");
-        if fields.get("kind").and_then(Value::as_str) == Some("Secret") {
-            fields.remove("data");
+        if is_secret {
             fields.remove("stringData");
+            if let Some(data) = fields.get_mut("data").and_then(Value::as_object_mut) {
+                for (key, value) in data {
+                    let old = before.map(|before| &before["data"][key.as_str()]).filter(|old| !old.is_null());
+                    let changed =
+                        if old.is_some_and(|old| old != value) { ", another than before" } else { "" };
+                    *value = format!("{}{changed}", described(value)).into();
+                }
+            }
         }
     }
     if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
@@ -180,6 +203,18 @@ fn shown(mut object: Value) -> Value {
         }
     }
     object
+}
+
+/// A value of a Secret, without giving it away.
+fn described(value: &Value) -> String {
+    let bytes: k8s_openapi::ByteString = serde_json::from_value(value.clone()).unwrap_or_default();
+    let leaf = std::str::from_utf8(&bytes.0)
+        .ok()
+        .and_then(|text| certs::certificates_of_pem(text).ok())
+        .and_then(|chain| certs::inspect::certificate(chain.first()?).ok());
+    let Some(leaf) = leaf else { return format!("{} bytes", bytes.0.len()) };
+    let end = time::OffsetDateTime::from_unix_timestamp(leaf.not_after_unix).map(certs::rfc3339);
+    format!("certificate {}, until {}", leaf.serial.to_lowercase(), end.unwrap_or_default())
 }
 
 fn plural(kind: &str) -> String {
@@ -206,5 +241,31 @@ impl std::fmt::Display for Tally {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let parts: Vec<String> = self.0.iter().map(|(what, count)| format!("{count} {what}")).collect();
         f.write_str(&if parts.is_empty() { "nothing".to_owned() } else { parts.join(", ") })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_difference_of_a_secret_names_its_certificate_and_nothing_secret() {
+        let now = time::OffsetDateTime::now_utc();
+        let state = controller::authority::State::new(model::identity::TrustDomain::default(), now).unwrap();
+        let encoded = |text: &str| serde_json::to_value(k8s_openapi::ByteString(text.into())).unwrap();
+        let secret = |name: &str, key: &str| {
+            let member = state.member(name).unwrap();
+            let chain = state.intermediates_pem(member);
+            let chain = if chain.is_empty() { state.trust_bundle_pem() } else { chain };
+            json!({"kind": "Secret", "data": {"tls.crt": encoded(&chain), "tls.key": encoded(key)}})
+        };
+        let (before, after) = (secret("intermediate-1", "hush-1"), secret("root-1", "hush-2"));
+        let text = yaml(&shown(&after, Some(&before)));
+        assert!(text.contains("certificate ") && text.contains(", until "), "{text}");
+        assert!(text.contains("6 bytes, another than before") && !text.contains("hush"), "{text}");
+        assert!(!text.contains(encoded("hush-2").as_str().unwrap()), "{text}");
+        assert_eq!(shown(&after, Some(&after)), shown(&after, None));
     }
 }

@@ -14,7 +14,7 @@ use time::OffsetDateTime;
 use zeroize::Zeroizing;
 
 use super::connect::{self, Cluster};
-use super::secret::{self, Parts, StoreArgs};
+use super::secret::{self, Delivery, Parts, StoreArgs};
 use crate::commands::Globals;
 use crate::commands::cert::input;
 use crate::duration::Lifetime;
@@ -70,6 +70,9 @@ pub struct Args {
     /// Show what would change, and change and issue nothing.
     #[arg(long, env = "HANDFAST_DRY_RUN")]
     dry_run: bool,
+    /// With --local and --apply: take over what another program or person wrote into the Secret.
+    #[arg(long, env = "HANDFAST_FORCE_CONFLICTS", requires_all = ["local", "apply"])]
+    force_conflicts: bool,
     #[command(flatten)]
     cluster: Cluster,
 }
@@ -141,7 +144,9 @@ fn object(args: Args, globals: &Globals) -> Outcome {
         added::rights(&args.name, args.namespace.as_deref(), std::slice::from_ref(&args.name), &passwords);
     let mut objects: Vec<serde_json::Value> = rights.iter().map(manifests::yaml::Value::to_json).collect();
     objects.push(certificate);
-    secret::deliver(objects, args.apply, args.dry_run, args.namespace, &args.cluster, globals)
+    // The Certificate and the rights have one writer, this command.
+    let delivery = Delivery { apply: args.apply, dry_run: args.dry_run, force: true };
+    secret::deliver(objects, delivery, args.namespace, &args.cluster, globals)
 }
 
 fn local(args: Args, globals: &Globals) -> Outcome {
@@ -220,7 +225,8 @@ fn local(args: Args, globals: &Globals) -> Outcome {
         "issued {ledger_name}, valid until {}; nothing renews it by itself",
         certs::rfc3339(issued.record.not_after)
     );
-    secret::deliver(vec![object], args.apply, false, Some(namespace), &args.cluster, globals)
+    let delivery = Delivery { apply: args.apply, dry_run: false, force: args.force_conflicts };
+    secret::deliver(vec![object], delivery, Some(namespace), &args.cluster, globals)
 }
 
 /// The cluster addresses of the Services, from the cluster.

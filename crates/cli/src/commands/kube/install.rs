@@ -17,12 +17,12 @@ use time::OffsetDateTime;
 use super::apply::{Tally, Target, documents, yaml};
 use super::connect::{Cluster, block_on};
 use crate::commands::Globals;
-use crate::failure::{EXIT_OK, Failure, Outcome};
+use crate::failure::{EXIT_OK, EXIT_USAGE, Failure, Outcome};
 
 /// What is installed.
 #[derive(clap::Args)]
 pub struct What {
-    /// Namespace of the controller.
+    /// Namespace of the controller; `install` takes no other one.
     #[arg(long, env = "HANDFAST_NAMESPACE", default_value = SYSTEM_NAMESPACE, value_name = "NAMESPACE")]
     namespace: String,
     /// Image of the controller.
@@ -103,7 +103,7 @@ pub struct Args {
     #[arg(long, env = "HANDFAST_DRY_RUN")]
     dry_run: bool,
     /// Write the same objects as a Helm chart into this folder, rather than print them. What is chosen here are the
-    /// chart's defaults; the namespace is that of the release.
+    /// chart's defaults; the release belongs into handfast-system.
     #[arg(long, env = "HANDFAST_CHART", value_name = "DIR", conflicts_with_all = ["apply", "dry_run"])]
     chart: Option<PathBuf>,
     /// How long to wait.
@@ -124,6 +124,18 @@ pub struct Args {
 
 /// Runs `handfast kube install`.
 pub fn run(args: Args, _globals: &Globals) -> Outcome {
+    if args.what.namespace != SYSTEM_NAMESPACE {
+        return Err(Failure::new(
+            &codes::OPTION_INVALID,
+            format!(
+                "--namespace {}: the controller runs in {SYSTEM_NAMESPACE} only, for what `kube wire` writes into \
+                 manifests gives rights to its service account there",
+                args.what.namespace
+            ),
+        )
+        .fix("leave --namespace out")
+        .exit(EXIT_USAGE));
+    }
     if let Some(folder) = &args.chart {
         return write_chart(&args.what, folder);
     }

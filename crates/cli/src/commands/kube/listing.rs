@@ -4,7 +4,7 @@ use std::fmt::Debug;
 use std::future::Future;
 
 use kube::api::{ListParams, PartialObjectMeta};
-use kube::{Api, Client, Config, Resource};
+use kube::{Api, Resource};
 use model::codes::{Code, usage};
 use serde::de::DeserializeOwned;
 
@@ -19,18 +19,6 @@ pub(super) fn block<T>(future: impl Future<Output = Result<T, Failure>>) -> Resu
     let result = runtime.block_on(future);
     runtime.shutdown_background();
     result
-}
-
-/// A client, and the namespace that the kubeconfig names.
-pub(super) async fn connect(code: &'static Code) -> Result<(Client, String), Failure> {
-    let config = Config::infer().await.map_err(|error| {
-        Failure::new(code, format!("no cluster is configured: {error}"))
-            .fix("set KUBECONFIG, or log in to a cluster")
-    })?;
-    let namespace = config.default_namespace.clone();
-    let client =
-        Client::try_from(config).map_err(|error| failed(code, "the cluster cannot be used", &error))?;
-    Ok((client, namespace))
 }
 
 /// A failure of a request.

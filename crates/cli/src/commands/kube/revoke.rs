@@ -3,7 +3,7 @@
 
 use certs::{Reason, Serial, rfc3339};
 use controller::Certificate;
-use controller::authority::{AuthorityStore, Revocation, State};
+use controller::authority::{AuthorityStore, Member, Revocation, Standing, State};
 use controller::names::SYSTEM_NAMESPACE;
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::ListParams;
@@ -21,8 +21,8 @@ use crate::output;
 /// Arguments of `handfast kube revoke`.
 #[derive(clap::Args)]
 #[command(after_help = "Exit codes: 0 revoked, or was revoked already · 1 not done · 2 wrong usage.\n\n\
-    Revoking a certificate does not end connections that are open, and reaches only verifiers that use the lists in \
-    the ConfigMap handfast-system/handfast-revocation.")]
+    Revoking a certificate does not end connections that are open, and reaches only verifiers that use the lists: the \
+    sidecar does, and what mounts crl.pem of the ConfigMap handfast-trust.")]
 pub struct Args {
     #[command(flatten)]
     cluster: Cluster,
@@ -32,7 +32,8 @@ pub struct Args {
     /// The certificate with this serial number, hexadecimal, wherever it is.
     #[arg(long, env = "HANDFAST_KUBE_REVOKE_SERIAL", value_name = "SERIAL", conflicts_with = "secret")]
     serial: Option<Serial>,
-    /// The authority that signed it, where no managed Secret holds the serial number; by default the one that issues.
+    /// The authority that signed it, where no managed Secret holds the serial number. It has to be named while there are
+    /// several; naming another one than before corrects the entry.
     #[arg(long, env = "HANDFAST_KUBE_REVOKE_ISSUER", value_name = "NAME", requires = "serial")]
     issuer: Option<String>,
     /// Why: unspecified, keyCompromise, cACompromise, affiliationChanged, superseded, cessationOfOperation,
@@ -102,7 +103,10 @@ async fn revoke(args: &Args) -> Result<Document, Failure> {
     };
     let revocation =
         Revocation { issuer: target.issuer.clone(), reason: args.reason, at, not_after: target.not_after };
-    let before = state.revocations.get(&target.serial).cloned();
+    let signer = state.member(&target.issuer);
+    listed(signer.ok_or_else(|| Failure::new(&codes::REVOKE_UNKNOWN, "its authority is not known"))?)?;
+    let before =
+        state.revocations.get(&target.serial).filter(|before| before.issuer == target.issuer).cloned();
     let state = match args.dry_run {
         true => state.revoke(target.serial.clone(), revocation.clone()),
         false => store.change(|state| Ok(state.revoke(target.serial.clone(), revocation.clone()))).await?,
@@ -119,6 +123,40 @@ async fn revoke(args: &Args) -> Result<Document, Failure> {
         revoked_at: rfc3339(stands.at),
         revoked_before: before.is_some(),
     })
+}
+
+/// Refuses what no list will ever name: it would look revoked, and be accepted everywhere.
+fn listed(signer: &Member) -> Result<(), Failure> {
+    let name = &signer.name;
+    let why = if signer.standing == Standing::Retired || signer.issuer.is_none() {
+        format!(
+            "{name} signs no lists any more: it is retired, and whoever has the present bundles does not trust it"
+        )
+    } else if !signer.certificate.signs_crls {
+        format!(
+            "{name} may sign no lists: its key usage lacks cRLSign; rotate it away to end its certificates"
+        )
+    } else {
+        return Ok(());
+    };
+    Err(Failure::new(&codes::REVOKE_UNKNOWN, why))
+}
+
+/// The authority that a person means.
+fn signer<'a>(state: &'a State, named: Option<&str>) -> Result<&'a Member, Failure> {
+    let all: Vec<&Member> =
+        state.members.iter().filter(|m| !m.is_root() && m.standing != Standing::Retired).collect();
+    let known = || all.iter().map(|member| member.name.as_str()).collect::<Vec<_>>().join(", ");
+    match (named, all.as_slice()) {
+        (Some(name), _) => state.member(name).filter(|member| !member.is_root()).ok_or_else(|| {
+            Failure::usage(format!("there is no authority {name:?} that issues; known: {}", known()))
+        }),
+        (None, [one]) => Ok(one),
+        (None, _) => Err(Failure::usage(format!(
+            "several authorities may have signed it, and a wrong list revokes nothing: say which with --issuer; known: {}",
+            known()
+        ))),
+    }
 }
 
 async fn of_secret(client: &Client, state: &State, full_name: &str) -> Result<Target, Failure> {
@@ -170,18 +208,39 @@ async fn of_serial(
             }
         }
     }
-    let issuer = match issuer {
-        Some(name) => state.member(name).filter(|member| !member.is_root()).ok_or_else(|| {
-            let known: Vec<&str> =
-                state.members.iter().filter(|m| !m.is_root()).map(|m| m.name.as_str()).collect();
-            Failure::usage(format!("there is no authority {name:?} that issues; known: {}", known.join(", ")))
-        })?,
-        None => state.active()?.0,
-    };
+    let issuer = signer(state, issuer)?;
     Ok(Target {
         serial: serial.clone(),
         issuer: issuer.name.clone(),
         not_after: (now + state.longest_leaf_of(&issuer.name)).min(issuer.certificate.not_after),
         secret: None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use controller::authority::Subject;
+    use model::identity::TrustDomain;
+
+    use super::*;
+
+    const NOW: OffsetDateTime = time::macros::datetime!(2026-11-01 12:00 UTC);
+
+    #[test]
+    fn the_authority_is_named_while_there_are_several_and_has_to_publish_lists() {
+        let one = State::new(TrustDomain::default(), NOW).unwrap();
+        assert_eq!(signer(&one, None).ok().map(|m| m.name.as_str()), Some("intermediate-1"));
+        let two = one.start(Subject::Root, NOW).unwrap();
+        let refused = signer(&two, None).err().map(|failure| failure.sentence()).unwrap_or_default();
+        assert!(refused.contains("--issuer") && refused.contains("intermediate-2"), "{refused}");
+        assert!(signer(&two, Some("root-1")).is_err() && signer(&two, Some("other")).is_err());
+        let named = signer(&two, Some("intermediate-2")).unwrap_or_else(|_| panic!("it is there"));
+        assert!(listed(named).is_ok());
+        let given_up = two.abort(NOW).unwrap();
+        let gone = given_up.member("intermediate-2").unwrap();
+        assert!(listed(gone).err().is_some_and(|failure| failure.sentence().contains("retired")));
+        let mut silent = one.member("intermediate-1").unwrap().clone();
+        silent.certificate.signs_crls = false;
+        assert!(listed(&silent).err().is_some_and(|failure| failure.sentence().contains("cRLSign")));
+    }
 }

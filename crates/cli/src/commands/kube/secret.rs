@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use certs::PrivateKey;
 use certs::formats::{Contents, Format, jks, pem, pkcs12};
 use certs::lint::{Severity, lint};
+use controller::names::MANAGED_LABEL;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -52,6 +53,9 @@ pub struct Args {
     /// Show what would change in the cluster, and change nothing.
     #[arg(long, env = "HANDFAST_DRY_RUN", requires = "apply")]
     dry_run: bool,
+    /// Take over what another program or person wrote into the Secret.
+    #[arg(long, env = "HANDFAST_FORCE_CONFLICTS", requires = "apply")]
+    force_conflicts: bool,
     #[command(flatten)]
     cluster: Cluster,
 }
@@ -125,7 +129,8 @@ pub fn run(args: Args, globals: &Globals) -> Outcome {
         stores: stores(args.stores, &args.name, &contents.certificates, &key, &roots, password.as_deref())?,
     };
     let secret = object(&args.name, args.namespace.as_deref(), parts)?;
-    deliver(vec![secret], args.apply, args.dry_run, args.namespace, &args.cluster, globals)
+    let delivery = Delivery { apply: args.apply, dry_run: args.dry_run, force: args.force_conflicts };
+    deliver(vec![secret], delivery, args.namespace, &args.cluster, globals)
 }
 
 /// Refuses what cannot work, and warns of what will not work for long.
@@ -202,15 +207,26 @@ pub fn object(name: &str, namespace: Option<&str>, parts: Parts) -> Result<serde
         .map_err(|_| Failure::new(&model::codes::usage::INTERNAL, "the Secret cannot be written as JSON"))
 }
 
+/// How objects are delivered.
+#[derive(Clone, Copy, Debug)]
+pub struct Delivery {
+    /// To the cluster, rather than to standard output.
+    pub apply: bool,
+    /// Only the difference.
+    pub dry_run: bool,
+    /// Fields that others wrote are taken over.
+    pub force: bool,
+}
+
 /// Prints objects, or applies them.
 pub fn deliver(
     mut objects: Vec<serde_json::Value>,
-    apply: bool,
-    dry_run: bool,
+    delivery: Delivery,
     namespace: Option<String>,
     cluster: &Cluster,
     globals: &Globals,
 ) -> Outcome {
+    let Delivery { apply, dry_run, force } = delivery;
     if !apply {
         return match globals.output {
             Output::Json => {
@@ -226,16 +242,39 @@ pub fn deliver(
         let namespace = namespace.unwrap_or_else(|| client.default_namespace().to_owned());
         for object in &mut objects {
             object["metadata"]["namespace"] = namespace.clone().into();
-            let target = Target::new(&client, object);
-            let diff = target.diff().await?;
+            let target = Target::new(&client, object).forced(force);
+            own(object, target.live().await?.as_ref(), &target.title)?;
+            let diff = target.diff().await.map_err(|error| taken(error, &target.title))?;
             if dry_run || !diff.is_empty() {
                 eprint!("{diff}");
             }
             if !dry_run {
-                target.apply().await?;
+                target.apply().await.map_err(|error| taken(error, &target.title))?;
                 println!("{} applied", target.title);
             }
         }
         Ok(EXIT_OK)
     })
+}
+
+/// Refuses to write what the controller keeps: it would put its own back, and the pods would see both.
+fn own(object: &serde_json::Value, live: Option<&serde_json::Value>, title: &str) -> Result<(), Failure> {
+    let kept = live.is_some_and(|live| live["metadata"]["labels"][MANAGED_LABEL] == "true");
+    if object["kind"] != "Secret" || !kept {
+        return Ok(());
+    }
+    Err(Failure::new(
+        &codes::SECRET_TAKEN,
+        format!("{title} has the label {MANAGED_LABEL}: the controller keeps it"),
+    ))
+}
+
+/// What another field manager wrote is taken over only when somebody says so.
+fn taken(error: controller::Error, title: &str) -> Failure {
+    match error {
+        controller::Error::Conflict { reason, .. } => {
+            Failure::new(&codes::SECRET_TAKEN, format!("{title} was written by another one: {reason}"))
+        }
+        error => error.into(),
+    }
 }

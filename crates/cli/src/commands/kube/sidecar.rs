@@ -1,12 +1,15 @@
 //! `handfast kube sidecar`: what runs beside an application that cannot do TLS itself, as a native sidecar that
 //! `kube wire` adds. Inbound it ends mutual TLS with the pod's server certificate; outbound it shows the pod's client
-//! certificate and verifies the server. The files are watched: a renewed certificate needs no restart.
+//! certificate and verifies the server. The files are watched: a renewed certificate needs no restart. Revocation lists
+//! are asked from the moment that there are some: a cluster whose controller has not published any is not locked out.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use controller::names::{CLIENT_MOUNT, SERVER_MOUNT, SIDECAR_READY_PORT};
+use controller::names::{CLIENT_MOUNT, LISTS_MOUNT, SERVER_MOUNT, SIDECAR_READY_PORT};
+use controller::trust::LISTS_KEY;
 use model::policy::ClientPolicy;
 use model::snapshot::{
     AccessLog, Bind, CertificateFiles, Endpoint, Host, Identity, Listener, LogTarget, Protocol, Proxy,
@@ -40,6 +43,10 @@ pub struct Args {
     /// Folder of the client's tls.crt, tls.key and ca.crt.
     #[arg(long, env = "HANDFAST_CLIENT_DIR", default_value = CLIENT_MOUNT, value_name = "DIR")]
     client_dir: PathBuf,
+    /// Folder of the revocation lists, crl.pem. While that file is missing revocation is not asked; from the moment that
+    /// it is there, whoever no list vouches for is refused.
+    #[arg(long, env = "HANDFAST_LISTS_DIR", default_value = LISTS_MOUNT, value_name = "DIR")]
+    lists_dir: PathBuf,
     /// Port on which the kubelet asks whether all addresses are open: plain HTTP, one word, and nothing else.
     #[arg(long, env = "HANDFAST_READY_PORT", default_value_t = SIDECAR_READY_PORT, value_name = "PORT")]
     ready_port: u16,
@@ -121,10 +128,24 @@ impl FromStr for Outbound {
 /// Runs `handfast kube sidecar`.
 pub fn run(args: Args, globals: &Globals) -> Outcome {
     logging::init(&globals.log, args.log_format)?;
-    serve::serve_snapshot(snapshot(&args)?, Some(args.drain_timeout))
+    let drain_timeout = args.drain_timeout;
+    let lists = args.lists_dir.join(LISTS_KEY);
+    let seen = AtomicBool::new(false);
+    let make = move || {
+        // Once there, they stay asked: lists that were taken away make a reload fail, and the last good ones stay.
+        let there = seen.load(Ordering::Relaxed) || lists.exists();
+        if there && !seen.swap(true, Ordering::Relaxed) {
+            tracing::info!("revoked certificates are refused, by {}", lists.display());
+        } else if !there {
+            tracing::warn!("revocation is not asked: there is no {} yet", lists.display());
+        }
+        let crl: Vec<PathBuf> = there.then(|| lists.clone()).into_iter().collect();
+        Ok((snapshot(&args, &crl)?, vec![lists.clone()]))
+    };
+    serve::serve_made(Box::new(make), Some(drain_timeout))
 }
 
-fn snapshot(args: &Args) -> Result<Snapshot, Failure> {
+fn snapshot(args: &Args, crl: &[PathBuf]) -> Result<Snapshot, Failure> {
     if args.inbound.is_empty() && args.outbound.is_empty() {
         return Err(Failure::usage("there is nothing to do: neither --inbound nor --outbound"));
     }
@@ -139,6 +160,7 @@ fn snapshot(args: &Args) -> Result<Snapshot, Failure> {
             certificates: vec![pair(&args.server_dir)],
             clients: Some(ClientPolicy {
                 ca: vec![args.server_dir.join("ca.crt")],
+                crl: crl.to_vec(),
                 ..ClientPolicy::default()
             }),
             ..ServerTls::default()
@@ -159,6 +181,7 @@ fn snapshot(args: &Args) -> Result<Snapshot, Failure> {
         let name = format!("out-{}", outbound.listen);
         let tls = UpstreamTls {
             ca: vec![args.client_dir.join("ca.crt")],
+            crl: crl.to_vec(),
             certificate: Some(pair(&args.client_dir)),
             name: Some(outbound.host.clone()),
             ..UpstreamTls::default()

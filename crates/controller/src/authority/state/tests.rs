@@ -112,3 +112,20 @@ fn revoked_certificates_are_forgotten_after_their_end() {
     assert_eq!(s.pruned(NOW + Duration::days(9) - Duration::SECOND).revocations.len(), 1);
     assert!(s.pruned(NOW + Duration::days(9)).revocations.is_empty());
 }
+
+#[test]
+fn a_revocation_on_the_wrong_list_moves_to_the_right_one() {
+    let serial: Serial = "0A0B".parse().unwrap();
+    let of = |issuer: &str, days: i64| Revocation {
+        issuer: issuer.to_owned(),
+        reason: Reason::default(),
+        at: NOW + Duration::days(days),
+        not_after: NOW + Duration::days(9),
+    };
+    let s = state().revoke(serial.clone(), of("intermediate-2", 0));
+    let again = s.revoke(serial.clone(), of("intermediate-2", 1));
+    assert_eq!(again.revocations[&serial].at, NOW, "the first word stands");
+    let corrected = s.revoke(serial.clone(), of("intermediate-1", 1));
+    assert_eq!(corrected.revocations[&serial].issuer, "intermediate-1");
+    assert_eq!(corrected.revocations.len(), 1);
+}

@@ -15,7 +15,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::listing;
+use super::{connect, listing};
 use crate::failure::{EXIT_USAGE, Failure};
 
 /// A manifest larger than this is a mistake.
@@ -24,6 +24,8 @@ const LARGEST: u64 = 64 << 20;
 /// Options that say what there is and who calls whom.
 #[derive(clap::Args)]
 pub(super) struct Source {
+    #[command(flatten)]
+    cluster: connect::Cluster,
     /// Manifests with the workloads and Services; `-` is standard input. Without any, the cluster is read.
     #[arg(
         short = 'f',
@@ -50,19 +52,22 @@ impl Source {
 }
 
 /// A client that is made when it is needed: writing policies from files needs no cluster.
-#[derive(Default)]
-pub(super) struct Cluster(Option<(Client, String)>);
+pub(super) struct Cluster {
+    which: connect::Cluster,
+    client: Option<Client>,
+}
 
 impl Cluster {
-    /// The client.
-    pub(super) async fn client(&mut self) -> Result<Client, Failure> {
-        Ok(self.both().await?.0)
+    /// The one that the options name.
+    pub(super) fn of(source: &Source) -> Self {
+        Self { which: source.cluster.clone(), client: None }
     }
 
-    async fn both(&mut self) -> Result<(Client, String), Failure> {
-        match &self.0 {
-            Some(both) => Ok(both.clone()),
-            None => Ok(self.0.insert(listing::connect(&NETPOL_CLUSTER).await?).clone()),
+    /// The client.
+    pub(super) async fn client(&mut self) -> Result<Client, Failure> {
+        match &self.client {
+            Some(client) => Ok(client.clone()),
+            None => Ok(self.client.insert(self.which.client().await?).clone()),
         }
     }
 }
@@ -71,10 +76,10 @@ impl Cluster {
 pub(super) async fn graph(source: &Source, cluster: &mut Cluster) -> Result<Graph, Failure> {
     let mut objects = Objects::default();
     let namespace = if source.files.is_empty() {
-        let (client, default) = cluster.both().await?;
+        let client = cluster.client().await?;
         let mut namespaces = source.namespace.clone();
         if namespaces.is_empty() {
-            namespaces.push(default);
+            namespaces.push(client.default_namespace().to_owned());
         }
         for namespace in &namespaces {
             read_cluster(&client, namespace, &mut objects).await?;

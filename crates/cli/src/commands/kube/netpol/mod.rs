@@ -79,7 +79,7 @@ fn write(source: &input::Source, args: &Write, globals: &Globals) -> Outcome {
         return Err(Failure::usage("--dry-run, --prune and --force-conflicts belong to --apply"));
     }
     listing::block(async {
-        let mut cluster = input::Cluster::default();
+        let mut cluster = input::Cluster::of(source);
         let graph = input::graph(source, &mut cluster).await?;
         for warning in &graph.warnings {
             eprintln!("warning: {warning}");

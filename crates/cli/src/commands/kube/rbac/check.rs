@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use controller::rbac::{Ask, Subject, Way, built_in, detours, grant, named_detours, reads};
 use kube::Client;
-use model::codes::kube::{RBAC_CLUSTER, RBAC_REACHES, RBAC_READS};
+use model::codes::kube::{RBAC_REACHES, RBAC_READS};
 use serde::Serialize;
 
 use super::cluster::{self, Managed};
@@ -78,7 +78,7 @@ struct Source {
 pub(super) fn run(args: &Args, globals: &Globals) -> Outcome {
     let expected: BTreeSet<Subject> = super::subjects(&args.expect)?.into_iter().collect();
     listing::block(async {
-        let (client, _) = listing::connect(&RBAC_CLUSTER).await?;
+        let client = args.place.cluster.client().await?;
         let secrets = cluster::secrets(&client, &args.place.namespace).await?;
         for secret in &secrets {
             for why in secret.readers.iter().filter_map(|reader| reader.as_ref().err()) {

@@ -15,6 +15,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
+use super::connect::Cluster;
 use super::listing;
 use crate::commands::Globals;
 use crate::failure::{EXIT_OK, EXIT_USAGE, Failure, Outcome};
@@ -42,6 +43,8 @@ pub struct Args {
 /// Which Secrets.
 #[derive(clap::Args)]
 struct Place {
+    #[command(flatten)]
+    cluster: Cluster,
     /// Namespaces; without one all in which there is a managed Secret.
     #[arg(short = 'n', long, env = "HANDFAST_NAMESPACE", value_delimiter = ',', value_name = "NAMESPACE")]
     namespace: Vec<String>,
@@ -70,7 +73,7 @@ fn subjects(texts: &[String]) -> Result<Vec<Subject>, Failure> {
 fn write(args: &Args, globals: &Globals) -> Outcome {
     let readers = subjects(&args.reader)?;
     listing::block(async {
-        let (client, _) = listing::connect(&RBAC_CLUSTER).await?;
+        let client = args.place.cluster.client().await?;
         let secrets = cluster::secrets(&client, &args.place.namespace).await?;
         if secrets.is_empty() {
             eprintln!("no managed Secret was found (label {}=true)", controller::names::MANAGED_LABEL);

@@ -5,10 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use certs::certificates_of_pem;
 use controller::Certificate;
 use controller::authority::State;
-use controller::names::{
-    CONTROLLER, MANAGED_LABEL, REVOCATION_CONFIG_MAP, TRUST_CONFIG_MAP, secret as annotation,
-};
-use controller::trust::{CLUSTER_TRUST_BUNDLE, CLUSTER_TRUST_BUNDLES, KEY};
+use controller::names::{CONTROLLER, REVOCATION_CONFIG_MAP, TRUST_CONFIG_MAP, secret as annotation};
+use controller::reconcile::check_owner;
+use controller::trust::{CLUSTER_TRUST_BUNDLE, CLUSTER_TRUST_BUNDLES, KEY, LISTS_KEY, is_managed};
 use controller::world::wants_trust;
 use futures_util::{StreamExt as _, stream};
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Pod, Secret, Service};
@@ -33,6 +32,8 @@ pub struct Bundle {
     pub title: String,
     /// What lies in it.
     pub roots: Seen,
+    /// Revocation lists that lie in it, PEM.
+    pub lists: String,
     /// When it was written.
     pub written: Option<OffsetDateTime>,
 }
@@ -70,12 +71,14 @@ pub struct Evidence {
     pub secrets: BTreeMap<(String, String), Managed>,
     /// Pods.
     pub pods: Vec<Observed>,
-    /// Keys of the published revocation lists.
-    pub lists: BTreeSet<String>,
+    /// The published revocation lists, PEM, by key.
+    pub lists: BTreeMap<String, String>,
+    /// Namespaces with pods that mount the lists, as the sidecar's do.
+    pub list_users: BTreeSet<String>,
 }
 
 /// What the objects say; pods are not looked at.
-pub async fn objects(client: &Client, system: &str) -> Result<Evidence, Failure> {
+pub async fn objects(client: &Client, system: &str, state: &State) -> Result<Evidence, Failure> {
     let mut evidence = Evidence::default();
     let failed = |action: &str| controller::Error::api(action.to_owned());
     let certificates = Api::<Certificate>::all(client.clone());
@@ -101,18 +104,19 @@ pub async fn objects(client: &Client, system: &str) -> Result<Evidence, Failure>
         namespaces.iter().filter(|found| wants_trust(found)).filter_map(|f| f.metadata.name.clone());
     for namespace in of_certificates.chain(of_labels) {
         let title = format!("ConfigMap {namespace}/{TRUST_CONFIG_MAP}");
-        let missing = Bundle { title, roots: Err("it does not exist yet".to_owned()), written: None };
+        let missing = Bundle::missing(title);
         evidence.bundles.insert(namespace, missing);
     }
     for map in maps.into_iter().filter(|map| lives(&map.metadata)) {
         let namespace = map.metadata.namespace.clone().unwrap_or_default();
-        let managed = map.metadata.labels.as_ref().is_some_and(|labels| labels.contains_key(MANAGED_LABEL));
-        if !managed && !evidence.bundles.contains_key(&namespace) {
+        // What the controller does not call its own it does not bring up to date either.
+        if !is_managed(&map) && !evidence.bundles.contains_key(&namespace) {
             continue;
         }
-        let text = map.data.as_ref().and_then(|data| data.get(KEY)).map(String::as_str).unwrap_or_default();
+        let text = |key: &str| map.data.as_ref().and_then(|data| data.get(key)).cloned().unwrap_or_default();
         let title = format!("ConfigMap {namespace}/{TRUST_CONFIG_MAP}");
-        let bundle = Bundle { title, roots: parsed(text), written: written(&map.metadata) };
+        let (roots, written) = (parsed(&text(KEY)), written(&map.metadata));
+        let bundle = Bundle { title, roots, lists: text(LISTS_KEY), written };
         evidence.bundles.insert(namespace, bundle);
     }
     if let Some(kind) = CLUSTER_TRUST_BUNDLES.find(client).await? {
@@ -120,10 +124,11 @@ pub async fn objects(client: &Client, system: &str) -> Result<Evidence, Failure>
         let found = api.get_opt(CLUSTER_TRUST_BUNDLE).await.map_err(failed("read the ClusterTrustBundle"))?;
         let title = format!("ClusterTrustBundle {CLUSTER_TRUST_BUNDLE}");
         let bundle = match found {
-            None => Bundle { title, roots: Err("it does not exist yet".to_owned()), written: None },
+            None => Bundle::missing(title),
             Some(found) => Bundle {
                 title,
                 roots: parsed(found.data["spec"]["trustBundle"].as_str().unwrap_or_default()),
+                lists: String::new(),
                 written: written(&found.metadata),
             },
         };
@@ -144,14 +149,26 @@ pub async fn objects(client: &Client, system: &str) -> Result<Evidence, Failure>
             // It was not made yet: nobody can have it.
             Ok(None) => {}
             Ok(Some(secret)) => {
-                evidence.secrets.insert(key, managed(title, &secret));
+                let naming = certificates.iter().filter(|found| {
+                    let namespace = found.metadata.namespace.as_deref().unwrap_or_default();
+                    (namespace, found.spec.secret_name.as_str()) == (key.0.as_str(), key.1.as_str())
+                });
+                let ours = naming.into_iter().any(|found| check_owner(found, &secret).is_ok());
+                let found = managed(title, &secret);
+                if ours || found.is_of(state) {
+                    evidence.secrets.insert(key, found);
+                }
             }
             Err(error) => return Err(error.into()),
         }
     }
     let api: Api<ConfigMap> = Api::namespaced(client.clone(), system);
     let lists = api.get_opt(REVOCATION_CONFIG_MAP).await.map_err(failed("read the revocation lists"))?;
-    evidence.lists = lists.and_then(|map| map.data).unwrap_or_default().into_keys().collect();
+    evidence.lists = lists.and_then(|map| map.data).unwrap_or_default();
+    let pods = listing::all(&Api::<Pod>::all(client.clone()), &ListParams::default()).await;
+    let pods = pods.map_err(failed("list the pods"))?;
+    let users = pods.iter().filter(|pod| has_started(pod) && super::mounts::has_lists(pod));
+    evidence.list_users = users.filter_map(|pod| pod.metadata.namespace.clone()).collect();
     Ok(evidence)
 }
 
@@ -163,10 +180,31 @@ fn managed(title: String, secret: &Secret) -> Managed {
     let usage = secret.metadata.annotations.as_ref().and_then(|all| all.get(annotation::USAGE));
     let usage = usage.map_or("both", String::as_str);
     Managed {
-        bundle: Bundle { title, roots: parsed(&text("ca.crt")), written: written(&secret.metadata) },
+        bundle: Bundle {
+            title,
+            roots: parsed(&text("ca.crt")),
+            lists: String::new(),
+            written: written(&secret.metadata),
+        },
         chain: parsed(&text("tls.crt")),
         server: usage != "client",
         client: usage != "server",
+    }
+}
+
+impl Bundle {
+    fn missing(title: String) -> Self {
+        let roots = Err("it does not exist yet".to_owned());
+        Self { title, roots, lists: String::new(), written: None }
+    }
+}
+
+impl Managed {
+    /// Whether it holds a certificate of this authority. Then it counts, whoever it belongs to by now: somebody may
+    /// show it.
+    fn is_of(&self, state: &State) -> bool {
+        let leaf = self.chain.as_ref().ok().and_then(|chain| chain.first());
+        leaf.is_some_and(|leaf| state.issuer_of(leaf).is_some())
     }
 }
 
@@ -263,7 +301,10 @@ impl Evidence {
         let places =
             user.places.iter().filter(|place| place.container == container).map(|place| &place.source);
         let kept = user.kept.iter().filter(|kept| kept.container == container).map(|kept| &kept.source);
-        let times = places.chain(kept).map(|source| match source {
+        // The kubelet writes a pod's own certificate, and no object says when.
+        let objects = places.chain(kept).filter(|source| **source != Source::Pod);
+        let times = objects.map(|source| match source {
+            Source::Pod => None,
             Source::Secret(name) => {
                 self.secrets.get(&(user.namespace().to_owned(), name.clone())).and_then(|s| s.bundle.written)
             }

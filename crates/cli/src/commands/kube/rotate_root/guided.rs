@@ -81,7 +81,12 @@ async fn wait(
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
         let inside = if cast.dry_run { Duration::ZERO } else { left.min(INSIDE) };
-        let judged = cast.judge(asked, state, &plan.choices, inside).await?;
+        // A look that takes longer than this command may is no look.
+        let look = tokio::time::timeout(left, cast.judge(asked, state, &plan.choices, inside)).await;
+        let judged = look.map_err(|_| {
+            let what = format!("looking at the pods before {} takes longer than --timeout", asked.word());
+            Failure::new(&codes::ROTATE_WAITS, what).exit(EXIT_FINDINGS)
+        })??;
         let waits = judged.findings.iter().any(|finding| finding.kind == Kind::Stale);
         let Some(failure) = failure(asked, &judged.findings) else { return Ok(judged) };
         if cast.dry_run || !waits || Instant::now() + AGAIN >= deadline {

@@ -45,16 +45,32 @@ pub struct Choices {
     pub accept_unseen: Vec<String>,
     /// All applications load changed files by themselves.
     pub applications_reload: bool,
+    /// What is left behind, `NAMESPACE` or `NAMESPACE/NAME`: whoever may write there could else keep the step from
+    /// being taken for ever.
+    pub leave_behind: Vec<String>,
 }
 
 impl Choices {
     fn accept(&self, user: &User) -> bool {
         self.accept_unseen.iter().any(|name| *name == user.name || *name == user.workload)
     }
+
+    /// Parts findings into those that count and those that are left behind.
+    pub fn part(&self, findings: Vec<Finding>) -> (Vec<Finding>, Vec<Finding>) {
+        let left = |finding: &Finding| {
+            // As in `Pod shop/web-1`; what has no namespace is nobody's but the operator's.
+            let name = finding.object.split_once(' ').map_or("", |(_, name)| name);
+            let namespace = name.split_once('/').map(|(namespace, _)| namespace);
+            namespace.is_some_and(|namespace| {
+                self.leave_behind.iter().any(|given| given == namespace || given == name)
+            })
+        };
+        findings.into_iter().partition(|finding| !left(finding))
+    }
 }
 
 /// Before `confirm`: the objects that bring the new root to verifiers.
-pub fn bundles(state: &State, evidence: &Evidence) -> Vec<Finding> {
+pub fn bundles(state: &State, evidence: &Evidence, now: OffsetDateTime) -> Vec<Finding> {
     let roots = new_roots(state);
     let mut findings = Vec::new();
     let all = evidence.bundles.values().chain(evidence.secrets.values().map(|secret| &secret.bundle));
@@ -66,10 +82,17 @@ pub fn bundles(state: &State, evidence: &Evidence) -> Vec<Finding> {
         Subject::Intermediate => None,
     };
     for member in new.into_iter().chain(root).filter(|member| member.certificate.signs_crls) {
-        if !evidence.lists.contains(&revocation::key(&member.name)) {
+        let Some(list) = evidence.lists.get(&revocation::key(&member.name)) else {
             let object = format!("revocation list of {}", member.name);
             findings.push(stale(object, "the controller has not published it yet".to_owned()));
-        }
+            continue;
+        };
+        findings.extend(
+            evidence
+                .list_users
+                .iter()
+                .filter_map(|namespace| listless(evidence.bundles.get(namespace)?, list, &member.name, now)),
+        );
     }
     findings
 }
@@ -170,6 +193,11 @@ pub fn presenters(
                             slowness(place)
                         ));
                     }
+                    None if place.source == Source::Pod => {
+                        // One that was made after the switch has never had another one.
+                        let since = state.rotation.as_ref().map(|rotation| rotation.since);
+                        loaded &= since.is_some_and(|since| pod.user.made > since);
+                    }
                     None => loaded &= place.frozen || fresh(evidence, &pod.user, &place.container),
                 },
                 Err(_) if ended => {}
@@ -200,7 +228,9 @@ pub fn presenters(
         if !ended && !seen_whole {
             told.kept(evidence);
         }
-        let client = evidence.secrets_of(&pod.user).any(|secret| secret.client);
+        // The certificate of a pod is for both ends.
+        let own = pod.user.sources().contains(&Source::Pod);
+        let client = own || evidence.secrets_of(&pod.user).any(|secret| secret.client);
         if client && !loaded && !ended && !choices.applications_reload {
             told.unseen(
                 "its process was there before its new certificate, and which one it shows as a client is not seen \
@@ -284,6 +314,20 @@ fn lacks(bundle: &Bundle, roots: &[Vec<u8>]) -> Option<Finding> {
         )),
         Err(why) => Some(stale(bundle.title.clone(), why.clone())),
     }
+}
+
+/// Pods that ask for revocation refuse the certificates of an authority whose list they do not have.
+fn listless(bundle: &Bundle, list: &str, authority: &str, now: OffsetDateTime) -> Option<Finding> {
+    let why = if !bundle.lists.contains(list.trim()) {
+        format!("it lacks the revocation list of {authority}, which pods there ask for")
+    } else if bundle.written.is_none_or(|written| now < written + KUBELET) {
+        format!(
+            "kubelet may not have brought the revocation list of {authority} to the pods there (two minutes)"
+        )
+    } else {
+        return None;
+    };
+    Some(stale(bundle.title.clone(), why))
 }
 
 fn stale(object: String, why: String) -> Finding {

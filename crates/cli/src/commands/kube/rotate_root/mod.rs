@@ -1,5 +1,5 @@
 //! `handfast kube rotate-root`: the steps of `handfast ca rotate` in a cluster. Whether a step is safe is seen, not said:
-//! [`evidence`] gathers, from [`mounts`], [`look`] and [`served`], and [`judge`] decides. [`guided`] takes one step after
+//! [`evidence`] gathers, from [`mounts`], [`look`], [`served`] and [`requests`], and [`judge`] decides. [`guided`] takes one step after
 //! the other. All state is in the authority's Secret, changed by compare-and-swap with the rights of whoever runs this.
 
 mod evidence;
@@ -8,6 +8,7 @@ mod judge;
 mod look;
 mod mounts;
 mod report;
+mod requests;
 mod served;
 mod steps;
 
@@ -17,7 +18,7 @@ use controller::authority::Subject;
 use controller::names::SYSTEM_NAMESPACE;
 use model::units::Span;
 
-use super::connect::{Cluster, block_on};
+use super::connect::{Cluster, block_on, image};
 use crate::commands::Globals;
 use crate::failure::{EXIT_OK, Outcome};
 use judge::Choices;
@@ -28,8 +29,8 @@ use steps::{Asked, Cast};
 #[command(
     after_help = "Exit codes: 0 the step is done · 1 it failed · 2 wrong usage · 3 the step is refused, for the \
     reasons that are named, or waits for something.\n\nRights needed: get and update the Secret of the authority; list \
-    pods, Services, Namespaces, ConfigMaps and Certificates; get the managed Secrets and ClusterTrustBundles; create \
-    pods/exec and pods/portforward; and, for pods whose images have no `cat`, patch pods/ephemeralcontainers and create \
+    pods, Services, Namespaces, ConfigMaps, Certificates, CertificateSigningRequests and PodCertificateRequests; get the \
+    managed Secrets and ClusterTrustBundles; create pods/exec and pods/portforward; and, for pods whose images have no `cat`, patch pods/ephemeralcontainers and create \
     pods/attach."
 )]
 pub struct Args {
@@ -43,15 +44,9 @@ pub struct Args {
     /// Look, and say what would be done, but do nothing.
     #[arg(long, global = true, env = "HANDFAST_DRY_RUN")]
     dry_run: bool,
-    /// Handfast's image, for pods whose own images have no `cat`.
-    #[arg(
-        long,
-        global = true,
-        env = "HANDFAST_KUBE_IMAGE",
-        value_name = "IMAGE",
-        default_value = "handfast.dev/handfast:0.1.0"
-    )]
-    image: String,
+    /// Handfast's image, for pods whose own images have no `cat`. Default: that of the cluster's controller.
+    #[arg(long, global = true, env = "HANDFAST_KUBE_IMAGE", value_name = "IMAGE")]
+    image: Option<String>,
     /// Time for that image and the start of its container, in seconds.
     #[arg(long, global = true, env = "HANDFAST_KUBE_TEST_START", default_value = "90s",
         value_parser = super::super::test::seconds)]
@@ -67,11 +62,24 @@ struct Upon {
     /// Every application loads its certificate and bundle again when the files change; you have made sure.
     #[arg(long, env = "HANDFAST_ROTATE_APPLICATIONS_RELOAD")]
     applications_reload: bool,
+    /// Go on without this namespace, or this ConfigMap, Secret or pod of it: what is stale or unseen there is left
+    /// behind, is told, and may break. May be repeated.
+    #[arg(
+        long,
+        env = "HANDFAST_ROTATE_LEAVE_BEHIND",
+        value_delimiter = ',',
+        value_name = "NAMESPACE[/NAME]"
+    )]
+    leave_behind: Vec<String>,
 }
 
 impl From<&Upon> for Choices {
     fn from(upon: &Upon) -> Self {
-        Self { accept_unseen: upon.accept_unseen.clone(), applications_reload: upon.applications_reload }
+        Self {
+            accept_unseen: upon.accept_unseen.clone(),
+            applications_reload: upon.applications_reload,
+            leave_behind: upon.leave_behind.clone(),
+        }
     }
 }
 
@@ -127,9 +135,9 @@ pub fn run(args: Args, globals: &Globals) -> Outcome {
         let client = args.cluster.client().await?;
         let cast = Cast {
             store: controller::authority::AuthorityStore::new(client.clone(), &args.system_namespace),
+            image: image(&client, args.image.as_deref()).await,
             client,
             system: args.system_namespace.clone(),
-            image: args.image.clone(),
             start: args.start_timeout,
             dry_run: args.dry_run,
             output: globals.output,

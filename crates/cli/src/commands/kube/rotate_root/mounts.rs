@@ -21,6 +21,8 @@ pub enum Source {
     Trust,
     /// The ClusterTrustBundle.
     Cluster,
+    /// A certificate that the kubelet asked our signer for, for this pod alone.
+    Pod,
 }
 
 /// What lies in a file.
@@ -172,6 +174,22 @@ pub fn user(pod: &Pod, managed: &BTreeSet<String>) -> Option<User> {
     })
 }
 
+/// Whether a pod has the revocation lists of the trust bundle's ConfigMap mounted.
+pub fn has_lists(pod: &Pod) -> bool {
+    let lists = |items: Option<&[KeyToPath]>| {
+        items.is_none_or(|items| items.iter().any(|item| item.key == controller::trust::LISTS_KEY))
+    };
+    let volumes = pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
+    volumes.into_iter().any(|volume| {
+        let own = volume.config_map.as_ref().map(|map| (&map.name, map.items.as_deref()));
+        let projected = volume.projected.iter().flat_map(|all| all.sources.iter().flatten());
+        let projected = projected.filter_map(|source| source.config_map.as_ref());
+        own.into_iter()
+            .chain(projected.map(|map| (&map.name, map.items.as_deref())))
+            .any(|(name, items)| name == TRUST_CONFIG_MAP && lists(items))
+    })
+}
+
 fn running_since(status: &ContainerStatus) -> Option<OffsetDateTime> {
     let running = status.state.as_ref()?.running.as_ref()?;
     let at = running.started_at.as_ref().map_or(0, |at| at.0.as_second());
@@ -201,6 +219,15 @@ fn files(volume: &Volume, managed: &BTreeSet<String>) -> Vec<File> {
         }
         if let Some(map) = source.config_map.as_ref().filter(|map| map.name == TRUST_CONFIG_MAP) {
             of_trust(map.items.as_deref(), &mut files);
+        }
+        if let Some(asked) = source.pod_certificate.as_ref().filter(|asked| asked.signer_name == SIGNER) {
+            // The bundle has the key in it, too: it is read only where there is no other file.
+            let chain = asked.certificate_chain_path.as_ref().or(asked.credential_bundle_path.as_ref());
+            files.extend(chain.map(|inside| File {
+                source: Source::Pod,
+                holds: Holds::Leaf,
+                inside: inside.clone(),
+            }));
         }
         if let Some(bundle) = &source.cluster_trust_bundle {
             let ours = bundle.name.as_deref() == Some(CLUSTER_TRUST_BUNDLE)

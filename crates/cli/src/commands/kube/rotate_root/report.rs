@@ -35,6 +35,8 @@ pub struct Report {
     objects_looked_at: usize,
     pods_looked_at: usize,
     findings: Vec<Finding>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    left_behind: Vec<Finding>,
     next: String,
 }
 
@@ -69,6 +71,7 @@ impl Report {
             objects_looked_at: judged.looked.0,
             pods_looked_at: judged.looked.1,
             findings: judged.findings.clone(),
+            left_behind: judged.left_behind.clone(),
             next: next(state),
         }
     }
@@ -87,6 +90,9 @@ impl Report {
         for finding in &self.findings {
             let kind = if finding.kind == Kind::Stale { "stale " } else { "unseen" };
             text.push_str(&format!("{kind}  {}: {}\n", finding.object, finding.why));
+        }
+        for finding in &self.left_behind {
+            text.push_str(&format!("left behind  {}: {}\n", finding.object, finding.why));
         }
         if self.objects_looked_at > 0 {
             text.push_str(&format!(

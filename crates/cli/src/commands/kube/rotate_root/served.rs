@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use futures_util::{StreamExt as _, stream};
 use k8s_openapi::api::core::v1::{Pod, Service};
 use kube::{Api, Client};
 use probe::attempt::{Application, Attempt, Client as Handshake};
@@ -13,6 +14,10 @@ use super::mounts::User;
 
 /// For one handshake.
 const LIMIT: Duration = Duration::from_secs(10);
+/// Ports of one pod that are looked at: nobody's pod keeps a rotation waiting by naming thousands.
+const PORTS: usize = 20;
+/// Of them at one time.
+const AT_ONCE: usize = 5;
 
 /// What a port showed.
 #[derive(Clone, Debug)]
@@ -68,12 +73,24 @@ pub fn ports(pod: &Pod, services: &[Service]) -> BTreeSet<u16> {
 
 /// Shakes hands with each port. `name` is the server name that is asked for.
 pub async fn served(client: &Client, user: &User, ports: BTreeSet<u16>, name: &str) -> Vec<Port> {
-    let mut seen = Vec::new();
-    for number in ports {
-        let shown = tokio::time::timeout(LIMIT * 2, one(client, user, number, name)).await;
-        let shown = shown.unwrap_or_else(|_| Err("no answer".to_owned()));
-        seen.push(Port { number, shown });
-    }
+    each(ports, |number| one(client, user, number, name)).await
+}
+
+/// Asks for each port, in its order in the answer; those beyond [`PORTS`] are not asked for.
+async fn each<F>(ports: BTreeSet<u16>, ask: impl Fn(u16) -> F) -> Vec<Port>
+where
+    F: Future<Output = Result<Shown, String>>,
+{
+    let ask = &ask;
+    let looks = ports.iter().take(PORTS).map(|number| async move {
+        let shown = tokio::time::timeout(LIMIT * 2, ask(*number)).await;
+        Port { number: *number, shown: shown.unwrap_or_else(|_| Err("no answer".to_owned())) }
+    });
+    let mut seen: Vec<Port> = stream::iter(looks).buffered(AT_ONCE).collect().await;
+    seen.extend(ports.iter().skip(PORTS).map(|number| Port {
+        number: *number,
+        shown: Err(format!("not looked at: the pod names more than {PORTS} ports")),
+    }));
     seen
 }
 
@@ -102,4 +119,31 @@ async fn one(client: &Client, user: &User, number: u16, name: &str) -> Result<Sh
         Some(asked) => Asks::Named(asked.authorities),
     };
     Ok(Shown { leaf, asks })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn of_a_pod_with_many_ports_some_are_asked_for_several_at_one_time() {
+        let (asked, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let now = AtomicUsize::new(0);
+        let seen = each((1..=1000).collect(), |_| async {
+            asked.fetch_add(1, Ordering::Relaxed);
+            most.fetch_max(now.fetch_add(1, Ordering::Relaxed) + 1, Ordering::Relaxed);
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            now.fetch_sub(1, Ordering::Relaxed);
+            Err("no TLS there".to_owned())
+        });
+        let seen = seen.await;
+        assert_eq!((asked.into_inner(), most.into_inner()), (PORTS, AT_ONCE));
+        let numbers: Vec<u16> = seen.iter().map(|port| port.number).collect();
+        assert_eq!(numbers, (1..=1000).collect::<Vec<u16>>());
+        let why = |port: &Port| port.shown.as_ref().err().cloned().unwrap_or_default();
+        assert_eq!(why(&seen[19]), "no TLS there");
+        assert!(why(&seen[999]).contains("more than 20 ports"));
+    }
 }

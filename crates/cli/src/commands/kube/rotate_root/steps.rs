@@ -13,6 +13,7 @@ use super::judge::{self, Choices, Finding, Kind};
 use super::look::How;
 use super::mounts::{Holds, Place, Source, User};
 use super::report::Report;
+use super::requests;
 use crate::failure::{EXIT_FINDINGS, Failure};
 use crate::output::Format;
 
@@ -65,6 +66,8 @@ impl Asked {
 pub struct Judged {
     /// Why the step is not safe.
     pub findings: Vec<Finding>,
+    /// What was found and is left behind, because somebody said so.
+    pub left_behind: Vec<Finding>,
     /// How many objects and pods were looked at.
     pub looked: (usize, usize),
 }
@@ -125,6 +128,9 @@ impl Cast {
     /// Changes the Secret, if the rotation in it is still the one that was judged.
     pub async fn take(&self, asked: Asked, judged_of: &State, judged: &Judged) -> Result<State, Failure> {
         let live: Vec<String> = judged.findings.iter().map(|finding| finding.object.clone()).collect();
+        for finding in &judged.left_behind {
+            eprintln!("left behind: {}: {}", finding.object, finding.why);
+        }
         if self.dry_run {
             return asked.next(judged_of, &live, OffsetDateTime::now_utc()).map_err(refused);
         }
@@ -161,16 +167,16 @@ impl Cast {
             Asked::Retire { .. } => false,
             _ => return Ok(Judged::default()),
         };
-        let mut evidence = evidence::objects(&self.client, &self.system).await?;
+        let mut evidence = evidence::objects(&self.client, &self.system, state).await?;
         let objects = evidence.bundles.len() + evidence.secrets.len();
-        let of_objects =
-            if confirm { judge::bundles(state, &evidence) } else { judge::secrets(state, &evidence) };
-        if !of_objects.is_empty() {
-            return Ok(Judged { findings: of_objects, looked: (objects, 0) });
-        }
+        let of_objects = match confirm {
+            true => judge::bundles(state, &evidence, OffsetDateTime::now_utc()),
+            false => judge::secrets(state, &evidence),
+        };
+        let (findings, mut left_behind) = choices.part(of_objects);
         let intermediate = state.rotation.as_ref().is_some_and(|r| r.subject == Subject::Intermediate);
-        if confirm && intermediate {
-            return Ok(Judged { findings: Vec::new(), looked: (objects, 0) });
+        if !findings.is_empty() || (confirm && intermediate) {
+            return Ok(Judged { findings, left_behind, looked: (objects, 0) });
         }
         let how = How { image: &self.image, start: self.start, wait };
         let root = new_roots(state).into_iter().next();
@@ -180,11 +186,19 @@ impl Cast {
             _ => None,
         };
         evidence::pods(&self.client, &mut evidence, &how, &wanted, true).await?;
-        let findings = match confirm {
+        let now = OffsetDateTime::now_utc();
+        let mut findings = match confirm {
             true => judge::verifiers(state, &evidence, choices),
-            false => judge::presenters(state, &evidence, choices, OffsetDateTime::now_utc()),
+            false => judge::presenters(state, &evidence, choices, now),
         };
-        Ok(Judged { findings, looked: (objects, evidence.pods.len()) })
+        // Who waits for the longest life waits for these, too.
+        if let Asked::Retire { all_replaced: true } = asked {
+            let answered = requests::answered(&self.client).await?;
+            findings.extend(requests::of_former(state, &answered, choices, now));
+        }
+        let (findings, left) = choices.part(findings);
+        left_behind.extend(left);
+        Ok(Judged { findings, left_behind, looked: (objects, evidence.pods.len()) })
     }
 }
 

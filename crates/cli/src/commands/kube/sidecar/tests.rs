@@ -6,6 +6,7 @@ fn args(inbound: &[&str], outbound: &[&str]) -> Args {
         outbound: outbound.iter().map(|text| text.parse().unwrap()).collect(),
         server_dir: SERVER_MOUNT.into(),
         client_dir: CLIENT_MOUNT.into(),
+        lists_dir: LISTS_MOUNT.into(),
         ready_port: 15021,
         admin: SocketAddr::from(([127, 0, 0, 1], 15000)),
         drain_timeout: "20s".parse().unwrap(),
@@ -15,7 +16,7 @@ fn args(inbound: &[&str], outbound: &[&str]) -> Args {
 
 #[test]
 fn what_comes_in_needs_a_certificate_and_what_goes_out_shows_one() {
-    let made = snapshot(&args(&["8443=http:8080"], &["127.0.0.2:80=db.shop.svc:5432"]));
+    let made = snapshot(&args(&["8443=http:8080"], &["127.0.0.2:80=db.shop.svc:5432"]), &[]);
     let Ok(made) = made else { panic!("a good plan is refused") };
     let inbound = &made.listeners[0];
     let clients = inbound.tls.as_ref().unwrap().clients.as_ref().unwrap();
@@ -32,6 +33,19 @@ fn what_comes_in_needs_a_certificate_and_what_goes_out_shows_one() {
 }
 
 #[test]
+fn lists_that_are_there_are_asked_in_both_directions() {
+    let lists = [PathBuf::from("/etc/handfast/lists/crl.pem")];
+    let made = snapshot(&args(&["8443=http:8080"], &["127.0.0.2:80=db.shop.svc:5432"]), &lists);
+    let Ok(made) = made else { panic!("a good plan is refused") };
+    let clients = made.listeners[0].tls.as_ref().unwrap().clients.as_ref().unwrap();
+    assert_eq!(
+        (clients.crl.as_slice(), clients.revocation()),
+        (&lists[..], model::policy::Revocation::Require)
+    );
+    assert_eq!(made.services["out-127.0.0.2:80"].tls.as_ref().unwrap().crl, lists);
+}
+
+#[test]
 fn what_would_open_the_pod_is_refused() {
     assert!("0.0.0.0:80=db:5432".parse::<Outbound>().unwrap_err().contains("identity"));
     assert!("8080=http:8080".parse::<Inbound>().unwrap_err().contains("itself"));
@@ -41,5 +55,5 @@ fn what_would_open_the_pod_is_refused() {
     for wrong in ["127.0.0.2=db:1", "127.0.0.2:80", "127.0.0.2:80=db", "127.0.0.2:80=:80", "x:1=y:2"] {
         assert!(wrong.parse::<Outbound>().unwrap_err().contains("ADDR=HOST:PORT"), "{wrong}");
     }
-    assert!(snapshot(&args(&[], &[])).is_err());
+    assert!(snapshot(&args(&[], &[]), &[]).is_err());
 }

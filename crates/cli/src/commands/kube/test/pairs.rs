@@ -8,7 +8,7 @@ use kube::Client;
 use probe::edge::Sent;
 use probe::forge::certificate::{Draft, Purpose};
 use probe::forge::{ForgeError, Issuer};
-use time::Duration;
+use time::{Duration, OffsetDateTime};
 
 use crate::commands::test::{issuing, read_issuer};
 use crate::failure::Failure;
@@ -40,7 +40,10 @@ pub async fn authority(dir: Option<&Path>, client: &Client) -> Result<Result<Aut
     let revoked = state
         .revocations
         .iter()
-        .find(|(_, revocation)| revocation.issuer == member.name)
+        // What has ended by itself is on no list any more.
+        .find(|(_, revocation)| {
+            revocation.issuer == member.name && revocation.not_after > OffsetDateTime::now_utc()
+        })
         .and_then(|(serial, _)| bytes_of_hex(&serial.to_string()));
     match made {
         Ok(issuer) => Ok(Ok(Authority { issuer, revoked })),
@@ -78,7 +81,9 @@ impl Authority {
                 "not-yet-valid",
                 &self.issuer.pair(|draft| {
                     same(draft);
-                    (draft.not_before, draft.not_after) = (draft.not_before + day, draft.not_after + day * 2);
+                    // It goes through foreign hands: nobody who keeps it has more of it than a minute.
+                    draft.not_before += day;
+                    draft.not_after = draft.not_before + Duration::minutes(1);
                 })?,
             ),
             Sent::new(
@@ -118,5 +123,34 @@ impl Authority {
             draft.not_after -= Duration::days(1);
         })?;
         Ok(vec![Sent::new("impostor-wrong-name", &other), Sent::new("impostor-expired", &expired)])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use controller::authority::State;
+    use model::identity::TrustDomain;
+
+    use super::*;
+
+    #[test]
+    fn no_certificate_that_is_made_for_the_test_is_of_use_later() {
+        let state = State::new(TrustDomain::default(), OffsetDateTime::now_utc()).unwrap();
+        let (member, issuer) = state.active().unwrap();
+        let key = issuer.key().to_pem();
+        let issuer = Issuer::from_pem(state.intermediates_pem(member).as_bytes(), key.as_bytes())
+            .unwrap_or_else(|e| panic!("{e}"));
+        let authority = Authority { issuer, revoked: None };
+        let made = authority.clients(None, false).unwrap_or_else(|error| panic!("{error}"));
+        let of = |row: &str| {
+            let sent = made.iter().find(|sent| sent.row == row).unwrap();
+            let sent = serde_json::to_value(sent).unwrap();
+            let leaf: Vec<u8> = serde_json::from_value(sent["chain"][0].clone()).unwrap();
+            certs::inspect::certificate(&leaf).unwrap()
+        };
+        let early = of("not-yet-valid");
+        assert_eq!(early.not_after_unix - early.not_before_unix, 60);
+        let now = OffsetDateTime::now_utc().unix_timestamp();
+        assert!(early.not_before_unix > now + 3600 && of("expired").not_after_unix < now);
     }
 }

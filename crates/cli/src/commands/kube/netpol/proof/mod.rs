@@ -58,7 +58,7 @@ pub struct Args {
 /// Runs the proof; exit code 3 when something is open that must not be, or blocked that must be open.
 pub(super) fn run(args: Args, globals: &Globals) -> Outcome {
     listing::block(async {
-        let mut cluster = input::Cluster::default();
+        let mut cluster = input::Cluster::of(&args.source);
         let graph = input::graph(&args.source, &mut cluster).await?;
         for warning in &graph.warnings {
             eprintln!("warning: {warning}");

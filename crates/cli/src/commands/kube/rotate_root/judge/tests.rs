@@ -47,14 +47,24 @@ fn user(frozen: bool) -> User {
 
 /// What is as it has to be, but for the pod.
 fn evidence(state: &State, chain: Vec<u8>, server: bool, pod: Observed) -> Evidence {
-    let bundle = |title: &str| Bundle { title: title.into(), roots: Ok(roots(state)), written: Some(NOW) };
+    let bundle = |title: &str| Bundle {
+        title: title.into(),
+        roots: Ok(roots(state)),
+        lists: String::new(),
+        written: Some(NOW),
+    };
     let secret =
         Managed { bundle: bundle("Secret shop/web-tls"), chain: Ok(vec![chain]), server, client: !server };
     Evidence {
         bundles: BTreeMap::from([("shop".to_owned(), bundle("ConfigMap shop/handfast-trust"))]),
         secrets: BTreeMap::from([(("shop".to_owned(), "web-tls".to_owned()), secret)]),
         pods: vec![pod],
-        lists: state.members.iter().map(|member| revocation::key(&member.name)).collect(),
+        lists: state
+            .members
+            .iter()
+            .map(|m| (revocation::key(&m.name), format!("list of {}\n", m.name)))
+            .collect(),
+        list_users: Default::default(),
     }
 }
 
@@ -70,7 +80,8 @@ fn kinds(findings: &[Finding]) -> Vec<Kind> {
     findings.iter().map(|finding| finding.kind).collect()
 }
 
-const RELOAD: Choices = Choices { accept_unseen: Vec::new(), applications_reload: true };
+const RELOAD: Choices =
+    Choices { accept_unseen: Vec::new(), applications_reload: true, leave_behind: Vec::new() };
 
 #[test]
 fn a_server_proves_by_whom_it_asks_for_that_it_has_loaded_the_new_root() {
@@ -173,12 +184,77 @@ fn objects_have_to_hold_the_new_root_and_lists_be_published() {
     let old = leaf(&before);
     let state = before.start(Subject::Root, NOW).unwrap();
     let pod = Observed { user: user(false), seen: Vec::new(), ports: Vec::new() };
-    assert!(bundles(&state, &evidence(&state, old.clone(), true, pod.clone())).is_empty());
+    assert!(bundles(&state, &evidence(&state, old.clone(), true, pod.clone()), NOW).is_empty());
     let mut late = evidence(&state, old, true, pod);
     late.lists.remove("root-2.crl");
     if let Some(bundle) = late.bundles.get_mut("shop") {
         bundle.roots = Ok(roots(&before));
     }
-    let objects: Vec<String> = bundles(&state, &late).into_iter().map(|finding| finding.object).collect();
+    let objects: Vec<String> =
+        bundles(&state, &late, NOW).into_iter().map(|finding| finding.object).collect();
     assert_eq!(objects, ["ConfigMap shop/handfast-trust", "revocation list of root-2"]);
+}
+
+#[test]
+fn pods_that_ask_for_revocation_have_the_new_lists_before_anything_is_issued() {
+    let before = State::new(TrustDomain::default(), NOW).unwrap();
+    let old = leaf(&before);
+    for subject in [Subject::Root, Subject::Intermediate] {
+        let state = before.start(subject, NOW).unwrap();
+        let pod = Observed { user: user(false), seen: Vec::new(), ports: Vec::new() };
+        let mut found = evidence(&state, old.clone(), true, pod);
+        let later = NOW + Duration::minutes(3);
+        assert!(bundles(&state, &found, later).is_empty(), "nobody there asks");
+        found.list_users.insert("shop".into());
+        let lacks = bundles(&state, &found, later);
+        assert!(!lacks.is_empty() && lacks[0].why.contains("lacks the revocation list of"), "{lacks:?}");
+        let all: String = found.lists.values().cloned().collect();
+        found.bundles.get_mut("shop").unwrap().lists = all;
+        let early = bundles(&state, &found, NOW + Duration::seconds(30));
+        assert!(!early.is_empty() && early[0].why.contains("kubelet may not have"), "{early:?}");
+        assert!(bundles(&state, &found, later).is_empty());
+    }
+}
+
+#[test]
+fn what_is_left_behind_is_named_and_nothing_else_is() {
+    let finding = |object: &str| stale(object.to_owned(), "old".to_owned());
+    let objects = [
+        "ConfigMap shop/handfast-trust",
+        "Pod shop/web-1",
+        "Secret bank/web-tls",
+        "revocation list of root-2",
+    ];
+    let part = |given: &[&str]| {
+        let choices =
+            Choices { leave_behind: given.iter().map(|name| (*name).into()).collect(), ..Choices::default() };
+        let (counts, left) = choices.part(objects.iter().map(|object| finding(object)).collect());
+        assert_eq!(counts.len() + left.len(), objects.len());
+        left.into_iter().map(|finding| finding.object).collect::<Vec<_>>()
+    };
+    assert!(part(&[]).is_empty());
+    assert_eq!(part(&["shop"]), objects[..2]);
+    assert_eq!(part(&["shop/web-1", "bank/other"]), ["Pod shop/web-1"]);
+    assert!(part(&["root-2", "of", "web-1"]).is_empty());
+}
+
+#[test]
+fn a_certificate_that_the_kubelet_asked_for_is_looked_at_too() {
+    let before = State::new(TrustDomain::default(), NOW).unwrap();
+    let old = leaf(&before);
+    let state = before.start(Subject::Root, NOW).unwrap().confirm(NOW).unwrap().switch(NOW).unwrap();
+    let new = leaf(&state);
+    let own = |made: OffsetDateTime, held: &[u8], choices: &Choices| {
+        let mut user = user(false);
+        user.places.truncate(1);
+        user.places[0].source = Source::Pod;
+        user.made = made;
+        let pod = Observed { user, seen: vec![Ok(vec![held.to_vec()])], ports: Vec::new() };
+        kinds(&presenters(&state, &evidence(&state, new.clone(), true, pod), choices, NOW))
+    };
+    let none = Choices::default();
+    assert_eq!(own(NOW - Duration::DAY, &old, &RELOAD), [Kind::Stale]);
+    assert_eq!(own(NOW - Duration::DAY, &new, &none), [Kind::Unseen], "its process may hold the old one");
+    assert!(own(NOW - Duration::DAY, &new, &RELOAD).is_empty());
+    assert!(own(NOW + Duration::minutes(1), &new, &none).is_empty(), "made after the switch");
 }

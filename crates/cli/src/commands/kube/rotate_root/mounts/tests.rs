@@ -33,6 +33,8 @@ fn files_are_found_in_whole_volumes_in_parts_and_under_other_names() {
             {"secret": {"name": "web-tls", "items": [{"key": "ca.crt", "path": "own/roots.pem"}]}},
             {"configMap": {"name": "handfast-trust"}},
             {"clusterTrustBundle": {"signerName": "handfast.dev/workload", "path": "cluster.pem"}},
+            {"podCertificate": {"signerName": "handfast.dev/workload", "keyType": "ED25519", "credentialBundlePath": "own.pem"}},
+            {"podCertificate": {"signerName": "another.test/signer", "keyType": "ED25519", "credentialBundlePath": "x.pem"}},
         ]}},
         {"name": "other", "secret": {"secretName": "somebody-elses"}},
         {"name": "store", "secret": {"secretName": "web-tls", "items": [{"key": "keystore.jks", "path": "k.jks"}]}},
@@ -54,10 +56,11 @@ fn files_are_found_in_whole_volumes_in_parts_and_under_other_names() {
             ("/all/own/roots.pem", Holds::Bundle, false),
             ("/all/ca.crt", Holds::Bundle, false),
             ("/all/cluster.pem", Holds::Bundle, false),
+            ("/all/own.pem", Holds::Leaf, false),
             ("/store/k.jks", Holds::Other, false),
         ]
     );
-    assert_eq!(user.sources().len(), 3);
+    assert_eq!(user.sources().len(), 4);
 }
 
 #[test]
