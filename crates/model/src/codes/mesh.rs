@@ -69,4 +69,36 @@ super::table! {
         "A connection was closed because it is no longer allowed",
         "a policy changed while it was open",
         "see what applies now: handfast mesh explain FROM TO";
+    MESH_OBJECT = "HF8030", "mesh_object_not_understood",
+        "An AuthorizationPolicy or a PeerAuthentication cannot be understood",
+        "a field is misspelt, has a wrong value or stands at the wrong level",
+        "correct the field that is named; until then, the workloads that it would apply to refuse";
+    POLICY_NEEDS_HTTP = "HF8031", "policy_beyond_connections",
+        "An AuthorizationPolicy asks for what is not known of a connection",
+        "it names hosts, methods, paths, tokens or the like, and the mesh decides about connections, not about requests",
+        "say it with principals, namespaces, service accounts, addresses and ports; until then, the workloads that it would apply to refuse";
+    PEER_AUTHENTICATION_UNUSED = "HF8032", "peer_authentication_unused",
+        "A PeerAuthentication is not used, because an older one says the same thing otherwise",
+        "two of them apply to the same workloads at the same level",
+        "delete one of the two, or put both into one";
+    MESH_ANNOTATION = "HF8033", "mesh_annotation",
+        "A label or an annotation of the mesh has a wrong value",
+        "it is misspelt",
+        "write handfast.dev/outbound-mode: strict, handfast.dev/outbound-modes: 443=permissive, or handfast.dev/mesh: enabled";
+    LOCAL_NO_COMMAND = "HF8040", "local_no_command",
+        "A container has no command",
+        "what its image would start is not known here: no container runtime is involved on one machine",
+        "give the container a `command:` that can be started on this machine";
+    LOCAL_REFERENCE = "HF8041", "local_reference",
+        "Something is referred to that is not there",
+        "a ServiceAccount, ConfigMap, Secret or key is misspelt, or stands in a file or namespace that was not given",
+        "add it to the folder, or correct the name; a reference to a ConfigMap or Secret may be `optional: true`";
+    LOCAL_NOT_DONE = "HF8042", "local_not_done",
+        "A part of the manifests has no effect on one machine",
+        "it is a kind or a field that takes a container runtime or a cluster",
+        "leave it as it is, if the applications do without it here";
+    LOCAL_UNSUPPORTED = "HF8043", "local_unsupported",
+        "A part of the manifests cannot be carried out on one machine",
+        "the processes of one machine do not have what it asks for",
+        "give a plain value in its place";
 }

@@ -21,7 +21,7 @@ use crate::identity::{IdentityError, SpiffeId, TrustDomain};
 
 pub use mode::{Mode, Modes, PortModes};
 pub use policy::{Arrival, Decision, Policy, Reason};
-pub use route::{Plain, Refused, Route};
+pub use route::{Plain, Refused, Route, route};
 pub use world::{Change, World};
 
 /// The port of HBONE: HTTP/2 CONNECT over mutual TLS.

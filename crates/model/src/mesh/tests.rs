@@ -222,7 +222,7 @@ fn a_call_to_a_service_goes_to_a_ready_workload_through_the_tunnel() {
     let called = "10.96.0.7:80".parse().unwrap();
     for (pick, expected) in [(0, "10.244.0.2:8080"), (1, "10.244.0.4:8080"), (7, "10.244.0.4:8080")] {
         let mut seen = 0;
-        let route = route::route(&world, &source, called, |count| {
+        let route = route(&world, &source, called, |count| {
             seen = count;
             pick
         });
@@ -237,8 +237,7 @@ fn a_call_to_a_service_goes_to_a_ready_workload_through_the_tunnel() {
         );
         assert_eq!((protocol, service), (AppProtocol::Http11, Some(name("ledger"))));
     }
-    let refused =
-        |world: &World, to: &str| route::route(world, &source, to.parse().unwrap(), |_| 0).unwrap_err();
+    let refused = |world: &World, to: &str| route(world, &source, to.parse().unwrap(), |_| 0).unwrap_err();
     let error = refused(&world, "10.96.0.7:81");
     assert_eq!(error.code, &codes::NO_PORT);
     assert_eq!(error.detail, "bank/ledger.bank.svc.cluster.local has no port 81; it has 80");
@@ -249,7 +248,7 @@ fn a_call_to_a_service_goes_to_a_ready_workload_through_the_tunnel() {
     world.apply(Change::WorkloadGone("here//Pod/bank/b".into()));
     assert!(refused(&world, "10.96.0.7:80").detail.ends_with("nobody is behind it"));
     world.apply(Change::ServiceGone(name("ledger")));
-    let route = route::route(&world, &source, called, |_| 0).unwrap();
+    let route = route(&world, &source, called, |_| 0).unwrap();
     assert!(matches!(route, Route::Plain { why: Plain::Unknown, .. }));
 }
 
@@ -270,7 +269,7 @@ fn a_strict_caller_never_falls_back_to_plain_text() {
     ];
     for (to, why) in ways {
         let to = to.parse().unwrap();
-        let found = route::route(&world, &source, to, |_| 0).unwrap();
+        let found = route(&world, &source, to, |_| 0).unwrap();
         assert!(
             matches!(found, Route::Plain { why: found, target, .. } if found == why && target == to),
             "{found:?}"
@@ -278,14 +277,14 @@ fn a_strict_caller_never_falls_back_to_plain_text() {
     }
     source.modes.outbound = Mode::Strict.into();
     for (to, _) in ways {
-        let error = route::route(&world, &source, to.parse().unwrap(), |_| 0).unwrap_err();
+        let error = route(&world, &source, to.parse().unwrap(), |_| 0).unwrap_err();
         assert_eq!(error.code, &codes::WOULD_BE_PLAIN);
     }
-    assert!(route::route(&world, &source, "10.244.0.4:8080".parse().unwrap(), |_| 0).is_ok());
+    assert!(route(&world, &source, "10.244.0.4:8080".parse().unwrap(), |_| 0).is_ok());
     source.modes.outbound.ports.insert(443, Mode::Permissive);
-    assert!(route::route(&world, &source, "192.0.2.1:443".parse().unwrap(), |_| 0).is_ok());
+    assert!(route(&world, &source, "192.0.2.1:443".parse().unwrap(), |_| 0).is_ok());
     source.modes.outbound = Mode::Disabled.into();
-    let found = route::route(&world, &source, "10.244.0.4:8080".parse().unwrap(), |_| 0).unwrap();
+    let found = route(&world, &source, "10.244.0.4:8080".parse().unwrap(), |_| 0).unwrap();
     assert!(matches!(found, Route::Plain { why: Plain::Disabled, .. }));
 }
 
