@@ -11,6 +11,7 @@ pub mod grant;
 pub mod install;
 mod lead;
 mod lease;
+pub mod mesh;
 pub mod metrics;
 pub mod names;
 pub mod netpol;

@@ -3,7 +3,9 @@
 //!
 //! A policy matches when any of its rules does; a rule when all of its clauses do; a clause when any of its matches
 //! does; a match when all of its fields do. A field matches when any of its values does, and a `not_` field when none
-//! does. Nothing is matched by an empty list of rules or by an empty match.
+//! does. Nothing is matched by an empty list of rules or by an empty match. A rule without clauses, and a clause without
+//! matches, ask for nothing, and match everything: that is how Istio's control plane writes `rules: [{}]`, and a DENY of
+//! everything must deny.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -51,14 +53,14 @@ pub struct Policy {
     pub dry_run: bool,
 }
 
-/// All clauses have to match.
+/// All clauses have to match; without any it matches everything.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rule {
     /// One for each of `from`, `to` and `when`.
     pub clauses: Vec<Clause>,
 }
 
-/// One match is enough.
+/// One match is enough; without any it asks for nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Clause {
     /// Alternatives.
@@ -265,8 +267,10 @@ impl Policy {
 
 impl Rule {
     fn matches(&self, arrival: &Arrival<'_>) -> bool {
-        !self.clauses.is_empty()
-            && self.clauses.iter().all(|clause| clause.matches.iter().any(|part| part.matches(arrival)))
+        let holds = |clause: &Clause| {
+            clause.matches.is_empty() || clause.matches.iter().any(|part| part.matches(arrival))
+        };
+        self.clauses.iter().all(holds)
     }
 }
 

@@ -99,8 +99,6 @@ fn an_allowing_policy_without_rules_allows_nobody_and_an_empty_match_matches_not
     let web = id("web");
     for rules in [
         vec![],
-        vec![Rule::default()],
-        vec![Rule { clauses: vec![Clause::default()] }],
         vec![one(Match::default())],
         vec![Rule {
             clauses: vec![Clause { matches: vec![from("web")] }, Clause { matches: vec![Match::default()] }],
@@ -110,6 +108,19 @@ fn an_allowing_policy_without_rules_allows_nobody_and_an_empty_match_matches_not
         assert!(!ask(&allow, &to, Some(&web), 8080).is_allowed(), "{rules:?}");
         let deny = world([Change::Policy(policy("p", Action::Deny, rules))]);
         assert!(ask(&deny, &to, Some(&web), 8080).is_allowed());
+    }
+}
+
+#[test]
+fn a_rule_that_asks_for_nothing_matches_everything() {
+    let to = workload("ledger", "10.244.0.2", Tunnel::Hbone);
+    for rules in [vec![Rule::default()], vec![Rule { clauses: vec![Clause::default()] }]] {
+        for identity in [Some(&id("web")), None] {
+            let allow = world([Change::Policy(policy("p", Action::Allow, rules.clone()))]);
+            assert!(ask(&allow, &to, identity, 8080).is_allowed(), "{rules:?}");
+            let deny = world([Change::Policy(policy("p", Action::Deny, rules.clone()))]);
+            assert!(!ask(&deny, &to, identity, 8080).is_allowed(), "{rules:?}");
+        }
     }
 }
 
