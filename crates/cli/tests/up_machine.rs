@@ -155,7 +155,7 @@ fn the_bank_runs_as_an_ordinary_user_and_follows_its_policy() {
 /// Between the pods there is TLS and nothing else; the same bytes are readable where the application itself listens.
 fn on_the_wire(place: &Place, ledger: &str) {
     if !rustix::process::getuid().is_root() {
-        testkit::skip::skip("the capture of the bank", "capturing packets needs root");
+        testkit::skipped("capturing packets needs root");
         return;
     }
     let file = place.path("wire.pcap");
