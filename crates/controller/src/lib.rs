@@ -13,6 +13,7 @@ pub mod install;
 mod lead;
 mod lease;
 pub mod lifetimes;
+pub mod mesh;
 pub mod metrics;
 pub mod names;
 pub mod netpol;

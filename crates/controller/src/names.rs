@@ -71,6 +71,19 @@ pub const RESTARTED_AT_ANNOTATION: &str = "handfast.dev/restarted-at";
 /// Name of the sidecar that `kube wire` adds for a signal or a hook.
 pub const RELOAD_CONTAINER: &str = "handfast-reload";
 
+/// Label of a Namespace whose pods are in the mesh, with the value [`MESH_ENABLED`]; label or annotation of a pod of such
+/// a namespace that is not, with the value [`MESH_DISABLED`].
+pub const MESH_LABEL: &str = "handfast.dev/mesh";
+/// See [`MESH_LABEL`].
+pub const MESH_ENABLED: &str = "enabled";
+/// See [`MESH_LABEL`].
+pub const MESH_DISABLED: &str = "disabled";
+/// Annotation of a pod or a Namespace: how securely it calls others, `strict`, `permissive` or `disabled`.
+pub const OUTBOUND_MODE_ANNOTATION: &str = "handfast.dev/outbound-mode";
+/// Annotation of a pod or a Namespace: the same for some ports of those that are called, as in
+/// `443=permissive,5432=strict`.
+pub const OUTBOUND_MODES_ANNOTATION: &str = "handfast.dev/outbound-modes";
+
 /// Annotations on a managed Secret.
 pub mod secret {
     /// Name of the Certificate that it belongs to.

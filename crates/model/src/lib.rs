@@ -3,6 +3,7 @@
 
 pub mod codes;
 pub mod identity;
+pub mod mesh;
 pub mod pattern;
 pub mod peer;
 pub mod policy;

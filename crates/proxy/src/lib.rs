@@ -20,6 +20,7 @@ mod expiry;
 pub mod http;
 mod listener;
 mod material;
+pub mod mesh;
 pub mod metrics;
 pub mod policy;
 pub mod proxy_protocol;
@@ -29,6 +30,7 @@ pub mod state;
 pub mod tcp;
 pub mod tls;
 pub mod transport;
+mod tunnel;
 pub mod upstream;
 mod worker;
 

@@ -12,6 +12,7 @@
 //! | HF6xxx | trust stores of the system, NSS and Java  | [`trust`]        |
 //! | HF71xx | Kubernetes manifests, and their wiring    | [`manifests`]    |
 //! | HF7xxx | Kubernetes, but for manifests              | [`kube`]         |
+//! | HF8xxx | the mesh                                  | [`mesh`]         |
 //! | HF9xxx | usage and the environment                 | [`usage`]        |
 
 pub mod certificates;
@@ -19,6 +20,7 @@ pub mod configuration;
 pub mod findings;
 pub mod kube;
 pub mod manifests;
+pub mod mesh;
 pub mod refusals;
 pub mod serving;
 pub mod trust;
@@ -80,6 +82,7 @@ pub fn all() -> impl Iterator<Item = &'static Code> {
         manifests::ALL,
         trust::ALL,
         kube::ALL,
+        mesh::ALL,
         usage::ALL,
     ]
     .into_iter()

@@ -7,10 +7,11 @@
 mod application;
 mod configuration;
 mod credentials;
+mod machine;
 mod proof;
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use probe::test::Report;
 use time::OffsetDateTime;
@@ -23,6 +24,10 @@ use crate::failure::{EXIT_FINDINGS, EXIT_OK, Failure, Outcome};
 /// Arguments of `handfast up`.
 #[derive(clap::Args)]
 pub struct Args {
+    /// A folder of Kubernetes manifests whose containers run as processes of this machine, with mutual TLS between them.
+    /// Without it, two sites of one authority are served.
+    #[arg(value_name = "DIR")]
+    folder: Option<PathBuf>,
     /// Port of the one-way TLS site; another one is taken when it is in use.
     #[arg(long, env = "HANDFAST_UP_PORT", default_value_t = 8443, value_name = "PORT")]
     port: u16,
@@ -44,7 +49,13 @@ pub fn run(args: Args, globals: &Globals) -> Outcome {
         .enable_all()
         .build()
         .map_err(|error| Failure::new(&model::codes::usage::INTERNAL, error))?;
-    runtime.block_on(up(args, &globals.dir, &globals.log))
+    match args.folder {
+        Some(folder) => {
+            let options = machine::Options { folder, authority: globals.dir.clone(), once: args.once };
+            runtime.block_on(machine::up(options, &globals.log))
+        }
+        None => runtime.block_on(up(args, &globals.dir, &globals.log)),
+    }
 }
 
 async fn up(args: Args, dir: &Path, filter: &str) -> Outcome {

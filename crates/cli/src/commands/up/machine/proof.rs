@@ -1,0 +1,269 @@
+//! The proof: every pod calls every Service through its proxy, and what becomes of it is compared with what the policies
+//! say; strangers call every proxy, and get nowhere.
+
+use std::fmt::Write as _;
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream as StdStream};
+use std::sync::Arc;
+use std::time::Duration;
+
+use certs::{Authority, InitOptions, Request};
+use model::mesh::policy::{Arrival, decide};
+use model::mesh::{Route, Workload, World, route};
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme};
+use time::OffsetDateTime;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use super::running::{Machine, uid};
+
+/// How long one call may take.
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// One call of the proof.
+pub struct Row {
+    pub good: bool,
+    from: String,
+    to: String,
+    outcome: String,
+}
+
+/// Makes all calls.
+pub async fn run(machine: &Machine) -> Vec<Row> {
+    let mut rows = Vec::new();
+    let world = machine.now();
+    for started in machine.pods() {
+        let (Some(proxy), Some(source)) = (started.proxy(), world.workload(&uid(&started.pod))) else {
+            continue;
+        };
+        let mut services: Vec<_> = world.services().collect();
+        services.sort_by(|a, b| a.name.cmp(&b.name));
+        for service in services {
+            if world.endpoints(&service.name).any(|endpoint| endpoint.uid == source.uid) {
+                continue;
+            }
+            for port in &service.ports {
+                let Some(ip) = service.addresses.first() else { continue };
+                let expected = expected(&world, source, SocketAddr::new(*ip, port.service));
+                let call = call(proxy, &service.name.hostname, port.service);
+                let seen = tokio::time::timeout(LIMIT, call).await;
+                let seen = seen.unwrap_or_else(|_| Err(format!("no answer within {LIMIT:?}")));
+                rows.push(row(
+                    started.pod.name.clone(),
+                    format!("{}:{}", service.short, port.service),
+                    expected,
+                    seen,
+                ));
+            }
+        }
+    }
+    for started in machine.pods() {
+        let Some(hbone) = started.hbone() else { continue };
+        for stranger in [Stranger::Nobody, Stranger::Elsewhere, Stranger::Plain] {
+            let tried = tokio::task::spawn_blocking(move || stranger.call(hbone)).await;
+            let tried = tried.unwrap_or_else(|error| Err(error.to_string()));
+            let (good, outcome) = match tried {
+                Ok(outcome) => (true, outcome),
+                Err(outcome) => (false, outcome),
+            };
+            rows.push(Row { good, from: stranger.to_string(), to: started.pod.name.clone(), outcome });
+        }
+    }
+    rows
+}
+
+/// What the policies say of a call: why it is allowed, or why not.
+fn expected(world: &World, source: &Workload, to: SocketAddr) -> Result<String, String> {
+    let identity = source.identity().map_err(|error| error.to_string())?;
+    match route(world, source, to, |_| 0).map_err(|refused| refused.detail)? {
+        Route::Plain { why, .. } => Ok(format!("plain text: {}", why.as_str().replace('_', " "))),
+        Route::Mesh { workload, target, .. } => {
+            let Some(own) = source.addresses.first() else { return Err("it has no address".to_owned()) };
+            let arrival = Arrival {
+                identity: Some(&identity),
+                source: *own,
+                address: target.ip(),
+                port: target.port(),
+            };
+            let decision = decide(world, &workload, &arrival);
+            match decision.is_allowed() {
+                true => Ok(format!("mutual TLS, {}", decision.reason)),
+                false => Err(decision.reason.to_string()),
+            }
+        }
+    }
+}
+
+fn row(from: String, to: String, expected: Result<String, String>, seen: Result<(), String>) -> Row {
+    let (good, outcome) = match (expected, seen) {
+        (Ok(why), Ok(())) => (true, format!("accepted: {why}")),
+        (Err(why), Err(_)) => (true, format!("refused: {why}")),
+        (Ok(why), Err(seen)) => (false, format!("refused: {seen}; expected: accepted: {why}")),
+        (Err(why), Ok(())) => (false, format!("accepted; expected: refused: {why}")),
+    };
+    Row { good, from, to, outcome }
+}
+
+/// CONNECT through a pod's own proxy, as its application does.
+async fn call(proxy: SocketAddr, host: &str, port: u16) -> Result<(), String> {
+    let failed = |error: std::io::Error| error.to_string();
+    let mut socket = TcpStream::connect(proxy).await.map_err(failed)?;
+    let request =
+        format!("CONNECT {host}:{port} HTTP/1.1\r\nhost: {host}:{port}\r\nconnection: close\r\n\r\n");
+    socket.write_all(request.as_bytes()).await.map_err(failed)?;
+    let mut answer = Vec::new();
+    loop {
+        let text = String::from_utf8_lossy(&answer).into_owned();
+        if text.starts_with("HTTP/1.1 200") && text.contains("\r\n\r\n") {
+            return Ok(());
+        }
+        if socket.read_buf(&mut answer).await.map_err(failed)? == 0 {
+            let body = text.split_once("\r\n\r\n").map_or("", |(_, body)| body).trim().to_owned();
+            return Err(if body.is_empty() { format!("{:?}", text.lines().next()) } else { body });
+        }
+    }
+}
+
+/// Somebody who is no workload.
+#[derive(Clone, Copy)]
+enum Stranger {
+    /// Without a certificate.
+    Nobody,
+    /// With one of another authority, that claims to be a workload here.
+    Elsewhere,
+    /// Without TLS.
+    Plain,
+}
+
+impl std::fmt::Display for Stranger {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Nobody => "no certificate",
+            Self::Elsewhere => "another authority's",
+            Self::Plain => "plain text",
+        })
+    }
+}
+
+impl Stranger {
+    /// Ok: refused, and how. Err: let in, or it could not be tried.
+    fn call(self, to: SocketAddr) -> Result<String, String> {
+        let failed = |error: &dyn std::fmt::Display| format!("it could not be tried: {error}");
+        let mut socket = StdStream::connect_timeout(&to, LIMIT).map_err(|error| failed(&error))?;
+        socket.set_read_timeout(Some(LIMIT)).map_err(|error| failed(&error))?;
+        if matches!(self, Self::Plain) {
+            socket
+                .write_all(b"GET / HTTP/1.1\r\nhost: application\r\n\r\n")
+                .map_err(|error| failed(&error))?;
+            let mut answer = Vec::new();
+            return match socket.read_to_end(&mut answer) {
+                Ok(_) if answer.starts_with(b"HTTP") => Err("answered in plain text".to_owned()),
+                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                    Err("neither answered nor closed".to_owned())
+                }
+                _ => Ok("refused: closed without an answer".to_owned()),
+            };
+        }
+        let config = self.config().map_err(|error| failed(&error))?;
+        let mut tls = ClientConnection::new(Arc::new(config), ServerName::IpAddress(to.ip().into()))
+            .map_err(|error| failed(&error))?;
+        let mut stream = rustls::Stream::new(&mut tls, &mut socket);
+        // In TLS 1.3 the refusal comes after the client's own handshake is over: with the first read.
+        let done = stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0");
+        let mut first = [0];
+        match done.and_then(|()| stream.read_exact(&mut first)) {
+            Ok(()) => Err("accepted".to_owned()),
+            Err(error) => match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+                Some(rustls::Error::AlertReceived(alert)) => Ok(format!("refused: alert {alert:?}")),
+                _ if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                    Err("neither answered nor closed".to_owned())
+                }
+                _ => Ok(format!("refused: {error}")),
+            },
+        }
+    }
+
+    fn config(self) -> Result<ClientConfig, Box<dyn std::error::Error>> {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let builder = ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[&rustls::version::TLS13])?
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(Anyone));
+        let mut config = match self {
+            Self::Nobody | Self::Plain => builder.with_no_client_auth(),
+            Self::Elsewhere => {
+                let folder = tempfile::tempdir()?;
+                let now = OffsetDateTime::now_utc();
+                let mut authority =
+                    Authority::init(folder.path(), &InitOptions::default(), "the proof", now)?;
+                let id: model::identity::SpiffeId =
+                    format!("spiffe://{}/ns/default/sa/default", authority.trust_domain()).parse()?;
+                let request = Request::new("stranger").with(certs::AltName::from(&id));
+                let issued = authority.issue(&request, "the proof", now)?;
+                let chain =
+                    CertificateDer::pem_slice_iter(issued.chain_pem.as_bytes()).collect::<Result<_, _>>()?;
+                let key = issued.key_pem.as_ref().map(|key| key.as_bytes()).unwrap_or_default();
+                builder.with_client_auth_cert(chain, PrivateKeyDer::from_pem_slice(key)?)?
+            }
+        };
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        Ok(config)
+    }
+}
+
+/// A stranger takes any server: it is he who is tried.
+#[derive(Debug)]
+struct Anyone;
+
+impl ServerCertVerifier for Anyone {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        rustls::crypto::aws_lc_rs::default_provider().signature_verification_algorithms.supported_schemes()
+    }
+}
+
+/// The rows as a table, and their count.
+pub fn table(rows: &[Row]) -> String {
+    let width = |of: fn(&Row) -> &str| rows.iter().map(|row| of(row).len()).max().unwrap_or_default();
+    let (from, to) = (width(|row| &row.from), width(|row| &row.to));
+    let mut text = String::from("\n");
+    for row in rows {
+        let mark = if row.good { "ok" } else { "FAIL" };
+        // Writing to a String does not fail.
+        let _ = writeln!(text, "{mark:<4}  {:<from$} -> {:<to$}  {}", row.from, row.to, row.outcome);
+    }
+    let failed = rows.iter().filter(|row| !row.good).count();
+    let _ = writeln!(text, "\n{} ok, {failed} failed", rows.len() - failed);
+    text
+}

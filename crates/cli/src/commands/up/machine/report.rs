@@ -1,0 +1,115 @@
+//! What is said of connections: each one is a line in the log, and on the terminal each caller and service once, and
+//! again when what becomes of them changes.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use proxy::mesh::{Direction, Record, Secured};
+
+/// The target of the log lines of connections.
+const TARGET: &str = "handfast::mesh";
+
+/// Who called whom so far, and what became of it.
+#[derive(Default)]
+pub struct Report {
+    said: Mutex<HashMap<(String, String), String>>,
+    speaks: AtomicBool,
+}
+
+impl Report {
+    /// From now on the terminal is told.
+    pub fn begin(&self) {
+        self.speaks.store(true, Ordering::Relaxed);
+    }
+
+    /// Takes a record.
+    pub fn take(&self, record: &Record) {
+        log(record);
+        if !self.speaks.load(Ordering::Relaxed) {
+            return;
+        }
+        let Some((caller, called, verdict)) = verdict(record) else { return };
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (caller, called);
+        if said.get(&key) == Some(&verdict) {
+            return;
+        }
+        println!("{} -> {}  {verdict}", key.0, key.1);
+        said.insert(key, verdict);
+    }
+}
+
+/// Where the called side decides, it says it; the caller's side says the rest.
+fn verdict(record: &Record) -> Option<(String, String, String)> {
+    let short = |identity: &str| {
+        identity.rsplit_once("/ns/").map_or(identity, |(_, rest)| rest).replacen("/sa/", "/", 1)
+    };
+    let caller = match record.source.as_str() {
+        "" => record.source_address.ip().to_string(),
+        identity => short(identity),
+    };
+    let port = record.destination_address.map(|address| address.port());
+    let called = match (record.destination.as_str(), record.service.as_str(), record.destination_address) {
+        ("", "", Some(address)) => return Some((caller, address.to_string(), outcome(record)?)),
+        ("", name, _) => name.to_owned(),
+        (identity, ..) => short(identity),
+    };
+    let called = port.map_or_else(|| called.clone(), |port| format!("{called}:{port}"));
+    Some((caller, called, outcome(record)?))
+}
+
+fn outcome(record: &Record) -> Option<String> {
+    use model::codes::mesh as codes;
+    match (record.direction, record.code) {
+        // The other side has said why.
+        (Direction::Outbound, Some(code)) if code == &codes::PEER_REFUSED => None,
+        (_, Some(code)) => Some(format!("refused[{}]: {}: {}", code.id, code.title, record.detail)),
+        (Direction::Inbound, None) => Some(format!("mutual TLS, {}", allowed(&record.detail))),
+        (Direction::Outbound, None) => match record.secured {
+            Secured::Plain(why) => Some(format!("plain text: {}", why.replace('_', " "))),
+            _ => None,
+        },
+    }
+}
+
+/// What broke a connection off later is in the log.
+fn allowed(detail: &str) -> &str {
+    match detail.starts_with("allowed") || detail.starts_with("no policy") {
+        true => detail,
+        false => "allowed",
+    }
+}
+
+fn log(record: &Record) {
+    let refused = record.code.is_some();
+    let would_refuse = (!record.would_refuse.is_empty()).then(|| record.would_refuse.join("; "));
+    let why = match record.secured {
+        Secured::Plain(why) => Some(why),
+        _ => None,
+    };
+    macro_rules! write {
+        ($level:ident, $title:expr) => {
+            tracing::$level!(
+                target: TARGET,
+                code = record.code.map(|code| code.id),
+                direction = record.direction.as_str(),
+                workload = record.workload,
+                source = record.source,
+                source_address = %record.source_address,
+                destination = record.destination,
+                destination_address = record.destination_address.map(tracing::field::display),
+                service = record.service,
+                secured = record.secured.as_str(),
+                not_secured_because = why,
+                sent = record.sent,
+                received = record.received,
+                seconds = record.duration.as_secs_f64(),
+                detail = record.detail,
+                would_refuse,
+                $title
+            )
+        };
+    }
+    if refused { write!(warn, "refused") } else { write!(info, "connection") }
+}

@@ -1,0 +1,226 @@
+//! `handfast up DIR` as an ordinary user runs it: the bank of the examples, unchanged, with real processes, real
+//! proxies and a capture of what is on the wire between them.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops where something is not as expected")]
+
+use std::net::{SocketAddr, TcpStream};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use testkit::program::Program;
+
+const SOON: Duration = Duration::from_secs(60);
+const EXAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/bank");
+/// Debian's `nobody`.
+const NOBODY: &str = "65534";
+
+/// A folder that everybody may use, with the example in it.
+struct Place {
+    dir: tempfile::TempDir,
+}
+
+impl Place {
+    fn new() -> Self {
+        let dir = tempfile::Builder::new().prefix("handfast-bank-").tempdir_in("/tmp").unwrap();
+        std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o777)).unwrap();
+        std::fs::create_dir(dir.path().join("bank")).unwrap();
+        for name in ["bank.yaml", "bank.py"] {
+            std::fs::copy(format!("{EXAMPLE}/{name}"), dir.path().join("bank").join(name)).unwrap();
+        }
+        // The test's own target folder may be closed to others.
+        std::fs::copy(testkit::binary!(), dir.path().join("handfast")).unwrap();
+        Self { dir }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// `handfast` as a user without any right, where this test may become one.
+    fn handfast(&self, words: &[&str]) -> Command {
+        let mut command = if rustix::process::getuid().is_root() {
+            let mut command = Command::new("setpriv");
+            command.args(["--reuid", NOBODY, "--regid", NOBODY, "--clear-groups", "--no-new-privs", "--"]);
+            command.arg(self.path("handfast"));
+            command
+        } else {
+            Command::new(self.path("handfast"))
+        };
+        command.env_clear().env("PATH", "/usr/local/bin:/usr/bin:/bin").env("NO_COLOR", "1");
+        command.env("HOME", self.dir.path()).current_dir(self.dir.path()).args(words);
+        command
+    }
+
+    fn edit(&self, change: impl FnOnce(String) -> String) {
+        let path = self.path("bank/bank.yaml");
+        let text = std::fs::read_to_string(&path).unwrap();
+        let changed = change(text.clone());
+        assert_ne!(changed, text, "the edit changes nothing");
+        std::fs::write(path, changed).unwrap();
+    }
+}
+
+/// The address of a pod in the table that is printed at the start.
+fn address(table: &str, pod: &str) -> String {
+    let line =
+        table.lines().find(|line| line.starts_with(pod)).unwrap_or_else(|| panic!("no {pod} in:\n{table}"));
+    line.split_whitespace().nth(1).unwrap().to_owned()
+}
+
+fn has_line(text: &str, parts: &[&str]) -> bool {
+    text.lines().any(|line| parts.iter().all(|part| line.contains(part)))
+}
+
+#[test]
+fn the_bank_runs_as_an_ordinary_user_and_follows_its_policy() {
+    let place = Place::new();
+    let mut up = Program::start(&mut place.handfast(&["up", "bank"]));
+    up.wait_for("the proof", SOON, |up| up.stderr().contains("up until Ctrl-C"));
+    let (out, table) = (up.stdout(), up.stderr());
+    assert!(has_line(&table, &["bank/ledger-0", "spiffe://cluster.local/ns/bank/sa/ledger"]), "{table}");
+    for row in [
+        ["ok", "teller-0", "-> ledger:8080", "accepted: mutual TLS, allowed by policy bank/ledger-callers"],
+        [
+            "ok",
+            "gossip-0",
+            "-> ledger:8080",
+            "refused: 1 rule of bank/ledger-callers considered, none matched",
+        ],
+        ["ok", "no certificate", "-> ledger-0", "refused: alert CertificateRequired"],
+        ["ok", "another authority's", "-> ledger-0", "refused: alert UnknownCA"],
+        ["ok", "plain text", "-> ledger-0", "refused: closed without an answer"],
+    ] {
+        assert!(has_line(&out, &row), "{row:?}\n{out}");
+    }
+    assert!(out.contains("11 ok, 0 failed"), "{out}");
+    // The traffic of the services themselves.
+    up.wait_for("the teller's answer", SOON, |up| {
+        has_line(&up.stdout(), &["teller-0 |", "\"balance\": 120"])
+    });
+    up.wait_for("the refusal", SOON, |up| has_line(&up.stdout(), &["gossip-0 | 403: HF8011"]));
+    up.wait_for("both verdicts", SOON, |up| {
+        has_line(
+            &up.stdout(),
+            &["bank/teller -> bank/ledger:8080", "mutual TLS, allowed by policy bank/ledger-callers"],
+        ) && has_line(&up.stdout(), &["bank/gossip -> bank/ledger:8080", "refused[HF8004]"])
+    });
+    assert!(!up.stdout().contains("Traceback"), "{}", up.stdout());
+
+    let ledger = address(&table, "bank/ledger-0");
+    on_the_wire(&place, &ledger);
+
+    // The policy is edited: who is allowed changes places, and the pods are the same ones.
+    place.edit(|text| {
+        text.replace(
+            "principals: [cluster.local/ns/bank/sa/teller]",
+            "principals: [cluster.local/ns/bank/sa/gossip]",
+        )
+    });
+    up.wait_for("the new verdicts", SOON, |up| {
+        has_line(&up.stdout(), &["bank/gossip -> bank/ledger:8080", "mutual TLS, allowed"])
+            && has_line(&up.stdout(), &["bank/teller -> bank/ledger:8080", "refused[HF8004]"])
+    });
+    assert_eq!(up.stdout().matches("the ledger is open").count(), 1, "no pod is started anew for a policy");
+
+    // What is wrong is said with its place, and changes nothing.
+    place.edit(|text| text.replace("action: ALLOW", "action: ALOW"));
+    up.wait_for("the error", SOON, |up| up.stderr().contains("the last good state stays in force"));
+    assert!(up.stderr().contains("bank.yaml") && up.stderr().contains("ALOW"), "{}", up.stderr());
+    place.edit(|text| text.replace("action: ALOW", "action: ALLOW").replace("replicas: 1", "replicas: 2"));
+    up.wait_for("a second ledger", SOON, |up| up.stdout().contains("ledger-1 | the ledger is open"));
+
+    let log = std::fs::read_to_string(place.path(".handfast/up.log")).unwrap();
+    let lines: Vec<serde_json::Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let inbound = |source: &str, refused: bool| {
+        lines.iter().any(|line| {
+            line["direction"] == "inbound"
+                && line["source"] == format!("spiffe://cluster.local/ns/bank/sa/{source}")
+                && line["destination"] == "spiffe://cluster.local/ns/bank/sa/ledger"
+                && line["code"].is_null() != refused
+                && (line["secured"] == "hbone") != refused
+        })
+    };
+    assert!(inbound("teller", false) && inbound("gossip", true) && inbound("gossip", false), "{log}");
+
+    up.signal("TERM");
+    let done = up.finish(Duration::from_secs(30));
+    assert_eq!(done.code, Some(0), "{}", done.all());
+    let left =
+        TcpStream::connect_timeout(&SocketAddr::new(ledger.parse().unwrap(), 8080), Duration::from_secs(2));
+    assert!(left.is_err(), "the ledger's process is still there");
+}
+
+/// Between the pods there is TLS and nothing else; the same bytes are readable where the application itself listens.
+fn on_the_wire(place: &Place, ledger: &str) {
+    if !rustix::process::getuid().is_root() {
+        testkit::skipped("capturing packets needs root");
+        return;
+    }
+    let file = place.path("wire.pcap");
+    let filter = format!("host {ledger}");
+    let mut capture = Command::new("tshark");
+    capture.args(["-q", "-i", "lo", "-a", "duration:7", "-c", "2000", "-f", &filter, "-w"]).arg(&file);
+    let done = Program::run(&mut capture, b"", SOON);
+    assert_eq!(done.code, Some(0), "{}", done.all());
+    let (tunnel, application) = (payloads(&file, 15008), payloads(&file, 8080));
+    let holds = |payloads: &[Vec<u8>], text: &str| {
+        payloads.iter().any(|payload| payload.windows(text.len()).any(|window| window == text.as_bytes()))
+    };
+    assert!(
+        holds(&application, "balance") && holds(&application, "GET /alice"),
+        "the capture has seen the calls"
+    );
+    assert!(tunnel.len() > 4, "{} packets of the tunnel", tunnel.len());
+    for text in ["balance", "alice", "GET ", "HTTP/", "PRI * ", "ledger", "spiffe"] {
+        assert!(!holds(&tunnel, text), "{text:?} is readable on the wire");
+    }
+    // TLS records (RFC 8446, section 5.1), each begun by its type and version.
+    let records = tunnel.iter().filter(|payload| matches!(payload[..], [20..=23, 3, 1 | 3, ..])).count();
+    assert!(records > 4 && records * 2 > tunnel.len(), "{records} of {}", tunnel.len());
+}
+
+fn payloads(file: &Path, port: u16) -> Vec<Vec<u8>> {
+    let mut read = Command::new("tshark");
+    read.arg("-r").arg(file).args([
+        "-Y",
+        &format!("tcp.port == {port} && tcp.len > 0"),
+        "-T",
+        "fields",
+        "-e",
+        "tcp.payload",
+    ]);
+    let done = Program::run(&mut read, b"", SOON);
+    assert_eq!(done.code, Some(0), "{}", done.all());
+    let bytes = |line: &str| -> Vec<u8> {
+        let digits: Vec<u8> = line.bytes().filter(u8::is_ascii_hexdigit).collect();
+        digits
+            .chunks(2)
+            .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap())
+            .collect()
+    };
+    done.out().lines().map(bytes).collect()
+}
+
+#[test]
+fn a_folder_that_is_wrong_starts_nothing_and_two_machines_keep_apart() {
+    let place = Place::new();
+    place.edit(|text| text.replacen("        command: [python3, bank.py, ledger]\n", "", 1));
+    let done = Program::run(&mut place.handfast(&["up", "--once", "bank"]), b"", SOON);
+    assert_eq!(done.code, Some(2), "{}", done.all());
+    assert!(done.err().contains("bank.yaml") && done.err().contains("command"), "{}", done.err());
+    assert!(!done.all().contains("the ledger is open"), "{}", done.all());
+    let done = Program::run(&mut place.handfast(&["up", "--once", "nowhere"]), b"", SOON);
+    assert!(done.code == Some(2) && done.err().contains("nowhere"), "{}", done.all());
+
+    let (one, two) = (Place::new(), Place::new());
+    let mut first = Program::start(&mut one.handfast(&["up", "bank"]));
+    first.wait_for("the proof", SOON, |up| up.stderr().contains("up until Ctrl-C"));
+    let second = Program::run(&mut two.handfast(&["up", "--once", "bank"]), b"", SOON);
+    assert_eq!(second.code, Some(0), "{}", second.all());
+    assert!(second.out().contains("11 ok, 0 failed"), "{}", second.out());
+    assert_ne!(address(&first.stderr(), "bank/ledger-0"), address(&second.err(), "bank/ledger-0"));
+    first.signal("INT");
+    assert_eq!(first.finish(Duration::from_secs(30)).code, Some(0));
+}

@@ -1,0 +1,104 @@
+//! Codes of the mesh (HF8xxx): connections between workloads that were refused, and what is wrong with its objects.
+
+super::table! {
+    PLAIN_TEXT = "HF8001", "plain_text",
+        "Plain text arrived where the mesh asks for mutual TLS",
+        "the caller is not in the mesh, or calls around its proxy",
+        "bring the caller into the mesh, or set the mode of this port to permissive for the time being";
+    POLICY_UNKNOWN = "HF8002", "mesh_policy_unknown",
+        "The workload lists a policy that is not known",
+        "the policy was deleted, or has not arrived yet; what is unknown denies",
+        "see which is missing: handfast mesh status";
+    DENIED = "HF8003", "denied_by_policy",
+        "A policy denies this caller",
+        "an AuthorizationPolicy with action DENY matches it",
+        "see the rule: handfast mesh explain FROM TO";
+    NOT_ALLOWED = "HF8004", "not_allowed_by_policy",
+        "No policy allows this caller",
+        "policies with action ALLOW apply to the workload, and none of their rules matches",
+        "see what was considered: handfast mesh explain FROM TO; add a rule for the caller's identity";
+    WOULD_BE_PLAIN = "HF8005", "would_be_plain",
+        "The call could only be made in plain text, and the caller's mode is strict",
+        "the destination is not in the mesh, or has no identity there",
+        "bring the destination into the mesh, or set the caller's outbound mode for this port to permissive";
+    NO_PORT = "HF8006", "no_such_port",
+        "The Service has no such port",
+        "the application calls another port than the Service has",
+        "compare with: kubectl get service NAME";
+    NO_ENDPOINT = "HF8007", "service_without_endpoint",
+        "Nobody is ready behind the Service",
+        "its pods are not ready, or its selector matches none",
+        "see: kubectl get pods, kubectl describe service NAME";
+    NO_IDENTITY = "HF8008", "no_identity",
+        "A workload has no usable identity",
+        "its namespace or service account has a name that is no part of a SPIFFE ID",
+        "give it a service account whose name has letters, digits, dots and hyphens only";
+    NAME_UNKNOWN = "HF8009", "name_unknown",
+        "No Service has this name",
+        "a misspelt name, or a Service of another namespace that was called by its short name",
+        "use the full name: SERVICE.NAMESPACE.svc.cluster.local";
+    PEER_UNREACHABLE = "HF8010", "peer_unreachable",
+        "The destination's proxy cannot be reached",
+        "it is not running, or a network policy keeps port 15008 closed",
+        "see the first layer that stops the call: handfast mesh explain FROM TO";
+    PEER_REFUSED = "HF8011", "peer_refused",
+        "The destination's proxy refused the call",
+        "its policy does not allow this caller (401), or its application does not listen (503)",
+        "the reason is in the log of the destination's proxy";
+    PEER_IDENTITY = "HF8012", "peer_identity",
+        "The destination proved another identity than expected",
+        "its address was given to another workload a moment ago, or somebody pretends",
+        "if it stays so, compare: handfast mesh explain FROM TO";
+    APPLICATION_UNREACHABLE = "HF8013", "application_unreachable",
+        "The application does not take the connection",
+        "it is not listening on this port or address yet, or any more",
+        "look at the application; it must listen on its pod's address or on all";
+    TUNNEL_INVALID = "HF8014", "tunnel_invalid",
+        "A tunnel request is malformed",
+        "it is no CONNECT, or its authority is no address and port of this workload",
+        "the caller is no HBONE client; nothing was sent to the application";
+    LOOP = "HF8015", "loop",
+        "A connection came back to the proxy that made it",
+        "a proxy's own port was called as a destination",
+        "call the application's port";
+    PROXY_REQUEST_INVALID = "HF8016", "proxy_request_invalid",
+        "A request to the explicit proxy is malformed",
+        "the client speaks neither SOCKS5 nor HTTP on this port, or asks for something else than a connection",
+        "set ALL_PROXY or HTTP_PROXY as the environment of the workload has them";
+    REVOKED_BY_CHANGE = "HF8017", "no_longer_allowed",
+        "A connection was closed because it is no longer allowed",
+        "a policy changed while it was open",
+        "see what applies now: handfast mesh explain FROM TO";
+    MESH_OBJECT = "HF8030", "mesh_object_not_understood",
+        "An AuthorizationPolicy or a PeerAuthentication cannot be understood",
+        "a field is misspelt, has a wrong value or stands at the wrong level",
+        "correct the field that is named; until then, the workloads that it would apply to refuse";
+    POLICY_NEEDS_HTTP = "HF8031", "policy_beyond_connections",
+        "An AuthorizationPolicy asks for what is not known of a connection",
+        "it names hosts, methods, paths, tokens or the like, and the mesh decides about connections, not about requests",
+        "say it with principals, namespaces, service accounts, addresses and ports; until then, the workloads that it would apply to refuse";
+    PEER_AUTHENTICATION_UNUSED = "HF8032", "peer_authentication_unused",
+        "A PeerAuthentication is not used, because an older one says the same thing otherwise",
+        "two of them apply to the same workloads at the same level",
+        "delete one of the two, or put both into one";
+    MESH_ANNOTATION = "HF8033", "mesh_annotation",
+        "A label or an annotation of the mesh has a wrong value",
+        "it is misspelt",
+        "write handfast.dev/outbound-mode: strict, handfast.dev/outbound-modes: 443=permissive, or handfast.dev/mesh: enabled";
+    LOCAL_NO_COMMAND = "HF8040", "local_no_command",
+        "A container has no command",
+        "what its image would start is not known here: no container runtime is involved on one machine",
+        "give the container a `command:` that can be started on this machine";
+    LOCAL_REFERENCE = "HF8041", "local_reference",
+        "Something is referred to that is not there",
+        "a ServiceAccount, ConfigMap, Secret or key is misspelt, or stands in a file or namespace that was not given",
+        "add it to the folder, or correct the name; a reference to a ConfigMap or Secret may be `optional: true`";
+    LOCAL_NOT_DONE = "HF8042", "local_not_done",
+        "A part of the manifests has no effect on one machine",
+        "it is a kind or a field that takes a container runtime or a cluster",
+        "leave it as it is, if the applications do without it here";
+    LOCAL_UNSUPPORTED = "HF8043", "local_unsupported",
+        "A part of the manifests cannot be carried out on one machine",
+        "the processes of one machine do not have what it asks for",
+        "give a plain value in its place";
+}

@@ -1,0 +1,175 @@
+//! All that a proxy knows of the mesh, looked up by address and by name.
+
+use std::collections::{BTreeSet, HashMap};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::policy::Scope;
+use super::{Owner, Policy, Service, ServiceName, Workload};
+
+/// Workloads, services and policies. Copies share what they hold, so that a changed copy is cheap to make while
+/// connections go on with the one that they began with.
+#[derive(Clone, Debug, Default)]
+pub struct World {
+    workloads: HashMap<String, Arc<Workload>>,
+    services: HashMap<ServiceName, Arc<Service>>,
+    policies: HashMap<String, Arc<Policy>>,
+    addresses: HashMap<IpAddr, Place>,
+    /// The workloads of a service; those of one that is not known yet are kept for it.
+    endpoints: HashMap<ServiceName, BTreeSet<String>>,
+}
+
+#[derive(Clone, Debug)]
+enum Place {
+    Workload(String),
+    Service(ServiceName),
+}
+
+/// One thing that became otherwise.
+#[derive(Clone, Debug)]
+pub enum Change {
+    /// A workload is so now.
+    Workload(Workload),
+    /// The workload with this uid is gone.
+    WorkloadGone(String),
+    /// A service is so now.
+    Service(Service),
+    /// The service is gone.
+    ServiceGone(ServiceName),
+    /// A policy is so now.
+    Policy(Policy),
+    /// The policy `namespace/name` is gone.
+    PolicyGone(String),
+}
+
+impl World {
+    /// Takes a change in.
+    pub fn apply(&mut self, change: Change) {
+        match change {
+            Change::Workload(workload) => {
+                self.remove_workload(&workload.uid);
+                for name in workload.services.keys() {
+                    self.endpoints.entry(name.clone()).or_default().insert(workload.uid.clone());
+                }
+                // The address of a node is that of many pods, and no pod's own.
+                if !workload.host_network {
+                    for address in &workload.addresses {
+                        self.addresses.insert(*address, Place::Workload(workload.uid.clone()));
+                    }
+                }
+                self.workloads.insert(workload.uid.clone(), Arc::new(workload));
+            }
+            Change::WorkloadGone(uid) => self.remove_workload(&uid),
+            Change::Service(service) => {
+                self.remove_service(&service.name);
+                for address in &service.addresses {
+                    self.addresses.insert(*address, Place::Service(service.name.clone()));
+                }
+                self.services.insert(service.name.clone(), Arc::new(service));
+            }
+            Change::ServiceGone(name) => self.remove_service(&name),
+            Change::Policy(policy) => {
+                self.policies.insert(policy.key(), Arc::new(policy));
+            }
+            Change::PolicyGone(key) => {
+                self.policies.remove(&key);
+            }
+        }
+    }
+
+    /// Addresses are used again: only what still is this one's is taken away.
+    fn remove_workload(&mut self, uid: &str) {
+        let Some(old) = self.workloads.remove(uid) else { return };
+        for address in &old.addresses {
+            if matches!(self.addresses.get(address), Some(Place::Workload(owner)) if owner == uid) {
+                self.addresses.remove(address);
+            }
+        }
+        for name in old.services.keys() {
+            if let Some(endpoints) = self.endpoints.get_mut(name) {
+                endpoints.remove(uid);
+                if endpoints.is_empty() {
+                    self.endpoints.remove(name);
+                }
+            }
+        }
+    }
+
+    fn remove_service(&mut self, name: &ServiceName) {
+        let Some(old) = self.services.remove(name) else { return };
+        for address in &old.addresses {
+            if matches!(self.addresses.get(address), Some(Place::Service(owner)) if owner == name) {
+                self.addresses.remove(address);
+            }
+        }
+    }
+
+    /// What an address belongs to.
+    pub fn at(&self, address: IpAddr) -> Option<Owner> {
+        match self.addresses.get(&address.to_canonical())? {
+            Place::Workload(uid) => self.workloads.get(uid).cloned().map(Owner::Workload),
+            Place::Service(name) => self.services.get(name).cloned().map(Owner::Service),
+        }
+    }
+
+    /// A workload by its uid.
+    pub fn workload(&self, uid: &str) -> Option<&Arc<Workload>> {
+        self.workloads.get(uid)
+    }
+
+    /// All workloads, in no order.
+    pub fn workloads(&self) -> impl Iterator<Item = &Arc<Workload>> {
+        self.workloads.values()
+    }
+
+    /// A service by its name.
+    pub fn service(&self, name: &ServiceName) -> Option<&Arc<Service>> {
+        self.services.get(name)
+    }
+
+    /// All services, in no order.
+    pub fn services(&self) -> impl Iterator<Item = &Arc<Service>> {
+        self.services.values()
+    }
+
+    /// A service by a host name as an application in `namespace` writes it: `web`, `web.shop`, `web.shop.svc`, or in
+    /// full.
+    pub fn service_called(&self, host: &str, namespace: &str) -> Option<&Arc<Service>> {
+        let host = host.trim_end_matches('.').to_ascii_lowercase();
+        self.services.values().find(|service| {
+            let own = &service.name;
+            own.hostname == host
+                || match host.split_once('.') {
+                    None => service.short == host && own.namespace == namespace,
+                    Some((short, rest)) => {
+                        service.short == short
+                            && (rest == own.namespace || rest.strip_suffix(".svc") == Some(&own.namespace))
+                    }
+                }
+        })
+    }
+
+    /// The workloads of a service, in the order of their uids.
+    pub fn endpoints(&self, name: &ServiceName) -> impl Iterator<Item = &Arc<Workload>> {
+        self.endpoints.get(name).into_iter().flatten().filter_map(|uid| self.workloads.get(uid))
+    }
+
+    /// A policy by `namespace/name`.
+    pub fn policy(&self, key: &str) -> Option<&Arc<Policy>> {
+        self.policies.get(key)
+    }
+
+    /// All policies, in no order.
+    pub fn policies(&self) -> impl Iterator<Item = &Arc<Policy>> {
+        self.policies.values()
+    }
+
+    /// The policies of the whole mesh and of a namespace; not those that select workloads.
+    pub fn policies_of<'a>(&'a self, namespace: &'a str) -> impl Iterator<Item = &'a Arc<Policy>> {
+        self.policies.values().filter(move |policy| match policy.scope {
+            Scope::Global => true,
+            Scope::Namespace => policy.namespace == namespace,
+            Scope::Selected => false,
+        })
+    }
+}

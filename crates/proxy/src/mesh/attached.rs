@@ -1,0 +1,176 @@
+//! One workload whose connections are carried: its listeners, and how they end.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener as StdListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+use model::mesh::Workload;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+
+use super::live::Live;
+use super::{Attachment, Credential, Ending, Shared, WayOut, explicit, inbound};
+
+/// Wait after a failure to accept that will not pass by itself at once.
+const BACK_OFF: Duration = Duration::from_millis(100);
+/// Changes that come together are one.
+const GATHER: Duration = Duration::from_millis(50);
+
+/// A workload's own, for each of its connections.
+pub(crate) struct Own {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) uid: String,
+    pub(crate) credential: watch::Receiver<Arc<Credential>>,
+    pub(super) live: Arc<Live>,
+    pub(crate) ending: Ending,
+}
+
+impl Own {
+    /// The workload as it is known now.
+    pub(crate) fn workload(&self) -> Option<Arc<Workload>> {
+        self.shared.now().workload(&self.uid).cloned()
+    }
+}
+
+/// A workload that is carried. Dropping it cuts its connections off.
+pub struct Attached {
+    ending: Ending,
+    hbone: SocketAddr,
+    ways_out: Vec<SocketAddr>,
+}
+
+impl Attached {
+    pub(super) fn start(shared: Arc<Shared>, attachment: Attachment) -> io::Result<Self> {
+        let Attachment { uid, credential, hbone, ways_out } = attachment;
+        let ending = Ending::default();
+        let own = Arc::new(Own { shared, uid, credential, live: Arc::default(), ending: ending.clone() });
+        let hbone = listener(hbone)?;
+        let address = hbone.local_addr()?;
+        let mut outs = Vec::new();
+        for way in ways_out {
+            match way {
+                WayOut::Proxy(socket) => outs.push((listener(socket)?, None)),
+                WayOut::Mapped { socket, service, port } => {
+                    outs.push((listener(socket)?, Some((service, port))));
+                }
+            }
+        }
+        // Every socket is good: only now anything is started.
+        let addresses = outs.iter().map(|(socket, _)| socket.local_addr()).collect::<io::Result<_>>()?;
+        let carried = Arc::clone(&own);
+        ending.tasks.spawn(accept(hbone, ending.clone(), move |socket, from| {
+            let own = Arc::clone(&carried);
+            own.ending.tasks.clone().spawn(inbound::serve(own, socket, from));
+        }));
+        for (socket, mapped) in outs {
+            let carried = Arc::clone(&own);
+            ending.tasks.spawn(accept(socket, ending.clone(), move |socket, from| {
+                let own = Arc::clone(&carried);
+                let tasks = own.ending.tasks.clone();
+                match &mapped {
+                    None => tasks.spawn(explicit::serve(own, socket, from)),
+                    Some((service, port)) => {
+                        tasks.spawn(explicit::mapped(own, socket, from, service.clone(), *port))
+                    }
+                };
+            }));
+        }
+        ending.tasks.spawn(judge(own));
+        Ok(Self { ending, hbone: address, ways_out: addresses })
+    }
+
+    /// Where tunnels arrive.
+    pub fn hbone(&self) -> SocketAddr {
+        self.hbone
+    }
+
+    /// Where the application calls out, in the order of its ways out.
+    pub fn ways_out(&self) -> &[SocketAddr] {
+        &self.ways_out
+    }
+
+    /// Takes nothing new, lets connections finish for `limit`, and cuts off what is left then.
+    pub async fn drain(self, limit: Duration) {
+        self.ending.drain.cancel();
+        self.ending.tasks.close();
+        if tokio::time::timeout(limit, self.ending.tasks.wait()).await.is_err() {
+            self.ending.cut.cancel();
+            self.ending.tasks.wait().await;
+        }
+    }
+}
+
+impl Drop for Attached {
+    fn drop(&mut self) {
+        self.ending.drain.cancel();
+        self.ending.cut.cancel();
+        self.ending.tasks.close();
+    }
+}
+
+fn listener(socket: StdListener) -> io::Result<TcpListener> {
+    socket.set_nonblocking(true)?;
+    TcpListener::from_std(socket)
+}
+
+async fn accept(socket: TcpListener, ending: Ending, take: impl Fn(TcpStream, SocketAddr)) {
+    let mut exhausted = false;
+    loop {
+        let accepted = tokio::select! {
+            () = ending.drain.cancelled() => return,
+            accepted = socket.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, from)) => {
+                exhausted = false;
+                // Small messages of request and answer wait for nothing.
+                let _ = stream.set_nodelay(true);
+                take(stream, SocketAddr::new(from.ip().to_canonical(), from.port()));
+            }
+            // The peer went before it was accepted.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+            Err(error) => {
+                // One line when it begins: no descriptor is left, and each try would say so.
+                if !std::mem::replace(&mut exhausted, true) {
+                    let code = &model::codes::serving::FILES_EXHAUSTED;
+                    tracing::error!(code = code.id, detail = %error, "cannot accept: {}", code.title);
+                }
+                tokio::time::sleep(BACK_OFF).await;
+            }
+        }
+    }
+}
+
+/// Judges open connections again whenever what they were allowed by may have changed.
+async fn judge(own: Arc<Own>) {
+    let mut world = own.shared.world.clone();
+    let mut before: Option<(Arc<Workload>, Vec<Arc<model::mesh::Policy>>)> = None;
+    loop {
+        let now = Arc::clone(&world.borrow_and_update());
+        if let Some(workload) = now.workload(&own.uid) {
+            let mut policies: Vec<_> = now
+                .policies_of(&workload.namespace)
+                .cloned()
+                .chain(workload.policies.iter().filter_map(|key| now.policy(key).cloned()))
+                .collect();
+            policies.sort_by_cached_key(|policy| policy.key());
+            let state = (Arc::clone(workload), policies);
+            if before.as_ref() != Some(&state) {
+                own.live.judge(&now, workload);
+                before = Some(state);
+            }
+        }
+        tokio::select! {
+            () = own.ending.drain.cancelled() => return,
+            changed = world.changed() => {
+                if changed.is_err() {
+                    // Nobody tells of changes any more: what is in force stays so.
+                    own.ending.drain.cancelled().await;
+                    return;
+                }
+                tokio::time::sleep(GATHER).await;
+            }
+        }
+    }
+}

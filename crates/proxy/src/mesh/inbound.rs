@@ -1,0 +1,236 @@
+//! A workload is called: the handshake, the gate, the application.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use http::StatusCode;
+use model::codes::{Code, mesh as codes, refusals};
+use model::identity::SpiffeId;
+use model::mesh::policy::decide;
+use model::peer::{Peer, Verification};
+use prometheus_client::metrics::counter::Counter;
+use tokio::net::TcpStream;
+
+use super::attached::Own;
+use super::credential::identity_of;
+use super::live::Known;
+use super::record::{Direction, Record, Secured};
+use crate::copy::{self, End};
+use crate::tls::{context, peer};
+use crate::tunnel::server::{Asked, Tunnels};
+use crate::tunnel::{HANDSHAKE, TunnelStream};
+
+/// How long an application may take to accept.
+const CONNECT: Duration = Duration::from_secs(5);
+/// A connection on which nothing was said for so long is ended, on either side.
+pub(super) const IDLE: Duration = Duration::from_secs(3600);
+
+/// One connection of another proxy, from its handshake to its end.
+pub(super) async fn serve(own: Arc<Own>, socket: TcpStream, from: SocketAddr) {
+    let cut = own.ending.cut.clone();
+    let work = async {
+        let credential = Arc::clone(&own.credential.borrow());
+        let handshake = context::within(credential.acceptor().accept(socket));
+        let refuse = |code, detail: String, peer: Option<&Peer>| {
+            let mut record = Record::new(Direction::Inbound, &own.uid, from).refused(code, detail);
+            record.destination = credential.identity.to_string();
+            record.source = peer.map(|peer| peer.name().to_owned()).unwrap_or_default();
+            own.shared.observe(&record);
+        };
+        let (stream, notes) = match tokio::time::timeout(HANDSHAKE, handshake).await {
+            Ok(done) => done,
+            Err(_) => {
+                let detail = format!("the handshake was not finished within {HANDSHAKE:?}");
+                return refuse(&refusals::HANDSHAKE_TIMEOUT, detail, None);
+            }
+        };
+        let stream = match stream {
+            Ok(stream) => stream,
+            Err(error) => {
+                let (code, detail) = why(&error, notes.rejection);
+                return refuse(code, detail, notes.peer.as_deref());
+            }
+        };
+        let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
+        let caller = peer::describe(chain, Verification::Verified);
+        let identity = match identity_of(&caller) {
+            Ok(identity) => identity,
+            Err(rejection) => return refuse(rejection.code, rejection.what, Some(&caller)),
+        };
+        if stream.get_ref().1.alpn_protocol() != Some(crate::tunnel::ALPN) {
+            let detail = "the caller agreed on no HTTP/2".to_owned();
+            return refuse(&codes::TUNNEL_INVALID, detail, Some(&caller));
+        }
+        let local = stream.get_ref().0.local_addr().ok();
+        let Ok(tunnels) = Tunnels::accept(stream).await else {
+            return refuse(&codes::TUNNEL_INVALID, "the caller speaks no HTTP/2".to_owned(), Some(&caller));
+        };
+        let caller = Arc::new(Caller { identity, not_after: caller.not_after, from, local });
+        let drain = own.ending.drain.clone();
+        let tasks = own.ending.tasks.clone();
+        tunnels
+            .run(drain.cancelled_owned(), |asked| {
+                tasks.spawn(one(Arc::clone(&own), Arc::clone(&caller), asked));
+            })
+            .await;
+    };
+    tokio::select! {
+        () = work => {}
+        () = cut.cancelled() => {}
+    }
+}
+
+struct Caller {
+    identity: SpiffeId,
+    not_after: i64,
+    from: SocketAddr,
+    /// Where it arrived: the workload's own address.
+    local: Option<SocketAddr>,
+}
+
+fn why(error: &io::Error, rejection: Option<certs::verify::Rejection>) -> (&'static Code, String) {
+    if let Some(rejection) = rejection {
+        return (rejection.code, rejection.to_string());
+    }
+    match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+        Some(rustls::Error::NoCertificatesPresented) => {
+            (&refusals::CLIENT_CERTIFICATE_MISSING, refusals::CLIENT_CERTIFICATE_MISSING.title.to_owned())
+        }
+        Some(rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType)) => {
+            (&codes::PLAIN_TEXT, "what arrived is no TLS".to_owned())
+        }
+        Some(rustls::Error::AlertReceived(alert)) => {
+            (&refusals::PEER_ALERT, format!("the caller refused this proxy: {alert:?}"))
+        }
+        Some(rustls::Error::PeerIncompatible(why)) => {
+            (&refusals::PROTOCOL_VERSION, format!("the caller cannot do what the mesh asks for: {why:?}"))
+        }
+        Some(error) => (&refusals::BAD_CERTIFICATE, error.to_string()),
+        None => (&refusals::PEER_CLOSED, error.to_string()),
+    }
+}
+
+/// One tunnel.
+async fn one(own: Arc<Own>, caller: Arc<Caller>, asked: Asked) {
+    let began = Instant::now();
+    let mut record = Record::new(Direction::Inbound, &own.uid, caller.from);
+    record.source = caller.identity.to_string();
+    record.destination = own.credential.borrow().identity.to_string();
+    let refuse = |asked: Asked, status, mut record: Record, code, detail: String| {
+        asked.refuse(status);
+        record.duration = began.elapsed();
+        own.shared.observe(&record.refused(code, detail));
+    };
+    let target = match asked.target() {
+        Ok(target) => SocketAddr::new(target.ip().to_canonical(), target.port()),
+        Err(detail) => {
+            return refuse(asked, StatusCode::BAD_REQUEST, record, &codes::TUNNEL_INVALID, detail);
+        }
+    };
+    record.destination_address = Some(target);
+    let world = own.shared.now();
+    let Some(workload) = world.workload(&own.uid) else {
+        let detail = format!("{} is not known (yet)", own.uid);
+        return refuse(asked, StatusCode::UNAUTHORIZED, record, &codes::POLICY_UNKNOWN, detail);
+    };
+    if !workload.addresses.contains(&target.ip()) {
+        let detail = format!("{} is no address of {}", target.ip(), workload.uid);
+        return refuse(asked, StatusCode::BAD_REQUEST, record, &codes::TUNNEL_INVALID, detail);
+    }
+    if caller.local.is_some_and(|local| local.port() == target.port()) {
+        let detail = format!("{target} is this proxy itself");
+        return refuse(asked, StatusCode::BAD_REQUEST, record, &codes::LOOP, detail);
+    }
+    // A connection may outlive the certificate that it was opened with; what is new on it may not.
+    if caller.not_after < unix_now() {
+        let detail = "the certificate that this connection was opened with has expired".to_owned();
+        return refuse(asked, StatusCode::UNAUTHORIZED, record, &refusals::CERTIFICATE_EXPIRED, detail);
+    }
+    // Where the caller's proxy says that the client is elsewhere, that is its word; the address is the caller's own.
+    let known = Known { identity: Some(caller.identity.clone()), source: caller.from, target };
+    // Before it is judged, so that no change of policy falls between the two.
+    let mut open = own.live.add(known.clone());
+    let decision = decide(&world, workload, &known.arrival());
+    record.would_refuse.clone_from(&decision.would_refuse);
+    if let Some(code) = decision.reason.code() {
+        return refuse(asked, StatusCode::UNAUTHORIZED, record, code, decision.reason.to_string());
+    }
+    record.detail = decision.reason.to_string();
+    record.service = service_of(asked.headers());
+    let application = match tokio::time::timeout(CONNECT, TcpStream::connect(target)).await {
+        Ok(Ok(application)) => application,
+        failed => {
+            let why = match failed {
+                Ok(Err(error)) => error.to_string(),
+                _ => format!("no answer within {CONNECT:?}"),
+            };
+            let (status, code) = (StatusCode::SERVICE_UNAVAILABLE, &codes::APPLICATION_UNREACHABLE);
+            return refuse(asked, status, record, code, format!("{target}: {why}"));
+        }
+    };
+    let _ = application.set_nodelay(true);
+    let Some(tunnel) = asked.grant() else { return };
+    record.secured = Secured::Hbone;
+    let closed = async { (&codes::REVOKED_BY_CHANGE, open.closed().await) };
+    carry(&own, record, tunnel, application, closed, began).await;
+}
+
+/// `host` of the first element of `forwarded` (RFC 7239): the service that the caller called.
+fn service_of(headers: &http::HeaderMap) -> String {
+    let text = headers.get("forwarded").and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let first = text.split(',').next().unwrap_or_default();
+    let host = first.split(';').find_map(|pair| pair.trim().strip_prefix("host="));
+    host.unwrap_or_default().trim_matches('"').chars().filter(char::is_ascii_graphic).take(253).collect()
+}
+
+/// Copies between a tunnel and an application until one of them ends or `closed` says so.
+async fn carry(
+    own: &Own,
+    mut record: Record,
+    mut tunnel: TunnelStream,
+    mut application: TcpStream,
+    closed: impl Future<Output = (&'static Code, String)>,
+    began: Instant,
+) {
+    let (sent, received) = (Counter::default(), Counter::default());
+    let ended = tokio::select! {
+        copied = copy::both_ways(&mut tunnel, &mut application, IDLE, (&sent, &received)) => Ok(copied.end),
+        closed = closed => Err(closed),
+        () = own.ending.cut.cancelled() => Ok(End::Idle),
+    };
+    match ended {
+        Ok(End::Complete) => {}
+        Ok(End::FirstBroke(error)) => {
+            reset(&application);
+            record.detail = format!("the caller broke it off: {error}");
+        }
+        Ok(End::SecondBroke(error)) => {
+            tunnel.reset();
+            record.detail = format!("the application broke it off: {error}");
+        }
+        Ok(End::Idle) => {
+            tunnel.reset();
+            reset(&application);
+        }
+        Err((code, why)) => {
+            tunnel.reset();
+            reset(&application);
+            record = record.refused(code, why);
+        }
+    }
+    (record.sent, record.received) = (sent.get(), received.get());
+    record.duration = began.elapsed();
+    own.shared.observe(&record);
+}
+
+/// The peer gets a reset, not an end that could be taken for an orderly one.
+pub(super) fn reset(socket: &TcpStream) {
+    let _ = socket2::SockRef::from(socket).set_linger(Some(Duration::ZERO));
+}
+
+fn unix_now() -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |span| span.as_secs());
+    i64::try_from(now).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,129 @@
+//! The data plane of the mesh: workloads whose connections are carried by mutual TLS between proxies, without the
+//! applications knowing.
+//!
+//! A [`Mesh`] carries any number of workloads: one beside a pod, all of a node, all of a machine. It is told of the
+//! world by a watch, and of each workload by [`Mesh::attach`]: its credential and its sockets. The way of a call is
+//! [`explicit`] (or a transparent socket), [`outbound`], the tunnel, [`inbound`], the application.
+
+mod attached;
+mod credential;
+mod explicit;
+mod inbound;
+mod live;
+mod outbound;
+mod record;
+mod socks;
+
+#[cfg(test)]
+mod tests;
+
+use std::net::TcpListener;
+use std::sync::Arc;
+
+use model::mesh::{ServiceName, World};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::tunnel::client::Pool;
+
+pub use attached::Attached;
+pub use credential::Credential;
+pub use record::{Direction, Record, Secured};
+
+/// What a mesh is started with.
+pub struct Options {
+    /// Who is there, and who may call whom. What was last seen stays in force while nothing comes (invariant 10).
+    pub world: watch::Receiver<Arc<World>>,
+    /// Told of each connection at its end, and of each refusal.
+    pub observer: Arc<dyn Fn(&Record) + Send + Sync>,
+}
+
+/// The data plane of the mesh. Cheap to clone.
+#[derive(Clone)]
+pub struct Mesh {
+    shared: Arc<Shared>,
+}
+
+/// What all workloads of a mesh share.
+pub(crate) struct Shared {
+    pub(crate) world: watch::Receiver<Arc<World>>,
+    pub(crate) pool: Pool,
+    observer: Arc<dyn Fn(&Record) + Send + Sync>,
+}
+
+/// A workload whose connections are to be carried.
+pub struct Attachment {
+    /// Its uid in the world.
+    pub uid: String,
+    /// Its certificate, key and trust; a renewed one takes effect at once for what is new.
+    pub credential: watch::Receiver<Arc<Credential>>,
+    /// Where tunnels of other proxies arrive.
+    pub hbone: TcpListener,
+    /// Where its application calls out.
+    pub ways_out: Vec<WayOut>,
+}
+
+/// A socket that an application calls out through, without redirection.
+pub enum WayOut {
+    /// An explicit proxy: SOCKS5 (RFC 1928) and HTTP, with CONNECT or the whole address, on one port.
+    Proxy(TcpListener),
+    /// Stands for one port of one service.
+    Mapped {
+        /// Where it is called.
+        socket: TcpListener,
+        /// The service.
+        service: ServiceName,
+        /// The service's port.
+        port: u16,
+    },
+}
+
+impl Mesh {
+    /// Starts it within the current runtime; it carries nobody yet.
+    pub fn start(options: Options) -> Self {
+        let shared =
+            Arc::new(Shared { world: options.world, pool: Pool::default(), observer: options.observer });
+        let weak = Arc::downgrade(&shared);
+        tokio::spawn(async move {
+            // The pool lives as long as somebody uses the mesh.
+            while let Some(shared) = weak.upgrade() {
+                shared.pool.let_go_of_unused();
+                drop(shared);
+                tokio::time::sleep(crate::tunnel::client::SWEEP).await;
+            }
+        });
+        Self { shared }
+    }
+
+    /// Begins to carry a workload's connections.
+    ///
+    /// # Errors
+    ///
+    /// When a socket cannot be used.
+    pub fn attach(&self, attachment: Attachment) -> std::io::Result<Attached> {
+        Attached::start(Arc::clone(&self.shared), attachment)
+    }
+}
+
+impl Shared {
+    /// The world as it is now.
+    pub(crate) fn now(&self) -> Arc<World> {
+        Arc::clone(&self.world.borrow())
+    }
+
+    pub(crate) fn observe(&self, record: &Record) {
+        (self.observer)(record);
+    }
+}
+
+/// How a workload's tasks end: new connections first, then those that are left.
+#[derive(Clone, Default)]
+pub(crate) struct Ending {
+    /// Nothing new is taken.
+    pub(crate) drain: CancellationToken,
+    /// What is left is cut off.
+    pub(crate) cut: CancellationToken,
+    /// Everything that has to end.
+    pub(crate) tasks: TaskTracker,
+}

@@ -1,0 +1,355 @@
+//! Opening tunnels: one connection to a proxy carries many streams, and a few connections stand beside one another
+//! where bulk flows are, so that these neither cap nor starve the others.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use h2::client::{Builder, Connection, SendRequest};
+use http::{HeaderValue, Method, Request, StatusCode, Uri};
+use model::codes::{Code, Coded as _, mesh as codes, refusals};
+use model::identity::SpiffeId;
+use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
+
+use super::{
+    CONNECTION_WINDOW, FRAME, HANDSHAKE, HEADERS, PING_EVERY, PING_PATIENCE, STREAM_WINDOW, TunnelStream,
+};
+use crate::mesh::Credential;
+use crate::tls::context;
+
+/// Streams of a connection at one time.
+const STREAMS: usize = 100;
+/// Connections side by side where bulk flows are.
+const BESIDE: usize = 8;
+/// A stream that carried so much is a bulk flow; new streams keep away from its connection.
+const BULK: usize = 1 << 20;
+/// A connection without streams is kept so long.
+const UNUSED: Duration = Duration::from_secs(300);
+/// So often it is looked for them.
+pub(crate) const SWEEP: Duration = Duration::from_secs(30);
+/// How long the other end may take to answer CONNECT: it connects to its application within this.
+const ANSWER: Duration = Duration::from_secs(15);
+
+/// Whom a connection is for, and where it goes.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Key {
+    from: SpiffeId,
+    to: SpiffeId,
+    proxy: SocketAddr,
+}
+
+/// Connections to other proxies, for every workload of this one.
+#[derive(Default)]
+pub(crate) struct Pool {
+    known: Mutex<HashMap<Key, Arc<Lane>>>,
+}
+
+/// The connections of one key.
+#[derive(Default)]
+struct Lane {
+    connections: Mutex<Vec<Arc<Pooled>>>,
+    /// One dials at a time; the others find what it dialled.
+    dialling: tokio::sync::Mutex<()>,
+}
+
+struct Pooled {
+    send: SendRequest<Bytes>,
+    streams: AtomicUsize,
+    bulk: AtomicUsize,
+    /// The credential that it was made with: another one makes connections of its own.
+    epoch: u64,
+    closed: Arc<AtomicBool>,
+    idle_since: Mutex<Instant>,
+}
+
+/// What a stream takes of its connection.
+pub(crate) struct Used {
+    connection: Arc<Pooled>,
+    carried: usize,
+}
+
+impl Used {
+    fn of(connection: Arc<Pooled>) -> Self {
+        connection.streams.fetch_add(1, Ordering::Relaxed);
+        Self { connection, carried: 0 }
+    }
+
+    pub(super) fn count(&mut self, bytes: usize) {
+        let before = self.carried;
+        self.carried = before.saturating_add(bytes);
+        if before < BULK && self.carried >= BULK {
+            self.connection.bulk.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Drop for Used {
+    fn drop(&mut self) {
+        if self.carried >= BULK {
+            self.connection.bulk.fetch_sub(1, Ordering::Relaxed);
+        }
+        if self.connection.streams.fetch_sub(1, Ordering::Relaxed) == 1 {
+            *lock(&self.connection.idle_since) = Instant::now();
+        }
+    }
+}
+
+/// A tunnel that was not opened.
+#[derive(Debug)]
+pub(crate) struct Failed {
+    pub(crate) code: &'static Code,
+    pub(crate) detail: String,
+    /// Whether another endpoint may do better: nothing was sent to an application.
+    pub(crate) elsewhere: bool,
+}
+
+impl Failed {
+    fn new(code: &'static Code, detail: impl Into<String>) -> Self {
+        Self { code, detail: detail.into(), elsewhere: code == &codes::PEER_UNREACHABLE }
+    }
+}
+
+/// What is asked of the other proxy.
+pub(crate) struct Wanted<'a> {
+    /// Who asks.
+    pub(crate) credential: &'a Arc<Credential>,
+    /// Who has to answer.
+    pub(crate) identity: &'a SpiffeId,
+    /// Where its proxy is.
+    pub(crate) proxy: SocketAddr,
+    /// The application's address.
+    pub(crate) target: SocketAddr,
+    /// The client's address, for `forwarded`.
+    pub(crate) client: SocketAddr,
+    /// The service that was called, for `forwarded`.
+    pub(crate) service: Option<&'a str>,
+    /// Who asks, in the words of OpenTelemetry.
+    pub(crate) baggage: &'a str,
+}
+
+impl Pool {
+    /// Opens a tunnel. It is there once the other proxy reached its application.
+    pub(crate) async fn open(&self, wanted: &Wanted<'_>) -> Result<TunnelStream, Failed> {
+        let key = Key {
+            from: wanted.credential.identity.clone(),
+            to: wanted.identity.clone(),
+            proxy: wanted.proxy,
+        };
+        let lane = Arc::clone(lock(&self.known).entry(key).or_default());
+        // A connection may have ended in the moment that it was chosen: once more, with another.
+        match lane.connection(wanted).await?.open(wanted).await {
+            Err(Lost::Connection) => match lane.connection(wanted).await?.open(wanted).await {
+                Err(Lost::Connection) => {
+                    let detail = format!("{} ends its connections at once", wanted.proxy);
+                    Err(Failed::new(&codes::PEER_UNREACHABLE, detail))
+                }
+                Err(Lost::Failed(failed)) => Err(failed),
+                Ok(stream) => Ok(stream),
+            },
+            Err(Lost::Failed(failed)) => Err(failed),
+            Ok(stream) => Ok(stream),
+        }
+    }
+
+    /// Lets go of connections that nobody has used for long.
+    pub(crate) fn let_go_of_unused(&self) {
+        self.let_go(UNUSED);
+    }
+
+    pub(crate) fn let_go(&self, unused: Duration) {
+        lock(&self.known).retain(|_, lane| {
+            let mut connections = lock(&lane.connections);
+            connections.retain(|connection| {
+                connection.is_open()
+                    && (connection.streams.load(Ordering::Relaxed) > 0
+                        || lock(&connection.idle_since).elapsed() < unused)
+            });
+            !connections.is_empty() || Arc::strong_count(lane) > 1
+        });
+    }
+
+    /// How many connections there are.
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        lock(&self.known).values().map(|lane| lock(&lane.connections).len()).sum()
+    }
+}
+
+enum Lost {
+    /// Nothing was asked on it.
+    Connection,
+    Failed(Failed),
+}
+
+impl Lane {
+    async fn connection(&self, wanted: &Wanted<'_>) -> Result<Arc<Pooled>, Failed> {
+        if let Some(found) = self.choose(wanted.credential.epoch) {
+            return Ok(found);
+        }
+        let _dialling = self.dialling.lock().await;
+        if let Some(found) = self.choose(wanted.credential.epoch) {
+            return Ok(found);
+        }
+        let made = Arc::new(dial(wanted).await?);
+        lock(&self.connections).push(Arc::clone(&made));
+        Ok(made)
+    }
+
+    /// The least loaded connection without a bulk flow; with one where enough stand side by side. None: dial.
+    fn choose(&self, epoch: u64) -> Option<Arc<Pooled>> {
+        let mut connections = lock(&self.connections);
+        connections.retain(|connection| connection.is_open());
+        // Those of an old credential carry on what they carry, and nothing new.
+        let usable = || connections.iter().filter(|connection| connection.epoch == epoch);
+        let load = |connection: &&Arc<Pooled>| connection.streams.load(Ordering::Relaxed);
+        let room = |connection: &&Arc<Pooled>| load(connection) < STREAMS;
+        let quiet = |connection: &&Arc<Pooled>| connection.bulk.load(Ordering::Relaxed) == 0;
+        let best = usable().filter(room).filter(quiet).min_by_key(load);
+        best.or_else(|| match usable().count() >= BESIDE {
+            true => usable().filter(room).min_by_key(load),
+            false => None,
+        })
+        .cloned()
+    }
+}
+
+impl Pooled {
+    fn is_open(&self) -> bool {
+        !self.closed.load(Ordering::Relaxed)
+    }
+
+    async fn open(self: Arc<Self>, wanted: &Wanted<'_>) -> Result<TunnelStream, Lost> {
+        let used = Used::of(Arc::clone(&self));
+        let mut send = self.send.clone().ready().await.map_err(|_| self.lost())?;
+        let (response, stream) = send.send_request(request(wanted)?, false).map_err(|_| self.lost())?;
+        let failed = |code, detail: String| Lost::Failed(Failed::new(code, detail));
+        let response = match tokio::time::timeout(ANSWER, response).await {
+            Ok(Ok(response)) => response,
+            Ok(Err(error)) => {
+                let detail = format!("{} ended the request: {error}", wanted.proxy);
+                return Err(failed(&codes::PEER_UNREACHABLE, detail));
+            }
+            Err(_) => {
+                let detail = format!("{} did not answer within {ANSWER:?}", wanted.proxy);
+                return Err(failed(&codes::PEER_UNREACHABLE, detail));
+            }
+        };
+        match response.status() {
+            StatusCode::OK => Ok(TunnelStream::new(stream, response.into_body(), Some(used))),
+            status => {
+                let detail = format!("{} answered {status} to CONNECT {}", wanted.proxy, wanted.target);
+                let mut failure = Failed::new(&codes::PEER_REFUSED, detail);
+                failure.elsewhere = status == StatusCode::SERVICE_UNAVAILABLE;
+                Err(Lost::Failed(failure))
+            }
+        }
+    }
+
+    fn lost(&self) -> Lost {
+        self.closed.store(true, Ordering::Relaxed);
+        Lost::Connection
+    }
+}
+
+fn request(wanted: &Wanted<'_>) -> Result<Request<()>, Lost> {
+    let internal =
+        |error: http::Error| Lost::Failed(Failed::new(&model::codes::usage::INTERNAL, error.to_string()));
+    let uri = Uri::builder().authority(wanted.target.to_string()).build().map_err(internal)?;
+    let mut forwarded = format!("for=\"{}\"", wanted.client);
+    if let Some(service) = wanted.service {
+        forwarded.push_str(&format!(";host={service}"));
+    }
+    let mut request = Request::builder().method(Method::CONNECT).uri(uri).body(()).map_err(internal)?;
+    for (name, value) in
+        [("forwarded", forwarded.as_str()), ("baggage", wanted.baggage), ("traceparent", &traceparent())]
+    {
+        if let Ok(value) = HeaderValue::from_str(value)
+            && !value.is_empty()
+        {
+            request.headers_mut().insert(name, value);
+        }
+    }
+    Ok(request)
+}
+
+/// A new trace (W3C Trace Context, section 3.2), not sampled: who wants it decides that.
+fn traceparent() -> String {
+    format!("00-{:032x}-{:016x}-00", rand::random::<u128>() | 1, rand::random::<u64>() | 1)
+}
+
+async fn dial(wanted: &Wanted<'_>) -> Result<Pooled, Failed> {
+    let proxy = wanted.proxy;
+    let unreachable =
+        |why: &dyn std::fmt::Display| Failed::new(&codes::PEER_UNREACHABLE, format!("{proxy}: {why}"));
+    let work = async {
+        let socket = TcpStream::connect(proxy).await.map_err(|error| unreachable(&error))?;
+        socket.set_nodelay(true).map_err(|error| unreachable(&error))?;
+        let connector = wanted
+            .credential
+            .connector(wanted.identity)
+            .map_err(|error| Failed::new(error.code(), error.to_string()))?;
+        let name = rustls_pki_types::ServerName::IpAddress(proxy.ip().into());
+        let (done, notes) = context::within(connector.connect(name, socket)).await;
+        let stream = done.map_err(|error| match notes.rejection {
+            Some(rejection) if rejection.code == &refusals::SERVER_NAME_MISMATCH => {
+                Failed::new(&codes::PEER_IDENTITY, format!("{proxy}: {}", rejection.what))
+            }
+            Some(rejection) => Failed::new(rejection.code, format!("{proxy}: {rejection}")),
+            None => unreachable(&error),
+        })?;
+        if stream.get_ref().1.alpn_protocol() != Some(super::ALPN) {
+            return Err(unreachable(&"it speaks no HTTP/2"));
+        }
+        let (send, connection) = Builder::new()
+            .initial_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .max_frame_size(FRAME)
+            .max_header_list_size(HEADERS)
+            .enable_push(false)
+            .handshake(stream)
+            .await
+            .map_err(|error| unreachable(&error))?;
+        Ok((send, connection))
+    };
+    let done = tokio::time::timeout(HANDSHAKE, work).await;
+    let (send, connection) =
+        done.unwrap_or_else(|_| Err(unreachable(&format!("no connection within {HANDSHAKE:?}"))))?;
+    let closed = Arc::new(AtomicBool::new(false));
+    tokio::spawn(drive(connection, Arc::clone(&closed)));
+    Ok(Pooled {
+        send,
+        streams: AtomicUsize::new(0),
+        bulk: AtomicUsize::new(0),
+        epoch: wanted.credential.epoch,
+        closed,
+        idle_since: Mutex::new(Instant::now()),
+    })
+}
+
+/// Carries a connection until it ends: a peer that does not answer pings is gone.
+async fn drive(mut connection: Connection<TlsStream<TcpStream>, Bytes>, closed: Arc<AtomicBool>) {
+    let pings = connection.ping_pong();
+    let alive = async {
+        let Some(mut pings) = pings else { return std::future::pending().await };
+        loop {
+            tokio::time::sleep(PING_EVERY).await;
+            match tokio::time::timeout(PING_PATIENCE, pings.ping(h2::Ping::opaque())).await {
+                Ok(Ok(_)) => {}
+                _ => return,
+            }
+        }
+    };
+    tokio::select! {
+        _ = connection => {}
+        () = alive => {}
+    }
+    closed.store(true, Ordering::Relaxed);
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
