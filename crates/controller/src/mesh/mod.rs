@@ -2,7 +2,7 @@
 //! objects go in, whether a cluster or a folder has them, and the same lists always give the same result.
 //!
 //! [`istio`] reads the objects that Istio's users write, [`modes`] says how securely a workload is called and calls,
-//! [`index`] puts everything together. What is not understood is a [`Problem`], and closes what it would apply to: it is
+//! [`mod@index`] puts everything together. What is not understood is a [`Problem`], and closes what it would apply to: it is
 //! never ignored (invariant 5).
 
 mod endpoints;
