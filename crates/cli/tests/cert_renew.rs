@@ -14,7 +14,7 @@ use testkit::handfast::eventually;
 use testkit::{binary, handfast};
 use time::OffsetDateTime;
 
-const SOON: Duration = Duration::from_secs(15);
+const SOON: Duration = Duration::from_secs(60);
 
 fn good(dir: &Path, arguments: &[&str]) -> String {
     handfast::good(binary!(), dir, arguments)
