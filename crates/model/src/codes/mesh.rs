@@ -43,7 +43,7 @@ super::table! {
         "see the first layer that stops the call: handfast mesh explain FROM TO";
     PEER_REFUSED = "HF8011", "peer_refused",
         "The destination's proxy refused the call",
-        "its policy does not allow this caller (401), or its application does not listen (503)",
+        "its policy does not allow this caller (401)",
         "the reason is in the log of the destination's proxy";
     PEER_IDENTITY = "HF8012", "peer_identity",
         "The destination proved another identity than expected",

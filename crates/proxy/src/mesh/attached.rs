@@ -38,6 +38,8 @@ pub struct Attached {
     ending: Ending,
     hbone: SocketAddr,
     ways_out: Vec<SocketAddr>,
+    sockets: Vec<SocketAddr>,
+    shared: Arc<Shared>,
 }
 
 impl Attached {
@@ -57,7 +59,9 @@ impl Attached {
             }
         }
         // Every socket is good: only now anything is started.
-        let addresses = outs.iter().map(|(socket, _)| socket.local_addr()).collect::<io::Result<_>>()?;
+        let addresses = outs.iter().map(|(socket, _)| socket.local_addr()).collect::<io::Result<Vec<_>>>()?;
+        let sockets: Vec<SocketAddr> = addresses.iter().copied().chain([address]).collect();
+        own.shared.sockets().extend(&sockets);
         let carried = Arc::clone(&own);
         ending.tasks.spawn(accept(hbone, ending.clone(), move |socket, from| {
             let own = Arc::clone(&carried);
@@ -76,8 +80,9 @@ impl Attached {
                 };
             }));
         }
+        let shared = Arc::clone(&own.shared);
         ending.tasks.spawn(judge(own));
-        Ok(Self { ending, hbone: address, ways_out: addresses })
+        Ok(Self { ending, hbone: address, ways_out: addresses, sockets, shared })
     }
 
     /// Where tunnels arrive.
@@ -103,6 +108,9 @@ impl Attached {
 
 impl Drop for Attached {
     fn drop(&mut self) {
+        for socket in &self.sockets {
+            self.shared.sockets().remove(socket);
+        }
         self.ending.drain.cancel();
         self.ending.cut.cancel();
         self.ending.tasks.close();

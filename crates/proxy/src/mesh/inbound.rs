@@ -63,11 +63,10 @@ pub(super) async fn serve(own: Arc<Own>, socket: TcpStream, from: SocketAddr) {
             let detail = "the caller agreed on no HTTP/2".to_owned();
             return refuse(&codes::TUNNEL_INVALID, detail, Some(&caller));
         }
-        let local = stream.get_ref().0.local_addr().ok();
         let Ok(tunnels) = Tunnels::accept(stream).await else {
             return refuse(&codes::TUNNEL_INVALID, "the caller speaks no HTTP/2".to_owned(), Some(&caller));
         };
-        let caller = Arc::new(Caller { identity, not_after: caller.not_after, from, local });
+        let caller = Arc::new(Caller { identity, not_after: caller.not_after, from });
         let drain = own.ending.drain.clone();
         let tasks = own.ending.tasks.clone();
         tunnels
@@ -86,8 +85,6 @@ struct Caller {
     identity: SpiffeId,
     not_after: i64,
     from: SocketAddr,
-    /// Where it arrived: the workload's own address.
-    local: Option<SocketAddr>,
 }
 
 fn why(error: &io::Error, rejection: Option<certs::verify::Rejection>) -> (&'static Code, String) {
@@ -139,7 +136,7 @@ async fn one(own: Arc<Own>, caller: Arc<Caller>, asked: Asked) {
         let detail = format!("{} is no address of {}", target.ip(), workload.uid);
         return refuse(asked, StatusCode::BAD_REQUEST, record, &codes::TUNNEL_INVALID, detail);
     }
-    if caller.local.is_some_and(|local| local.port() == target.port()) {
+    if own.shared.is_own(target) {
         let detail = format!("{target} is this proxy itself");
         return refuse(asked, StatusCode::BAD_REQUEST, record, &codes::LOOP, detail);
     }

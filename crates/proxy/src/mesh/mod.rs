@@ -17,8 +17,9 @@ mod socks;
 #[cfg(test)]
 mod tests;
 
-use std::net::TcpListener;
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use model::mesh::{ServiceName, World};
 use tokio::sync::watch;
@@ -49,6 +50,9 @@ pub struct Mesh {
 pub(crate) struct Shared {
     pub(crate) world: watch::Receiver<Arc<World>>,
     pub(crate) pool: Pool,
+    /// Where this proxy itself listens, for all of its workloads: never a destination. Whoever could call a workload's
+    /// explicit proxy through its tunnel would call out as that workload.
+    sockets: Mutex<HashSet<SocketAddr>>,
     observer: Arc<dyn Fn(&Record) + Send + Sync>,
 }
 
@@ -82,8 +86,12 @@ pub enum WayOut {
 impl Mesh {
     /// Starts it within the current runtime; it carries nobody yet.
     pub fn start(options: Options) -> Self {
-        let shared =
-            Arc::new(Shared { world: options.world, pool: Pool::default(), observer: options.observer });
+        let shared = Arc::new(Shared {
+            world: options.world,
+            pool: Pool::default(),
+            sockets: Mutex::default(),
+            observer: options.observer,
+        });
         let weak = Arc::downgrade(&shared);
         tokio::spawn(async move {
             // The pool lives as long as somebody uses the mesh.
@@ -110,6 +118,15 @@ impl Shared {
     /// The world as it is now.
     pub(crate) fn now(&self) -> Arc<World> {
         Arc::clone(&self.world.borrow())
+    }
+
+    /// Whether this proxy itself listens there.
+    pub(crate) fn is_own(&self, address: SocketAddr) -> bool {
+        self.sockets().contains(&address)
+    }
+
+    pub(crate) fn sockets(&self) -> MutexGuard<'_, HashSet<SocketAddr>> {
+        self.sockets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn observe(&self, record: &Record) {

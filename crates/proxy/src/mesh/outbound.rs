@@ -58,6 +58,9 @@ pub(super) async fn call(
         own.shared.observe(&record.refused(code, detail.clone()));
         Err((code, detail))
     };
+    if own.shared.is_own(SocketAddr::new(destination.ip().to_canonical(), destination.port())) {
+        return refuse(record, &codes::LOOP, format!("{destination} is this proxy itself"));
+    }
     let world = own.shared.now();
     let Some(source) = own.workload() else {
         let detail = format!("{} is not known (yet)", own.uid);

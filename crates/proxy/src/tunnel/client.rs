@@ -243,7 +243,9 @@ impl Pooled {
             status => {
                 let detail = format!("{} answered {status} to CONNECT {}", wanted.proxy, wanted.target);
                 let mut failure = Failed::new(&codes::PEER_REFUSED, detail);
-                failure.elsewhere = status == StatusCode::SERVICE_UNAVAILABLE;
+                if status == StatusCode::SERVICE_UNAVAILABLE {
+                    (failure.code, failure.elsewhere) = (&codes::APPLICATION_UNREACHABLE, true);
+                }
                 Err(Lost::Failed(failure))
             }
         }

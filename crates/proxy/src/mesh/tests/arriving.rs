@@ -180,7 +180,11 @@ async fn a_tunnel_is_refused_by_its_words_by_policy_and_by_an_application_that_i
         h2::client::handshake(connector.connect(name, socket).await.unwrap()).await.unwrap();
     tokio::spawn(connection);
     let own = machine.ip(3);
-    let cases: [(Method, String, StatusCode, &Code); 6] = [
+    let way_out = ledger.proxy();
+    let cases: [(Method, String, StatusCode, &Code); 8] = [
+        // Through the ledger's explicit proxy the caller would call out as the ledger.
+        (Method::CONNECT, way_out.to_string(), StatusCode::BAD_REQUEST, &codes::LOOP),
+        (Method::CONNECT, ledger.mapped().to_string(), StatusCode::BAD_REQUEST, &codes::LOOP),
         (Method::GET, format!("{own}:8080"), StatusCode::BAD_REQUEST, &codes::TUNNEL_INVALID),
         (Method::CONNECT, "ledger:8080".into(), StatusCode::BAD_REQUEST, &codes::TUNNEL_INVALID),
         (Method::CONNECT, format!("{}:8080", machine.ip(2)), StatusCode::BAD_REQUEST, &codes::TUNNEL_INVALID),

@@ -139,6 +139,25 @@ async fn a_strict_caller_calls_nobody_in_plain_text_and_a_permissive_one_says_th
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_workload_calls_out_through_the_proxy_of_another_one() {
+    let machine = Machine::new();
+    let web = machine.join("web", 2);
+    let boss = machine.join("boss", 4);
+    let _ledger = machine.join("ledger", 3);
+    let application = Application::start(SocketAddr::new(machine.ip(3), 8080)).await;
+    machine.change(Change::Policy(allow("boss-only", &["boss"])));
+    // Web asks its own proxy for the boss's proxy, and asks that for the ledger.
+    for to in [boss.proxy(), boss.mapped(), boss.attached.hbone(), web.proxy()] {
+        let own = format!("http://{}", web.proxy());
+        let (_, body, _) = curl(&["-x", &own, &format!("http://{to}/")]).await;
+        assert!(body.starts_with("HF8015: "), "{to}: {body}");
+    }
+    assert_eq!(application.count(), 0);
+    let (_, body, _) = curl(&["-x", &format!("http://{}", boss.proxy()), "http://ledger/"]).await;
+    assert!(body.starts_with("hello"), "the boss himself may: {body}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whoever_has_the_address_but_not_the_identity_gets_nothing() {
     let machine = Machine::new();
     let web = machine.join("web", 2);

@@ -63,7 +63,11 @@ fn outcome(record: &Record) -> Option<String> {
     use model::codes::mesh as codes;
     match (record.direction, record.code) {
         // The other side has said why.
-        (Direction::Outbound, Some(code)) if code == &codes::PEER_REFUSED => None,
+        (Direction::Outbound, Some(code))
+            if code == &codes::PEER_REFUSED || code == &codes::APPLICATION_UNREACHABLE =>
+        {
+            None
+        }
         (_, Some(code)) => Some(format!("refused[{}]: {}: {}", code.id, code.title, record.detail)),
         (Direction::Inbound, None) => Some(format!("mutual TLS, {}", allowed(&record.detail))),
         (Direction::Outbound, None) => match record.secured {
