@@ -86,7 +86,7 @@ fn the_bank_runs_as_an_ordinary_user_and_follows_its_policy() {
             "ok",
             "gossip-0",
             "-> ledger:8080",
-            "refused: 1 rule of bank/ledger-callers considered, none matched",
+            "refused, 1 rule of bank/ledger-callers considered, none matched",
         ],
         ["ok", "no certificate", "-> ledger-0", "refused: alert CertificateRequired"],
         ["ok", "another authority's", "-> ledger-0", "refused: alert UnknownCA"],

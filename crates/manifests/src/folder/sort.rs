@@ -107,6 +107,14 @@ impl<'a> Sorted<'a> {
             istio::GROUP => matches!(kind, "AuthorizationPolicy" | "PeerAuthentication"),
             _ => false,
         };
+        // A policy that is misspelt must not vanish: who it keeps out would come in.
+        if !known && (group == istio::GROUP || matches!(kind, "AuthorizationPolicy" | "PeerAuthentication")) {
+            let message = format!(
+                "{kind} {name} of {version:?} is not known; there are AuthorizationPolicy and PeerAuthentication of {}",
+                istio::GROUP
+            );
+            return Err(Box::new(Finding::new(&mesh_codes::MESH_OBJECT, message).at(spot.place(&[]))));
+        }
         if !known {
             let message = format!("{kind} {name} has no effect on one machine");
             findings.notes.push(Finding::new(&mesh_codes::LOCAL_NOT_DONE, message).at(spot.place(&[])));

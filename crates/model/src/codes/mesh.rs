@@ -69,6 +69,10 @@ super::table! {
         "A connection was closed because it is no longer allowed",
         "a policy changed while it was open",
         "see what applies now: handfast mesh explain FROM TO";
+    TOO_MANY = "HF8018", "too_many_connections",
+        "A workload has as many connections as it may have",
+        "a caller opens them without end, or the application does not finish any",
+        "see who calls in the log; the limit is for each workload";
     MESH_OBJECT = "HF8030", "mesh_object_not_understood",
         "An AuthorizationPolicy or a PeerAuthentication cannot be understood",
         "a field is misspelt, has a wrong value or stands at the wrong level",

@@ -1,19 +1,23 @@
 //! One workload whose connections are carried: its listeners, and how they end.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener as StdListener};
+use std::net::{IpAddr, SocketAddr, TcpListener as StdListener};
 use std::sync::Arc;
 use std::time::Duration;
 
 use model::mesh::Workload;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use super::live::Live;
 use super::{Attachment, Credential, Ending, Shared, WayOut, explicit, inbound};
 
 /// Wait after a failure to accept that will not pass by itself at once.
 const BACK_OFF: Duration = Duration::from_millis(100);
+/// Connections to one socket of a workload: one of another proxy carries many tunnels.
+const CONNECTIONS: usize = 1024;
+/// Tunnels to one workload at one time.
+pub(super) const TUNNELS: usize = 8192;
 /// Changes that come together are one.
 const GATHER: Duration = Duration::from_millis(50);
 
@@ -21,6 +25,9 @@ const GATHER: Duration = Duration::from_millis(50);
 pub(crate) struct Own {
     pub(crate) shared: Arc<Shared>,
     pub(crate) uid: String,
+    pub(crate) address: Option<IpAddr>,
+    /// How many tunnels to it may be open.
+    pub(super) tunnels: Arc<Semaphore>,
     pub(crate) credential: watch::Receiver<Arc<Credential>>,
     pub(super) live: Arc<Live>,
     pub(crate) ending: Ending,
@@ -44,11 +51,19 @@ pub struct Attached {
 
 impl Attached {
     pub(super) fn start(shared: Arc<Shared>, attachment: Attachment) -> io::Result<Self> {
-        let Attachment { uid, credential, hbone, ways_out } = attachment;
+        let Attachment { uid, credential, address, hbone, ways_out } = attachment;
         let ending = Ending::default();
-        let own = Arc::new(Own { shared, uid, credential, live: Arc::default(), ending: ending.clone() });
+        let own = Arc::new(Own {
+            shared,
+            uid,
+            address,
+            tunnels: Arc::new(Semaphore::new(TUNNELS)),
+            credential,
+            live: Arc::default(),
+            ending: ending.clone(),
+        });
         let hbone = listener(hbone)?;
-        let address = hbone.local_addr()?;
+        let arrives = hbone.local_addr()?;
         let mut outs = Vec::new();
         for way in ways_out {
             match way {
@@ -60,29 +75,33 @@ impl Attached {
         }
         // Every socket is good: only now anything is started.
         let addresses = outs.iter().map(|(socket, _)| socket.local_addr()).collect::<io::Result<Vec<_>>>()?;
-        let sockets: Vec<SocketAddr> = addresses.iter().copied().chain([address]).collect();
+        let sockets: Vec<SocketAddr> = addresses.iter().copied().chain([arrives]).collect();
         own.shared.sockets().extend(&sockets);
         let carried = Arc::clone(&own);
-        ending.tasks.spawn(accept(hbone, ending.clone(), move |socket, from| {
+        ending.tasks.spawn(accept(hbone, ending.clone(), move |socket, from, slot| {
             let own = Arc::clone(&carried);
-            own.ending.tasks.clone().spawn(inbound::serve(own, socket, from));
+            own.ending.tasks.clone().spawn(async move {
+                inbound::serve(own, socket, from).await;
+                drop(slot);
+            });
         }));
         for (socket, mapped) in outs {
             let carried = Arc::clone(&own);
-            ending.tasks.spawn(accept(socket, ending.clone(), move |socket, from| {
+            ending.tasks.spawn(accept(socket, ending.clone(), move |socket, from, slot| {
                 let own = Arc::clone(&carried);
-                let tasks = own.ending.tasks.clone();
-                match &mapped {
-                    None => tasks.spawn(explicit::serve(own, socket, from)),
-                    Some((service, port)) => {
-                        tasks.spawn(explicit::mapped(own, socket, from, service.clone(), *port))
+                let mapped = mapped.clone();
+                own.ending.tasks.clone().spawn(async move {
+                    match mapped {
+                        None => explicit::serve(own, socket, from).await,
+                        Some((service, port)) => explicit::mapped(own, socket, from, service, port).await,
                     }
-                };
+                    drop(slot);
+                });
             }));
         }
         let shared = Arc::clone(&own.shared);
         ending.tasks.spawn(judge(own));
-        Ok(Self { ending, hbone: address, ways_out: addresses, sockets, shared })
+        Ok(Self { ending, hbone: arrives, ways_out: addresses, sockets, shared })
     }
 
     /// Where tunnels arrive.
@@ -122,19 +141,31 @@ fn listener(socket: StdListener) -> io::Result<TcpListener> {
     TcpListener::from_std(socket)
 }
 
-async fn accept(socket: TcpListener, ending: Ending, take: impl Fn(TcpStream, SocketAddr)) {
+/// A slot is taken before a connection is accepted, so that what is above the limit waits in the kernel's queue.
+async fn accept(
+    socket: TcpListener,
+    ending: Ending,
+    take: impl Fn(TcpStream, SocketAddr, OwnedSemaphorePermit),
+) {
+    let slots = Arc::new(Semaphore::new(CONNECTIONS));
     let mut exhausted = false;
     loop {
-        let accepted = tokio::select! {
-            () = ending.drain.cancelled() => return,
-            accepted = socket.accept() => accepted,
+        let next = async {
+            let slot = Arc::clone(&slots).acquire_owned().await;
+            (slot, socket.accept().await)
         };
+        let (slot, accepted) = tokio::select! {
+            () = ending.drain.cancelled() => return,
+            next = next => next,
+        };
+        // The semaphore is never closed.
+        let Ok(slot) = slot else { return };
         match accepted {
             Ok((stream, from)) => {
                 exhausted = false;
                 // Small messages of request and answer wait for nothing.
                 let _ = stream.set_nodelay(true);
-                take(stream, SocketAddr::new(from.ip().to_canonical(), from.port()));
+                take(stream, SocketAddr::new(from.ip().to_canonical(), from.port()), slot);
             }
             // The peer went before it was accepted.
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}

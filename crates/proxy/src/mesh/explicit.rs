@@ -199,9 +199,11 @@ async fn connect(
     let upgraded = hyper::upgrade::on(request);
     let kept = Arc::clone(own);
     own.ending.tasks.spawn(async move {
-        match upgraded.await {
-            Ok(client) => call.carry(&kept, &mut TokioIo::new(client), |_| ()).await,
-            Err(_) => call.finish(&kept, 0, 0),
+        // The socket itself: what is broken off on the other side must not look like an end to the client.
+        let parts = upgraded.await.ok().and_then(|client| client.downcast::<TokioIo<TcpStream>>().ok());
+        match parts {
+            Some(parts) => call.carry_after(&kept, &parts.read_buf, parts.io.into_inner()).await,
+            None => call.finish(&kept, 0, 0),
         }
     });
     Ok(Response::new(Either::Left(Full::default())))

@@ -63,17 +63,42 @@ pub(super) async fn serve(own: Arc<Own>, socket: TcpStream, from: SocketAddr) {
             let detail = "the caller agreed on no HTTP/2".to_owned();
             return refuse(&codes::TUNNEL_INVALID, detail, Some(&caller));
         }
-        let Ok(tunnels) = Tunnels::accept(stream).await else {
-            return refuse(&codes::TUNNEL_INVALID, "the caller speaks no HTTP/2".to_owned(), Some(&caller));
+        let tunnels = match tokio::time::timeout(HANDSHAKE, Tunnels::accept(stream)).await {
+            Ok(Ok(tunnels)) => tunnels,
+            Ok(Err(error)) => {
+                let detail = format!("the caller speaks no HTTP/2: {error}");
+                return refuse(&codes::TUNNEL_INVALID, detail, Some(&caller));
+            }
+            Err(_) => {
+                let detail = format!("the caller began no HTTP/2 within {HANDSHAKE:?}");
+                return refuse(&refusals::HANDSHAKE_TIMEOUT, detail, Some(&caller));
+            }
         };
-        let caller = Arc::new(Caller { identity, not_after: caller.not_after, from });
-        let drain = own.ending.drain.clone();
+        let whom = caller;
+        let caller = Arc::new(Caller { identity, not_after: whom.not_after, from });
         let tasks = own.ending.tasks.clone();
-        tunnels
-            .run(drain.cancelled_owned(), |asked| {
+        // Another credential may trust other roots: the caller comes again, and is judged by those.
+        let mut credentials = own.credential.clone();
+        let drain = async {
+            let other = credentials.wait_for(|now| now.epoch != credential.epoch);
+            let other = async {
+                if other.await.is_err() {
+                    std::future::pending::<()>().await
+                }
+            };
+            tokio::select! {
+                () = own.ending.drain.cancelled() => {}
+                () = other => {}
+            }
+        };
+        let ended = tunnels
+            .run(drain, |asked| {
                 tasks.spawn(one(Arc::clone(&own), Arc::clone(&caller), asked));
             })
             .await;
+        if let Err(error) = ended {
+            refuse(&codes::TUNNEL_INVALID, format!("the caller's HTTP/2 is refused: {error}"), Some(&whom));
+        }
     };
     tokio::select! {
         () = work => {}
@@ -127,6 +152,10 @@ async fn one(own: Arc<Own>, caller: Arc<Caller>, asked: Asked) {
         }
     };
     record.destination_address = Some(target);
+    // Where the caller's proxy says that the client is elsewhere, that is its word; the address is the caller's own.
+    let known = Known { identity: Some(caller.identity.clone()), source: caller.from, target };
+    // Before the world is looked at, so that no change of policy falls between the two.
+    let mut open = own.live.add(known.clone());
     let world = own.shared.now();
     let Some(workload) = world.workload(&own.uid) else {
         let detail = format!("{} is not known (yet)", own.uid);
@@ -145,16 +174,16 @@ async fn one(own: Arc<Own>, caller: Arc<Caller>, asked: Asked) {
         let detail = "the certificate that this connection was opened with has expired".to_owned();
         return refuse(asked, StatusCode::UNAUTHORIZED, record, &refusals::CERTIFICATE_EXPIRED, detail);
     }
-    // Where the caller's proxy says that the client is elsewhere, that is its word; the address is the caller's own.
-    let known = Known { identity: Some(caller.identity.clone()), source: caller.from, target };
-    // Before it is judged, so that no change of policy falls between the two.
-    let mut open = own.live.add(known.clone());
     let decision = decide(&world, workload, &known.arrival());
     record.would_refuse.clone_from(&decision.would_refuse);
     if let Some(code) = decision.reason.code() {
         return refuse(asked, StatusCode::UNAUTHORIZED, record, code, decision.reason.to_string());
     }
     record.detail = decision.reason.to_string();
+    let Ok(_slot) = Arc::clone(&own.tunnels).try_acquire_owned() else {
+        let detail = format!("{} are open", super::attached::TUNNELS);
+        return refuse(asked, StatusCode::SERVICE_UNAVAILABLE, record, &codes::TOO_MANY, detail);
+    };
     record.service = service_of(asked.headers());
     let application = match tokio::time::timeout(CONNECT, TcpStream::connect(target)).await {
         Ok(Ok(application)) => application,
@@ -168,7 +197,11 @@ async fn one(own: Arc<Own>, caller: Arc<Caller>, asked: Asked) {
         }
     };
     let _ = application.set_nodelay(true);
-    let Some(tunnel) = asked.grant() else { return };
+    let Some(tunnel) = asked.grant() else {
+        record.duration = began.elapsed();
+        let detail = "the caller went before it was answered".to_owned();
+        return own.shared.observe(&record.refused(&refusals::PEER_CLOSED, detail));
+    };
     record.secured = Secured::Hbone;
     let closed = async { (&codes::REVOKED_BY_CHANGE, open.closed().await) };
     carry(&own, record, tunnel, application, closed, began).await;
@@ -201,11 +234,11 @@ async fn carry(
         Ok(End::Complete) => {}
         Ok(End::FirstBroke(error)) => {
             reset(&application);
-            record.detail = format!("the caller broke it off: {error}");
+            record.ending = format!("the caller broke it off: {error}");
         }
         Ok(End::SecondBroke(error)) => {
             tunnel.reset();
-            record.detail = format!("the application broke it off: {error}");
+            record.ending = format!("the application broke it off: {error}");
         }
         Ok(End::Idle) => {
             tunnel.reset();

@@ -18,11 +18,11 @@ mod socks;
 mod tests;
 
 use std::collections::HashSet;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use model::mesh::{ServiceName, World};
-use tokio::sync::watch;
+use tokio::sync::{broadcast, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -31,6 +31,9 @@ use crate::tunnel::client::Pool;
 pub use attached::Attached;
 pub use credential::Credential;
 pub use record::{Direction, Record, Secured};
+
+/// Records that wait for one who taps.
+const TAPPED: usize = 1024;
 
 /// What a mesh is started with.
 pub struct Options {
@@ -53,6 +56,7 @@ pub(crate) struct Shared {
     /// Where this proxy itself listens, for all of its workloads: never a destination. Whoever could call a workload's
     /// explicit proxy through its tunnel would call out as that workload.
     sockets: Mutex<HashSet<SocketAddr>>,
+    tap: broadcast::Sender<Arc<Record>>,
     observer: Arc<dyn Fn(&Record) + Send + Sync>,
 }
 
@@ -62,6 +66,8 @@ pub struct Attachment {
     pub uid: String,
     /// Its certificate, key and trust; a renewed one takes effect at once for what is new.
     pub credential: watch::Receiver<Arc<Credential>>,
+    /// The address that its calls come from, by which policies may know it; none leaves it to the system.
+    pub address: Option<IpAddr>,
     /// Where tunnels of other proxies arrive.
     pub hbone: TcpListener,
     /// Where its application calls out.
@@ -86,10 +92,12 @@ pub enum WayOut {
 impl Mesh {
     /// Starts it within the current runtime; it carries nobody yet.
     pub fn start(options: Options) -> Self {
+        crate::raise_file_limit();
         let shared = Arc::new(Shared {
             world: options.world,
             pool: Pool::default(),
             sockets: Mutex::default(),
+            tap: broadcast::Sender::new(TAPPED),
             observer: options.observer,
         });
         let weak = Arc::downgrade(&shared);
@@ -102,6 +110,11 @@ impl Mesh {
             }
         });
         Self { shared }
+    }
+
+    /// Hears of each connection at its end, and of each refusal, from now on. Who is slow misses some, and is told so.
+    pub fn tap(&self) -> broadcast::Receiver<Arc<Record>> {
+        self.shared.tap.subscribe()
     }
 
     /// Begins to carry a workload's connections.
@@ -131,6 +144,10 @@ impl Shared {
 
     pub(crate) fn observe(&self, record: &Record) {
         (self.observer)(record);
+        if self.tap.receiver_count() > 0 {
+            // Nobody left in between is no failure.
+            let _ = self.tap.send(Arc::new(record.clone()));
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! A workload calls: where to, how securely, and the way there.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use model::codes::{Code, mesh as codes};
 use model::mesh::{Route, Workload, route};
 use prometheus_client::metrics::counter::Counter;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::attached::Own;
@@ -18,7 +18,7 @@ use super::inbound::{IDLE, reset};
 use super::record::{Direction, Record, Secured};
 use crate::copy::{self, End};
 use crate::tunnel::TunnelStream;
-use crate::tunnel::client::{Failed, Wanted};
+use crate::tunnel::client::{Failed, Wanted, connect};
 
 /// How long a destination outside of the mesh may take to accept.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -75,7 +75,7 @@ pub(super) async fn call(
             Ok(Route::Plain { target, why, service }) => {
                 record.service = service.map(|name| name.to_string()).unwrap_or_default();
                 record.destination_address = Some(target);
-                return match plain(target).await {
+                return match plain(target, own.address).await {
                     Ok(socket) => {
                         record.secured = Secured::Plain(why.as_str());
                         Ok(Call { upstream: Upstream::Plain(socket), record, began })
@@ -91,6 +91,7 @@ pub(super) async fn call(
                     credential: &credential,
                     identity: &identity,
                     proxy,
+                    address: own.address,
                     target,
                     client: from,
                     service: service.as_ref().map(|name| name.hostname.as_str()),
@@ -118,8 +119,8 @@ pub(super) async fn call(
     }
 }
 
-async fn plain(target: SocketAddr) -> Result<TcpStream, String> {
-    match tokio::time::timeout(CONNECT, TcpStream::connect(target)).await {
+async fn plain(target: SocketAddr, from: Option<IpAddr>) -> Result<TcpStream, String> {
+    match tokio::time::timeout(CONNECT, connect(target, from)).await {
         Ok(Ok(socket)) => {
             let _ = socket.set_nodelay(true);
             Ok(socket)
@@ -159,11 +160,11 @@ impl Call {
             End::Complete => {}
             End::FirstBroke(error) => {
                 self.upstream.reset();
-                self.record.detail = format!("the application broke it off: {error}");
+                self.record.ending = format!("the application broke it off: {error}");
             }
             End::SecondBroke(error) => {
                 break_off(client);
-                self.record.detail = format!("the other side broke it off: {error}");
+                self.record.ending = format!("the other side broke it off: {error}");
             }
             End::Idle => {
                 self.upstream.reset();
@@ -173,7 +174,16 @@ impl Call {
         self.finish(own, sent.get(), received.get());
     }
 
-    /// Splits it for somebody who carries the bytes himself.
+    /// Carries a client's connection, of which some bytes were read already.
+    pub(super) async fn carry_after(mut self, own: &Own, first: &[u8], mut client: TcpStream) {
+        if self.upstream.write_all(first).await.is_err() {
+            reset(&client);
+            return self.finish(own, 0, 0);
+        }
+        self.carry(own, &mut client, reset).await;
+    }
+
+    /// Ends it for somebody who carries the bytes himself.
     pub(super) fn finish(mut self, own: &Own, sent: u64, received: u64) {
         (self.record.sent, self.record.received) = (sent, received);
         self.record.duration = self.began.elapsed();

@@ -73,6 +73,8 @@ pub struct Record {
     pub duration: Duration,
     /// Why it was allowed, or what was wrong.
     pub detail: String,
+    /// How it ended, where that was not in order.
+    pub ending: String,
     /// The code of a refusal or a failure.
     pub code: Option<&'static Code>,
     /// What policies that are only tried would have refused.
@@ -94,6 +96,7 @@ impl Record {
             received: 0,
             duration: Duration::ZERO,
             detail: String::new(),
+            ending: String::new(),
             code: None,
             would_refuse: Vec::new(),
         }

@@ -2,7 +2,7 @@
 //! where bulk flows are, so that these neither cap nor starve the others.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ use h2::client::{Builder, Connection, SendRequest};
 use http::{HeaderValue, Method, Request, StatusCode, Uri};
 use model::codes::{Code, Coded as _, mesh as codes, refusals};
 use model::identity::SpiffeId;
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::client::TlsStream;
 
 use super::{
@@ -40,6 +40,8 @@ struct Key {
     from: SpiffeId,
     to: SpiffeId,
     proxy: SocketAddr,
+    /// Policies ask for it: workloads of one service account have each its own.
+    address: Option<IpAddr>,
 }
 
 /// Connections to other proxies, for every workload of this one.
@@ -52,8 +54,8 @@ pub(crate) struct Pool {
 #[derive(Default)]
 struct Lane {
     connections: Mutex<Vec<Arc<Pooled>>>,
-    /// One dials at a time; the others find what it dialled.
-    dialling: tokio::sync::Mutex<()>,
+    /// One dials at a time; the others find what it dialled, or why that failed.
+    dialling: tokio::sync::Mutex<Option<(Instant, Failed)>>,
 }
 
 struct Pooled {
@@ -99,7 +101,7 @@ impl Drop for Used {
 }
 
 /// A tunnel that was not opened.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Failed {
     pub(crate) code: &'static Code,
     pub(crate) detail: String,
@@ -121,6 +123,8 @@ pub(crate) struct Wanted<'a> {
     pub(crate) identity: &'a SpiffeId,
     /// Where its proxy is.
     pub(crate) proxy: SocketAddr,
+    /// The caller's own address, to call from; none leaves it to the system.
+    pub(crate) address: Option<IpAddr>,
     /// The application's address.
     pub(crate) target: SocketAddr,
     /// The client's address, for `forwarded`.
@@ -138,6 +142,7 @@ impl Pool {
             from: wanted.credential.identity.clone(),
             to: wanted.identity.clone(),
             proxy: wanted.proxy,
+            address: wanted.address,
         };
         let lane = Arc::clone(lock(&self.known).entry(key).or_default());
         // A connection may have ended in the moment that it was chosen: once more, with another.
@@ -190,13 +195,29 @@ impl Lane {
         if let Some(found) = self.choose(wanted.credential.epoch) {
             return Ok(found);
         }
-        let _dialling = self.dialling.lock().await;
+        let began = Instant::now();
+        let mut last = self.dialling.lock().await;
         if let Some(found) = self.choose(wanted.credential.epoch) {
             return Ok(found);
         }
-        let made = Arc::new(dial(wanted).await?);
-        lock(&self.connections).push(Arc::clone(&made));
-        Ok(made)
+        // What failed while this one waited would fail again: a silent peer holds nobody up twice.
+        if let Some((at, failed)) = &*last
+            && *at >= began
+        {
+            return Err(failed.clone());
+        }
+        match dial(wanted).await {
+            Ok(made) => {
+                let made = Arc::new(made);
+                *last = None;
+                lock(&self.connections).push(Arc::clone(&made));
+                Ok(made)
+            }
+            Err(failed) => {
+                *last = Some((Instant::now(), failed.clone()));
+                Err(failed)
+            }
+        }
     }
 
     /// The least loaded connection without a bulk flow; with one where enough stand side by side. None: dial.
@@ -206,7 +227,10 @@ impl Lane {
         // Those of an old credential carry on what they carry, and nothing new.
         let usable = || connections.iter().filter(|connection| connection.epoch == epoch);
         let load = |connection: &&Arc<Pooled>| connection.streams.load(Ordering::Relaxed);
-        let room = |connection: &&Arc<Pooled>| load(connection) < STREAMS;
+        // Above what the peer takes they would wait for one another.
+        let room = |connection: &&Arc<Pooled>| {
+            load(connection) < STREAMS.min(connection.send.current_max_send_streams())
+        };
         let quiet = |connection: &&Arc<Pooled>| connection.bulk.load(Ordering::Relaxed) == 0;
         let best = usable().filter(room).filter(quiet).min_by_key(load);
         best.or_else(|| match usable().count() >= BESIDE {
@@ -234,6 +258,8 @@ impl Pooled {
                 return Err(failed(&codes::PEER_UNREACHABLE, detail));
             }
             Err(_) => {
+                // What is open on it may go on; nothing new is asked of it.
+                self.closed.store(true, Ordering::Relaxed);
                 let detail = format!("{} did not answer within {ANSWER:?}", wanted.proxy);
                 return Err(failed(&codes::PEER_UNREACHABLE, detail));
             }
@@ -283,12 +309,21 @@ fn traceparent() -> String {
     format!("00-{:032x}-{:016x}-00", rand::random::<u128>() | 1, rand::random::<u64>() | 1)
 }
 
+/// Connects from an address; where that is of another kind than the destination's, the system chooses.
+pub(crate) async fn connect(to: SocketAddr, from: Option<IpAddr>) -> std::io::Result<TcpStream> {
+    let fits = |from: &IpAddr| from.is_ipv4() == to.is_ipv4() && from.is_loopback() == to.ip().is_loopback();
+    let Some(from) = from.filter(fits) else { return TcpStream::connect(to).await };
+    let socket = if to.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.bind(SocketAddr::new(from, 0))?;
+    socket.connect(to).await
+}
+
 async fn dial(wanted: &Wanted<'_>) -> Result<Pooled, Failed> {
     let proxy = wanted.proxy;
     let unreachable =
         |why: &dyn std::fmt::Display| Failed::new(&codes::PEER_UNREACHABLE, format!("{proxy}: {why}"));
     let work = async {
-        let socket = TcpStream::connect(proxy).await.map_err(|error| unreachable(&error))?;
+        let socket = connect(proxy, wanted.address).await.map_err(|error| unreachable(&error))?;
         socket.set_nodelay(true).map_err(|error| unreachable(&error))?;
         let connector = wanted
             .credential

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 use h2::server::{Builder, Connection, SendResponse};
-use h2::{Ping, RecvStream};
+use h2::{Ping, Reason, RecvStream};
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
@@ -45,7 +45,15 @@ impl Tunnels {
 
     /// Gives each request to `take`, until the connection ends. From `drain` on none is taken, and those that are
     /// there may finish. A peer that does not answer pings is gone.
-    pub(crate) async fn run(mut self, drain: impl Future<Output = ()>, mut take: impl FnMut(Asked)) {
+    ///
+    /// # Errors
+    ///
+    /// What the peer did that HTTP/2 forbids, or too often.
+    pub(crate) async fn run(
+        mut self,
+        drain: impl Future<Output = ()>,
+        mut take: impl FnMut(Asked),
+    ) -> Result<(), h2::Error> {
         let pings = self.connection.ping_pong();
         let alive = async {
             let Some(mut pings) = pings else { return std::future::pending().await };
@@ -63,13 +71,17 @@ impl Tunnels {
             tokio::select! {
                 next = self.connection.accept() => match next {
                     Some(Ok((request, respond))) => take(Asked { request, respond }),
-                    Some(Err(_)) | None => return,
+                    // A socket that ends is an end like any other.
+                    Some(Err(error)) if error.is_io() => return Ok(()),
+                    Some(Err(error)) if error.reason() == Some(Reason::NO_ERROR) => return Ok(()),
+                    Some(Err(error)) => return Err(error),
+                    None => return Ok(()),
                 },
                 () = &mut drain, if !drains => {
                     drains = true;
                     self.connection.graceful_shutdown();
                 }
-                () = &mut alive => return,
+                () = &mut alive => return Ok(()),
             }
         }
     }

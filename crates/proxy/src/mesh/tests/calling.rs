@@ -158,6 +158,45 @@ async fn no_workload_calls_out_through_the_proxy_of_another_one() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_policy_knows_the_callers_address_and_a_client_sees_a_reset_as_one() {
+    let machine = Machine::new();
+    let web = machine.join("web", 2);
+    let batch = machine.join("batch", 4);
+    let _ledger = machine.join("ledger", 3);
+    let application = Application::start(SocketAddr::new(machine.ip(3), 8080)).await;
+    let proxy = |joined: &Joined| format!("http://{}", joined.proxy());
+    let network = Network::new(machine.ip(2), 32).unwrap();
+    let part = Match { source_ips: Field { any: vec![network], none: Vec::new() }, ..Match::default() };
+    let mut deny = allow("not-from-there", &[]);
+    (deny.action, deny.rules[0].clauses[0].matches) = (Action::Deny, vec![part]);
+    machine.change(Change::Policy(deny));
+    let (_, body, _) = curl(&["-x", &proxy(&web), "http://ledger/"]).await;
+    assert!(body.starts_with("HF8011: "), "{body}");
+    let records = machine.records(2).await;
+    let inbound = records.iter().find(|record| record.direction == Direction::Inbound).unwrap();
+    assert_eq!((inbound.code, inbound.source_address.ip()), (Some(&codes::DENIED), machine.ip(2)));
+    let (_, body, _) = curl(&["-x", &proxy(&batch), "http://ledger/"]).await;
+    assert!(body.starts_with("hello"), "{body}");
+    assert_eq!(application.count(), 1);
+
+    // An application that breaks off in the middle: no client takes that for the end of the answer.
+    let listener = TcpListener::bind(SocketAddr::new(machine.ip(3), 8081)).await.unwrap();
+    tokio::spawn(async move {
+        let (mut socket, _) = listener.accept().await.unwrap();
+        socket.write_all(b"partial").await.unwrap();
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        socket2::SockRef::from(&socket).set_linger(Some(Duration::ZERO)).unwrap();
+    });
+    let mut client = TcpStream::connect(batch.proxy()).await.unwrap();
+    let request = format!("CONNECT {0}:8081 HTTP/1.1\r\nhost: {0}:8081\r\n\r\n", machine.ip(3));
+    client.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    let error = client.read_to_end(&mut answer).await.unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+    assert!(answer.ends_with(b"partial"), "{}", String::from_utf8_lossy(&answer));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whoever_has_the_address_but_not_the_identity_gets_nothing() {
     let machine = Machine::new();
     let web = machine.join("web", 2);

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use model::mesh::policy::{Action, Clause, Field, Match, Policy, Rule, Text};
+use model::mesh::policy::{Action, Clause, Field, Match, Network, Policy, Rule, Text};
 use model::mesh::{AppProtocol, Change, HBONE_PORT, Port, Service, ServiceName, Tunnel, Workload, World};
 use rcgen::{
     BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
@@ -134,6 +134,7 @@ impl Machine {
         let attached = self.mesh.attach(Attachment {
             uid: format!("here//Pod/bank/{name}"),
             credential,
+            address: Some(self.ip(last)),
             hbone: StdListener::bind((self.ip(last), HBONE_PORT)).unwrap(),
             ways_out: vec![
                 WayOut::Proxy(StdListener::bind((self.ip(last), 0)).unwrap()),

@@ -8,8 +8,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use certs::{Authority, InitOptions, Request};
+use model::codes::{Code, mesh as codes};
+use model::identity::SpiffeId;
 use model::mesh::policy::{Arrival, decide};
 use model::mesh::{Route, Workload, World, route};
+use proxy::mesh::{Direction, Record, Secured};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
@@ -17,6 +20,7 @@ use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureSch
 use time::OffsetDateTime;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio::sync::broadcast;
 
 use super::running::{Machine, uid};
 
@@ -48,22 +52,27 @@ pub async fn run(machine: &Machine) -> Vec<Row> {
             for port in &service.ports {
                 let Some(ip) = service.addresses.first() else { continue };
                 let expected = expected(&world, source, SocketAddr::new(*ip, port.service));
+                let mut tap = machine.mesh.tap();
                 let call = call(proxy, &service.name.hostname, port.service);
-                let seen = tokio::time::timeout(LIMIT, call).await;
-                let seen = seen.unwrap_or_else(|_| Err(format!("no answer within {LIMIT:?}")));
-                rows.push(row(
-                    started.pod.name.clone(),
-                    format!("{}:{}", service.short, port.service),
-                    expected,
-                    seen,
-                ));
+                let answered = tokio::time::timeout(LIMIT, call).await;
+                let seen = match answered {
+                    Ok(answer) => seen(&mut tap, &source.uid, &service.name.to_string(), answer).await,
+                    Err(_) => Err(format!("no answer within {LIMIT:?}")),
+                };
+                let to = format!("{}:{}", service.short, port.service);
+                rows.push(row(started.pod.name.clone(), to, &expected, seen));
             }
         }
     }
     for started in machine.pods() {
         let Some(hbone) = started.hbone() else { continue };
+        // The workload's own identity: no policy has to be in the way of a stranger who claims that.
+        let Some(Ok(claims)) = world.workload(&uid(&started.pod)).map(|workload| workload.identity()) else {
+            continue;
+        };
         for stranger in [Stranger::Nobody, Stranger::Elsewhere, Stranger::Plain] {
-            let tried = tokio::task::spawn_blocking(move || stranger.call(hbone)).await;
+            let claims = claims.clone();
+            let tried = tokio::task::spawn_blocking(move || stranger.call(hbone, &claims)).await;
             let tried = tried.unwrap_or_else(|error| Err(error.to_string()));
             let (good, outcome) = match tried {
                 Ok(outcome) => (true, outcome),
@@ -75,34 +84,94 @@ pub async fn run(machine: &Machine) -> Vec<Row> {
     rows
 }
 
-/// What the policies say of a call: why it is allowed, or why not.
-fn expected(world: &World, source: &Workload, to: SocketAddr) -> Result<String, String> {
-    let identity = source.identity().map_err(|error| error.to_string())?;
-    match route(world, source, to, |_| 0).map_err(|refused| refused.detail)? {
-        Route::Plain { why, .. } => Ok(format!("plain text: {}", why.as_str().replace('_', " "))),
-        Route::Mesh { workload, target, .. } => {
-            let Some(own) = source.addresses.first() else { return Err("it has no address".to_owned()) };
-            let arrival = Arrival {
-                identity: Some(&identity),
-                source: *own,
-                address: target.ip(),
-                port: target.port(),
-            };
+/// What becomes of a call.
+#[derive(PartialEq, Eq)]
+enum Fate {
+    /// It is carried so.
+    Carried(Secured),
+    /// It is refused with this code.
+    Refused(&'static str),
+}
+
+impl std::fmt::Display for Fate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Carried(Secured::Hbone) => f.write_str("accepted: mutual TLS"),
+            Self::Carried(Secured::Plain(why)) => {
+                write!(f, "accepted: plain text ({})", why.replace('_', " "))
+            }
+            Self::Carried(Secured::Refused) => f.write_str("accepted"),
+            Self::Refused(_) => f.write_str("refused"),
+        }
+    }
+}
+
+/// What the policies say of a call, and why.
+fn expected(world: &World, source: &Workload, to: SocketAddr) -> (Fate, String) {
+    let refused = |code: &'static Code, why: String| (Fate::Refused(code.id), why);
+    let identity = match source.identity() {
+        Ok(identity) => identity,
+        Err(error) => return refused(&codes::NO_IDENTITY, error.to_string()),
+    };
+    match route(world, source, to, |_| 0) {
+        Err(why) => refused(why.code, why.detail),
+        Ok(Route::Plain { why, .. }) => (Fate::Carried(Secured::Plain(why.as_str())), String::new()),
+        Ok(Route::Mesh { workload, target, .. }) => {
+            let own = source.addresses.first().copied().unwrap_or(target.ip());
+            let arrival =
+                Arrival { identity: Some(&identity), source: own, address: target.ip(), port: target.port() };
             let decision = decide(world, &workload, &arrival);
             match decision.is_allowed() {
-                true => Ok(format!("mutual TLS, {}", decision.reason)),
-                false => Err(decision.reason.to_string()),
+                true => (Fate::Carried(Secured::Hbone), decision.reason.to_string()),
+                // The called side decides, and tells the caller's proxy no more than that.
+                false => refused(&codes::PEER_REFUSED, decision.reason.to_string()),
             }
         }
     }
 }
 
-fn row(from: String, to: String, expected: Result<String, String>, seen: Result<(), String>) -> Row {
-    let (good, outcome) = match (expected, seen) {
-        (Ok(why), Ok(())) => (true, format!("accepted: {why}")),
-        (Err(why), Err(_)) => (true, format!("refused: {why}")),
-        (Ok(why), Err(seen)) => (false, format!("refused: {seen}; expected: accepted: {why}")),
-        (Err(why), Ok(())) => (false, format!("accepted; expected: refused: {why}")),
+/// What really became of it: the record of the caller's proxy, which has to agree with the answer that the application got.
+async fn seen(
+    tap: &mut broadcast::Receiver<Arc<Record>>,
+    workload: &str,
+    service: &str,
+    answer: Result<(), String>,
+) -> Result<Fate, String> {
+    let record = async {
+        loop {
+            match tap.recv().await {
+                Ok(record)
+                    if record.direction == Direction::Outbound
+                        && record.workload == workload
+                        && record.service == service
+                        // The application calls as well, and with more than an empty connection.
+                        && record.sent == 0 =>
+                {
+                    return Some(record);
+                }
+                Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => {}
+                Err(broadcast::error::RecvError::Closed) => return None,
+            }
+        }
+    };
+    match (answer, tokio::time::timeout(LIMIT, record).await.ok().flatten()) {
+        (Ok(()), Some(record)) if record.code.is_none() => Ok(Fate::Carried(record.secured)),
+        (Err(said), Some(record)) => match record.code {
+            Some(code) if said.starts_with(code.id) => Ok(Fate::Refused(code.id)),
+            _ => Err(said),
+        },
+        (Ok(()), _) => Err("accepted, and no record says how".to_owned()),
+        (Err(said), None) => Err(said),
+    }
+}
+
+fn row(from: String, to: String, (fate, why): &(Fate, String), seen: Result<Fate, String>) -> Row {
+    let why = if why.is_empty() { String::new() } else { format!(", {why}") };
+    let (good, outcome) = match seen {
+        Ok(seen) if seen == *fate => (true, format!("{fate}{why}")),
+        Ok(Fate::Refused(code)) => (false, format!("refused with {code}; expected: {fate}{why}")),
+        Ok(seen) => (false, format!("{seen}; expected: {fate}{why}")),
+        Err(said) => (false, format!("{said}; expected: {fate}{why}")),
     };
     Row { good, from, to, outcome }
 }
@@ -150,7 +219,7 @@ impl std::fmt::Display for Stranger {
 
 impl Stranger {
     /// Ok: refused, and how. Err: let in, or it could not be tried.
-    fn call(self, to: SocketAddr) -> Result<String, String> {
+    fn call(self, to: SocketAddr, claims: &SpiffeId) -> Result<String, String> {
         let failed = |error: &dyn std::fmt::Display| format!("it could not be tried: {error}");
         let mut socket = StdStream::connect_timeout(&to, LIMIT).map_err(|error| failed(&error))?;
         socket.set_read_timeout(Some(LIMIT)).map_err(|error| failed(&error))?;
@@ -167,7 +236,7 @@ impl Stranger {
                 _ => Ok("refused: closed without an answer".to_owned()),
             };
         }
-        let config = self.config().map_err(|error| failed(&error))?;
+        let config = self.config(claims).map_err(|error| failed(&error))?;
         let mut tls = ClientConnection::new(Arc::new(config), ServerName::IpAddress(to.ip().into()))
             .map_err(|error| failed(&error))?;
         let mut stream = rustls::Stream::new(&mut tls, &mut socket);
@@ -186,7 +255,7 @@ impl Stranger {
         }
     }
 
-    fn config(self) -> Result<ClientConfig, Box<dyn std::error::Error>> {
+    fn config(self, claims: &SpiffeId) -> Result<ClientConfig, Box<dyn std::error::Error>> {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let builder = ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&rustls::version::TLS13])?
@@ -199,9 +268,7 @@ impl Stranger {
                 let now = OffsetDateTime::now_utc();
                 let mut authority =
                     Authority::init(folder.path(), &InitOptions::default(), "the proof", now)?;
-                let id: model::identity::SpiffeId =
-                    format!("spiffe://{}/ns/default/sa/default", authority.trust_domain()).parse()?;
-                let request = Request::new("stranger").with(certs::AltName::from(&id));
+                let request = Request::new("stranger").with(certs::AltName::from(claims));
                 let issued = authority.issue(&request, "the proof", now)?;
                 let chain =
                     CertificateDer::pem_slice_iter(issued.chain_pem.as_bytes()).collect::<Result<_, _>>()?;
@@ -262,6 +329,9 @@ pub fn table(rows: &[Row]) -> String {
         let mark = if row.good { "ok" } else { "FAIL" };
         // Writing to a String does not fail.
         let _ = writeln!(text, "{mark:<4}  {:<from$} -> {:<to$}  {}", row.from, row.to, row.outcome);
+    }
+    if rows.is_empty() {
+        text.push_str("nothing is proven: no pod is in the mesh\n");
     }
     let failed = rows.iter().filter(|row| !row.good).count();
     let _ = writeln!(text, "\n{} ok, {failed} failed", rows.len() - failed);

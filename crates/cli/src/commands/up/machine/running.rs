@@ -231,8 +231,13 @@ impl Machine {
                 given.insert(name.to_owned(), value.clone());
             }
         }
-        let attachment =
-            Attachment { uid: workload.uid.clone(), credential, hbone: listen(HBONE_PORT)?, ways_out };
+        let attachment = Attachment {
+            uid: workload.uid.clone(),
+            credential,
+            address: Some(address),
+            hbone: listen(HBONE_PORT)?,
+            ways_out,
+        };
         self.mesh.attach(attachment).map_err(|error| Failure::new(&serving::LISTEN_FAILED, error))
     }
 
