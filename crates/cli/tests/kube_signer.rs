@@ -160,6 +160,9 @@ fn two_pods_prove_themselves_with_certificates_from_the_kubelet_and_no_secret() 
         );
         in_pod(&turn, "projected", "guest", &dial)
     };
+    // The cluster's DNS hears of a Service a moment after it was made.
+    let known = "for _ in $(seq 150); do getent hosts greeter && exit; sleep 0.2; done";
+    assert!(in_pod(&turn, "projected", "guest", known).contains("greeter"));
     let good = dial("-cert /tls/credentials.pem -key /tls/credentials.pem -cert_chain /tls/credentials.pem");
     assert!(good.contains("HTTP/1.0 200"), "{good}");
     // The page says whom the server has seen.

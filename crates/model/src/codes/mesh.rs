@@ -69,7 +69,7 @@ super::table! {
         "A connection was closed because it is no longer allowed",
         "a policy changed while it was open",
         "see what applies now: handfast mesh explain FROM TO";
-    TOO_MANY = "HF8018", "too_many_connections",
+    TOO_MANY = "HF8018", "too_many_tunnels",
         "A workload has as many connections as it may have",
         "a caller opens them without end, or the application does not finish any",
         "see who calls in the log; the limit is for each workload";
