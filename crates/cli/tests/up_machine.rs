@@ -7,6 +7,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use testkit::program::Program;
@@ -15,6 +16,14 @@ const SOON: Duration = Duration::from_secs(60);
 const EXAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/bank");
 /// Debian's `nobody`.
 const NOBODY: &str = "65534";
+
+/// One test at a time: a machine that has ended gives its addresses to the next one, and a test looks whether they are
+/// free.
+static TURN: Mutex<()> = Mutex::new(());
+
+fn turn() -> MutexGuard<'static, ()> {
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// A folder that everybody may use, with the example in it.
 struct Place {
@@ -26,6 +35,7 @@ impl Place {
         let dir = tempfile::Builder::new().prefix("handfast-bank-").tempdir_in("/tmp").unwrap();
         std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o777)).unwrap();
         std::fs::create_dir(dir.path().join("bank")).unwrap();
+        std::fs::set_permissions(dir.path().join("bank"), std::fs::Permissions::from_mode(0o777)).unwrap();
         for name in ["bank.yaml", "bank.py"] {
             std::fs::copy(format!("{EXAMPLE}/{name}"), dir.path().join("bank").join(name)).unwrap();
         }
@@ -75,6 +85,7 @@ fn has_line(text: &str, parts: &[&str]) -> bool {
 
 #[test]
 fn the_bank_runs_as_an_ordinary_user_and_follows_its_policy() {
+    let _turn = turn();
     let place = Place::new();
     let mut up = Program::start(&mut place.handfast(&["up", "bank"]));
     up.wait_for("the proof", SOON, |up| up.stderr().contains("up until Ctrl-C"));
@@ -128,7 +139,19 @@ fn the_bank_runs_as_an_ordinary_user_and_follows_its_policy() {
     place.edit(|text| text.replace("action: ALLOW", "action: ALOW"));
     up.wait_for("the error", SOON, |up| up.stderr().contains("the last good state stays in force"));
     assert!(up.stderr().contains("bank.yaml") && up.stderr().contains("ALOW"), "{}", up.stderr());
-    place.edit(|text| text.replace("action: ALOW", "action: ALLOW").replace("replicas: 1", "replicas: 2"));
+    // A policy whose kind is misspelt does not vanish.
+    place.edit(|text| {
+        text.replace("action: ALOW", "action: ALLOW")
+            .replace("kind: AuthorizationPolicy", "kind: AuthorisationPolicy")
+    });
+    up.wait_for("the error", SOON, |up| up.stderr().contains("AuthorisationPolicy"));
+    // As editors do it: a new file in the place of the old one.
+    let text = std::fs::read_to_string(place.path("bank/bank.yaml")).unwrap();
+    let text = text
+        .replace("kind: AuthorisationPolicy", "kind: AuthorizationPolicy")
+        .replace("replicas: 1", "replicas: 2");
+    std::fs::write(place.path("bank/.new"), text).unwrap();
+    std::fs::rename(place.path("bank/.new"), place.path("bank/bank.yaml")).unwrap();
     up.wait_for("a second ledger", SOON, |up| up.stdout().contains("ledger-1 | the ledger is open"));
 
     let log = std::fs::read_to_string(place.path(".handfast/up.log")).unwrap();
@@ -205,6 +228,7 @@ fn payloads(file: &Path, port: u16) -> Vec<Vec<u8>> {
 
 #[test]
 fn a_folder_that_is_wrong_starts_nothing_and_two_machines_keep_apart() {
+    let _turn = turn();
     let place = Place::new();
     place.edit(|text| text.replacen("        command: [python3, bank.py, ledger]\n", "", 1));
     let done = Program::run(&mut place.handfast(&["up", "--once", "bank"]), b"", SOON);
@@ -223,4 +247,40 @@ fn a_folder_that_is_wrong_starts_nothing_and_two_machines_keep_apart() {
     assert_ne!(address(&first.stderr(), "bank/ledger-0"), address(&second.err(), "bank/ledger-0"));
     first.signal("INT");
     assert_eq!(first.finish(Duration::from_secs(30)).code, Some(0));
+}
+
+#[test]
+fn no_process_is_left_behind_whenever_it_is_ended() {
+    let _turn = turn();
+    let place = Place::new();
+    // A process that leaves another one behind, again and again; and one that is not ready for long.
+    let pod = |name: &str, command: &str, more: &str| {
+        format!(
+            "---\napiVersion: v1\nkind: Pod\nmetadata: {{name: {name}, namespace: bank}}\nspec:\n  containers:\n  - name: {name}\n    image: none\n    command: [sh, -c, {command:?}]\n{more}"
+        )
+    };
+    let mark = place.path("mark").to_string_lossy().into_owned();
+    let leaves = pod("leaves", &format!("echo left; sleep 3177 & echo $! >> {mark}; exit 1"), "");
+    let slow = pod("slow", "sleep 3178", "    readinessProbe: {tcpSocket: {port: 9}}\n");
+    place.edit(|text| format!("{text}{leaves}{slow}"));
+    // By its file alone, from within its folder.
+    let mut command = place.handfast(&["up", "bank.yaml"]);
+    command.current_dir(place.path("bank"));
+    let mut up = Program::start(&mut command);
+    up.wait_for("two starts", SOON, |up| up.stdout().matches("leaves | left").count() >= 2);
+    up.wait_for("the ledger", SOON, |up| up.stdout().contains("the ledger is open"));
+    assert!(!up.stderr().contains("up until Ctrl-C"), "it is still waiting for the slow one");
+    let ledger = address(&up.stderr(), "bank/ledger-0");
+    up.signal("INT");
+    let done = up.finish(Duration::from_secs(30));
+    assert_eq!(done.code, Some(0), "{}", done.all());
+    let left =
+        TcpStream::connect_timeout(&SocketAddr::new(ledger.parse().unwrap(), 8080), Duration::from_secs(2));
+    assert!(left.is_err(), "the ledger's process is still there");
+    let children = std::fs::read_to_string(mark).unwrap();
+    assert!(children.lines().count() >= 2, "{children}");
+    for child in children.lines() {
+        let command = std::fs::read_to_string(format!("/proc/{child}/cmdline")).unwrap_or_default();
+        assert!(!command.contains("3177"), "{child} is still there");
+    }
 }

@@ -14,6 +14,7 @@ mod readiness;
 mod report;
 mod running;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +22,7 @@ use std::time::Duration;
 use manifests::folder::{self, Folder};
 use model::codes::usage;
 use notify::Watcher as _;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
 use self::running::Machine;
@@ -29,6 +30,8 @@ use crate::failure::{EXIT_FINDINGS, EXIT_OK, Failure, Outcome};
 
 /// Editors write a file in several steps; the folder is read when they are done.
 const SETTLED: Duration = Duration::from_millis(200);
+/// A pod that could not be started is tried again so often.
+const AGAIN: Duration = Duration::from_secs(3);
 /// A pod that is not ready by then is said to be so, and the proof begins.
 const READY_WITHIN: Duration = Duration::from_secs(30);
 
@@ -44,6 +47,8 @@ pub struct Options {
 
 /// Runs the machine until it is told to stop.
 pub async fn up(options: Options, filter: &str) -> Outcome {
+    // From the beginning: processes that were started are ended, whenever the word comes.
+    let mut stop = Stop::new()?;
     let identities = identities::Identities::open(&options.authority)?;
     let settings = folder::Options {
         mesh: controller::mesh::Options {
@@ -53,24 +58,53 @@ pub async fn up(options: Options, filter: &str) -> Outcome {
         },
         ..folder::Options::default()
     };
+    // Before the folder is read, so that no edit is missed.
+    let mut watched = Watched::new(&options.folder)?;
     // Before anything is started: what is wrong in the folder is one error.
     let first = read(&options.folder, &settings)?;
     let log = options.authority.join("up.log");
     crate::logging::init_file(filter, &log)?;
-    notes(&first);
+    let mut said = BTreeSet::new();
+    notes(&first, &mut said);
     let report = Arc::new(report::Report::default());
     let mut machine = Machine::new(options.folder.clone(), identities, Arc::clone(&report))?;
-    machine.apply(first)?;
+    let done =
+        run(&options, &settings, &mut machine, &mut stop, &mut watched, &mut said, &report, first, &log)
+            .await;
+    machine.stop().await;
+    output::finish();
+    done
+}
+
+#[allow(clippy::too_many_arguments, reason = "everything that lives as long as the machine")]
+async fn run(
+    options: &Options,
+    settings: &folder::Options,
+    machine: &mut Machine,
+    stop: &mut Stop,
+    watched: &mut Watched,
+    said: &mut BTreeSet<String>,
+    report: &report::Report,
+    first: Folder,
+    log: &Path,
+) -> Outcome {
+    machine.apply(first).await;
+    machine.complain();
     eprint!("{}", machine.table());
-    if let Some(slow) = machine.wait_ready(READY_WITHIN).await {
-        eprintln!("not ready within {READY_WITHIN:?}: {slow}");
-    }
-    let rows = proof::run(&machine).await;
-    print!("{}", proof::table(&rows));
-    let proven = rows.iter().all(|row| row.good);
+    let proof = async {
+        if let Some(slow) = machine.wait_ready(READY_WITHIN).await {
+            eprintln!("not ready within {READY_WITHIN:?}: {slow}");
+        }
+        proof::run(machine).await
+    };
+    let rows = tokio::select! {
+        rows = proof => rows,
+        () = stop.asked() => return Ok(EXIT_OK),
+    };
+    output::say(proof::table(&rows).trim_end());
+    let proven = !rows.is_empty() && rows.iter().all(|row| row.good);
     let code = if proven { EXIT_OK } else { EXIT_FINDINGS };
     if options.once {
-        machine.stop().await;
         return Ok(code);
     }
     eprintln!(
@@ -79,50 +113,122 @@ pub async fn up(options: Options, filter: &str) -> Outcome {
         log.display()
     );
     report.begin();
-    let served = serve(&mut machine, &options.folder, &settings).await;
-    machine.stop().await;
-    served.map(|()| code)
-}
-
-/// Follows the folder until a signal comes.
-async fn serve(machine: &mut Machine, folder: &Path, settings: &folder::Options) -> Result<(), Failure> {
-    let internal = |error: &dyn std::fmt::Display| Failure::new(&usage::INTERNAL, error);
-    let (changed, mut changes) = mpsc::channel(1);
-    let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-        // Reading the folder is no change of it.
-        if event.is_ok_and(|event| !event.kind.is_access()) {
-            let _ = changed.try_send(());
-        }
-    })
-    .map_err(|error| internal(&error))?;
-    watcher.watch(folder, notify::RecursiveMode::Recursive).map_err(|error| internal(&error))?;
-    let mut terminate = signal(SignalKind::terminate()).map_err(|error| internal(&error))?;
+    let mut again = tokio::time::interval(AGAIN);
     loop {
         tokio::select! {
-            done = tokio::signal::ctrl_c() => return done.map_err(|error| internal(&error)),
-            _ = terminate.recv() => return Ok(()),
-            Some(()) = changes.recv() => {
-                tokio::time::sleep(SETTLED).await;
-                let _ = changes.try_recv();
+            () = stop.asked() => return Ok(code),
+            () = watched.changed() => {
                 // What is wrong is said, and what was in force stays so (invariant 4).
-                match read(folder, settings).and_then(|folder| machine.apply(folder)) {
-                    Ok(()) => eprintln!("applied what {} says now", folder.display()),
+                match read(&options.folder, settings) {
+                    Ok(folder) => {
+                        notes(&folder, said);
+                        machine.apply(folder).await;
+                        machine.complain();
+                        eprintln!("applied what {} says now", options.folder.display());
+                    }
                     Err(failure) => eprint!("{failure}  the last good state stays in force\n"),
                 }
             }
             () = machine.changed() => machine.publish(),
+            _ = again.tick() => machine.start_missing(),
         }
     }
 }
 
-fn read(folder: &Path, settings: &folder::Options) -> Result<Folder, Failure> {
-    let manifests =
-        folder::files::load(folder).map_err(|error| Failure::from(error).exit(crate::failure::EXIT_USAGE))?;
-    folder::read(&manifests, settings).map_err(|error| Failure::from(error).exit(crate::failure::EXIT_USAGE))
+/// The words that end it: Ctrl-C, SIGTERM, and a terminal that is closed.
+struct Stop {
+    signals: [Signal; 3],
 }
 
-fn notes(folder: &Folder) {
+impl Stop {
+    fn new() -> Result<Self, Failure> {
+        let listen = |kind| signal(kind).map_err(|error| Failure::new(&usage::INTERNAL, error));
+        let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
+        let [interrupt, terminate, hangup] = kinds.map(listen);
+        Ok(Self { signals: [interrupt?, terminate?, hangup?] })
+    }
+
+    /// Returns when one of them came, also before it was waited for.
+    async fn asked(&mut self) {
+        let [interrupt, terminate, hangup] = &mut self.signals;
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            _ = hangup.recv() => {}
+        }
+    }
+}
+
+/// The manifests of a folder, watched. Of a single file it is the folder around it: editors put a new file in its place.
+struct Watched {
+    changes: mpsc::Receiver<()>,
+    /// A change was seen, and is not settled yet.
+    seen: bool,
+    _watcher: notify::RecommendedWatcher,
+}
+
+impl Watched {
+    fn new(folder: &Path) -> Result<Self, Failure> {
+        let failed = |error: notify::Error| {
+            Failure::new(&usage::FILE_NOT_READ, format!("{}: {error}", folder.display()))
+        };
+        let root = match folder.is_file() {
+            true => running::around(folder),
+            false => folder.to_owned(),
+        };
+        let root = std::fs::canonicalize(&root)
+            .map_err(|error| Failure::reading(folder, &error).exit(crate::failure::EXIT_USAGE))?;
+        let (changed, changes) = mpsc::channel(1);
+        let within = root.clone();
+        let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+            // Reading the folder is no change of it; nor is what is hidden in it, our own log among that.
+            let counts = |path: &std::path::PathBuf| path.strip_prefix(&within).is_ok_and(is_manifest);
+            if event.is_ok_and(|event| !event.kind.is_access() && event.paths.iter().any(counts)) {
+                let _ = changed.try_send(());
+            }
+        })
+        .map_err(failed)?;
+        let mode = match folder.is_file() {
+            true => notify::RecursiveMode::NonRecursive,
+            false => notify::RecursiveMode::Recursive,
+        };
+        watcher.watch(&root, mode).map_err(failed)?;
+        Ok(Self { changes, seen: false, _watcher: watcher })
+    }
+
+    /// Returns when something changed, and editors are done with it. It may be waited for again and again: a change that
+    /// was seen is not lost with a wait that was given up.
+    async fn changed(&mut self) {
+        if !self.seen && self.changes.recv().await.is_none() {
+            std::future::pending::<()>().await;
+        }
+        self.seen = true;
+        tokio::time::sleep(SETTLED).await;
+        let _ = self.changes.try_recv();
+        self.seen = false;
+    }
+}
+
+fn is_manifest(path: &Path) -> bool {
+    let hidden = |part: std::path::Component<'_>| part.as_os_str().to_string_lossy().starts_with('.');
+    let extension = path.extension().and_then(|extension| extension.to_str());
+    // A folder that came or went may hold some.
+    matches!(extension, None | Some("yaml" | "yml" | "json")) && !path.components().any(hidden)
+}
+
+fn read(folder: &Path, settings: &folder::Options) -> Result<Folder, Failure> {
+    let usage = |error| Failure::from(error).exit(crate::failure::EXIT_USAGE);
+    let manifests = folder::files::load(folder).map_err(usage)?;
+    folder::read(&manifests, settings).map_err(usage)
+}
+
+/// Says what has no effect here, once.
+fn notes(folder: &Folder, said: &mut BTreeSet<String>) {
     for note in &folder.notes {
-        eprintln!("note[{}]: {note}", note.code.id);
+        let text = note.to_string();
+        if !said.contains(&text) {
+            eprintln!("note[{}]: {text}", note.code.id);
+            said.insert(text);
+        }
     }
 }

@@ -48,15 +48,28 @@ impl Running {
             }
         }
         let states = Arc::new(watch::Sender::new(vec![false; rest.len()]));
-        let mut tasks = JoinSet::new();
+        let (mut tasks, mut sidecars) = (JoinSet::new(), JoinSet::new());
+        // Sidecars end with the application, not with the pod's stop alone: a Job would never finish.
+        let (end_sidecars, ended) = watch::channel(false);
         for (index, container) in rest.into_iter().enumerate() {
-            let (this, stop, states) = (Arc::clone(&this), stop.clone(), Arc::clone(&states));
-            tasks.spawn(async move {
+            let is_sidecar = container.role == Role::Sidecar;
+            let (this, states, seen) = (Arc::clone(&this), Arc::clone(&states), states.subscribe());
+            let stop_one = if is_sidecar { ended.clone() } else { stop.clone() };
+            let into = if is_sidecar { &mut sidecars } else { &mut tasks };
+            into.spawn(async move {
                 let tell = |now: bool| {
                     states.send_if_modified(|all| std::mem::replace(&mut all[index], now) != now);
                 };
-                this.keep(&container, stop, tell).await;
+                this.keep(&container, stop_one, tell).await;
             });
+            if is_sidecar {
+                // The application starts when the sidecar is ready, or the pod is stopped.
+                let mut seen = seen;
+                tokio::select! {
+                    _ = seen.wait_for(|all| all[index]) => {}
+                    () = stopped(&mut stop) => break,
+                }
+            }
         }
         let mut seen = states.subscribe();
         loop {
@@ -68,6 +81,8 @@ impl Running {
             }
         }
         ready.send_replace(false);
+        end_sidecars.send_replace(true);
+        while sidecars.join_next().await.is_some() {}
     }
 
     /// Runs an init container to a good end. False: stopped.
@@ -142,6 +157,8 @@ impl Running {
                 return Ended::Itself(None);
             }
         };
+        // Of the group, which outlives its first process where that left others behind.
+        let group = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
         let mut lines = JoinSet::new();
         if let Some(out) = child.stdout.take() {
             lines.spawn(output::print(name.clone(), out));
@@ -164,6 +181,10 @@ impl Running {
         let ended = tokio::select! {
             status = child.wait() => {
                 let status = status.ok();
+                // Those that it left behind: they would keep its port from the next one. Nobody is no error.
+                if let Some(group) = group {
+                    let _ = kill_process_group(group, Signal::KILL);
+                }
                 if !status.is_some_and(|status| status.success()) {
                     let how = status.map_or_else(|| "in an unknown way".to_owned(), |status| status.to_string());
                     eprintln!("{name}: ended: {how}");
@@ -172,7 +193,7 @@ impl Running {
             }
             () = probe => Ended::Stopped,
             () = stopped(stop) => {
-                end(&mut child).await;
+                end(&mut child, group).await;
                 Ended::Stopped
             }
         };
@@ -214,16 +235,20 @@ async fn wait(pause: &mut Duration, stop: &mut watch::Receiver<bool>) -> bool {
     }
 }
 
+/// What of our own environment a process gets.
+pub fn inherited() -> impl Iterator<Item = (&'static str, std::ffi::OsString)> {
+    INHERITED.iter().filter_map(|name| Some((*name, std::env::var_os(name)?)))
+}
+
 fn spawn(command: &[String], variables: &BTreeMap<String, String>, folder: &Path) -> std::io::Result<Child> {
     let Some((program, rest)) = command.split_first() else {
         return Err(std::io::Error::other("the command is empty"));
     };
-    let inherited = INHERITED.iter().filter_map(|name| Some((*name, std::env::var_os(name)?)));
     Command::new(program)
         .args(rest)
         .current_dir(folder)
         .env_clear()
-        .envs(inherited)
+        .envs(inherited())
         .envs(variables)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -234,10 +259,8 @@ fn spawn(command: &[String], variables: &BTreeMap<String, String>, folder: &Path
 }
 
 /// Asks the whole group to end, and ends it.
-async fn end(child: &mut Child) {
-    let Some(group) = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw) else {
-        return;
-    };
+async fn end(child: &mut Child, group: Option<Pid>) {
+    let Some(group) = group else { return };
     let _ = kill_process_group(group, Signal::TERM);
     let _ = tokio::time::timeout(GRACE, child.wait()).await;
     // Those of the group who are left; nobody is no error.

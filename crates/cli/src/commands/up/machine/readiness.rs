@@ -68,6 +68,7 @@ async fn check(check: &Check, of: &Of<'_>) -> bool {
                 .args(rest)
                 .current_dir(of.folder)
                 .env_clear()
+                .envs(super::processes::inherited())
                 .envs(of.variables)
                 .stdin(Stdio::null())
                 .stdout(Stdio::null())

@@ -7,6 +7,8 @@ use std::sync::{Mutex, PoisonError};
 
 use proxy::mesh::{Direction, Record, Secured};
 
+/// Pairs of caller and called that are remembered.
+const REMEMBERED: usize = 10_000;
 /// The target of the log lines of connections.
 const TARGET: &str = "handfast::mesh";
 
@@ -35,8 +37,11 @@ impl Report {
         if said.get(&key) == Some(&verdict) {
             return;
         }
-        println!("{} -> {}  {verdict}", key.0, key.1);
-        said.insert(key, verdict);
+        super::output::say(&format!("{} -> {}  {verdict}", key.0, key.1));
+        // Names and addresses come from callers: what is remembered of them has an end.
+        if said.len() < REMEMBERED {
+            said.insert(key, verdict);
+        }
     }
 }
 
@@ -69,19 +74,11 @@ fn outcome(record: &Record) -> Option<String> {
             None
         }
         (_, Some(code)) => Some(format!("refused[{}]: {}: {}", code.id, code.title, record.detail)),
-        (Direction::Inbound, None) => Some(format!("mutual TLS, {}", allowed(&record.detail))),
+        (Direction::Inbound, None) => Some(format!("mutual TLS, {}", record.detail)),
         (Direction::Outbound, None) => match record.secured {
             Secured::Plain(why) => Some(format!("plain text: {}", why.replace('_', " "))),
             _ => None,
         },
-    }
-}
-
-/// What broke a connection off later is in the log.
-fn allowed(detail: &str) -> &str {
-    match detail.starts_with("allowed") || detail.starts_with("no policy") {
-        true => detail,
-        false => "allowed",
     }
 }
 
@@ -110,6 +107,7 @@ fn log(record: &Record) {
                 received = record.received,
                 seconds = record.duration.as_secs_f64(),
                 detail = record.detail,
+                ending = (!record.ending.is_empty()).then_some(record.ending.as_str()),
                 would_refuse,
                 $title
             )

@@ -35,6 +35,8 @@ pub struct Machine {
     world: watch::Sender<Arc<World>>,
     folder: Option<Folder>,
     pods: BTreeMap<String, Started>,
+    /// Pods that could not be started, and why.
+    failed: BTreeMap<String, String>,
     addresses: Addresses,
     identities: Arc<tokio::sync::Mutex<Identities>>,
     renewal: JoinHandle<()>,
@@ -81,7 +83,7 @@ impl Machine {
         let mesh = Mesh::start(Options { world: receiver, observer });
         let home = match folder.is_dir() {
             true => folder,
-            false => folder.parent().map(std::path::Path::to_owned).unwrap_or_default(),
+            false => around(&folder),
         };
         let home = std::path::absolute(&home).map_err(|error| Failure::reading(&home, &error))?;
         let identities = Arc::new(tokio::sync::Mutex::new(identities));
@@ -100,6 +102,7 @@ impl Machine {
             world,
             folder: None,
             pods: BTreeMap::new(),
+            failed: BTreeMap::new(),
             addresses: Addresses::take()?,
             identities,
             renewal,
@@ -107,54 +110,72 @@ impl Machine {
         })
     }
 
-    /// Makes the machine what a folder says.
-    pub fn apply(&mut self, mut folder: Folder) -> Result<(), Failure> {
+    /// Makes the machine what a folder says. Pods that cannot be started are tried again by [`Machine::start_missing`].
+    pub async fn apply(&mut self, mut folder: Folder) {
         let addresses = std::cell::RefCell::new(&mut self.addresses);
         folder.assign(
             |pod| addresses.borrow_mut().pod(&pod.key()),
             |service| addresses.borrow_mut().service(&key_of(service)),
         );
-        let same = |folder: &Folder, key: &str, pod: &LocalPod| {
-            folder.pods.iter().any(|wanted| wanted.key() == key && wanted == pod)
+        let index = folder.world(|_| false);
+        let carried = |pod: &LocalPod| {
+            let uid = uid(pod);
+            index.workloads.iter().any(|workload| workload.uid == uid && workload.tunnel == Tunnel::Hbone)
         };
-        // Those that became others and those that are no more end, before the new ones need their ports.
+        // The same pod is another one where it comes into the mesh, or leaves it.
+        let same = |key: &str, started: &Started| {
+            folder.pods.iter().any(|wanted| {
+                wanted.key() == key && *wanted == started.pod && carried(wanted) == started.attached.is_some()
+            })
+        };
         let over: Vec<String> = self
             .pods
             .iter()
-            .filter(|(key, started)| !same(&folder, key, &started.pod))
+            .filter(|(key, started)| !same(key, started))
             .map(|(key, _)| key.clone())
             .collect();
         let ending: Vec<Started> = over.iter().filter_map(|key| self.pods.remove(key)).collect();
-        tokio::task::block_in_place(|| {
-            tokio::runtime::Handle::current().block_on(async {
-                for started in ending {
-                    started.end().await;
-                }
-            });
+        self.failed.retain(|key, _| folder.pods.iter().any(|pod| pod.key() == *key));
+        self.addresses.keep_pods(|key| {
+            folder.pods.iter().any(|pod| pod.key() == key) || over.iter().any(|ending| ending == key)
         });
-        self.addresses.keep_pods(|key| folder.pods.iter().any(|pod| pod.key() == key));
-        let index = folder.world(|_| false);
-        let workloads: BTreeMap<&str, &Workload> =
-            index.workloads.iter().map(|workload| (workload.uid.as_str(), workload)).collect();
-        // The mesh knows of a workload before anybody may call it.
-        let wanted = folder.pods.clone();
-        self.folder = Some(folder.clone());
+        self.folder = Some(folder);
+        // Policies first: who is kept out is kept out now, and not when the last process has ended.
         self.publish();
-        let mut failed = None;
-        for pod in wanted {
-            if self.pods.contains_key(&pod.key()) {
-                continue;
-            }
-            let uid = uid(&pod);
-            match self.start(pod, workloads.get(uid.as_str()).copied(), &folder) {
+        end_all(ending).await;
+        self.start_missing();
+    }
+
+    /// Starts the pods of the folder that do not run.
+    pub fn start_missing(&mut self) {
+        let Some(folder) = self.folder.clone() else { return };
+        let missing: Vec<LocalPod> =
+            folder.pods.iter().filter(|pod| !self.pods.contains_key(&pod.key())).cloned().collect();
+        if missing.is_empty() {
+            return;
+        }
+        let index = folder.world(|_| false);
+        for pod in missing {
+            let (uid, key) = (uid(&pod), pod.key());
+            let workload = index.workloads.iter().find(|workload| workload.uid == uid);
+            match self.start(pod, workload, &folder) {
                 Ok(started) => {
-                    self.pods.insert(started.pod.key(), started);
+                    self.failed.remove(&key);
+                    self.pods.insert(key, started);
                 }
-                Err(failure) => failed = Some(failure),
+                Err(failure) => {
+                    self.failed.insert(key, failure.sentence());
+                }
             }
         }
         self.publish();
-        failed.map_or(Ok(()), Err)
+    }
+
+    /// Says which pods could not be started, and why.
+    pub fn complain(&self) {
+        for (key, why) in &self.failed {
+            eprintln!("{key} is not started, and is tried again: {why}");
+        }
     }
 
     fn start(&self, pod: LocalPod, workload: Option<&Workload>, folder: &Folder) -> Result<Started, Failure> {
@@ -279,7 +300,7 @@ impl Machine {
         Arc::clone(&self.world.borrow())
     }
 
-    /// The pods in the order of their names.
+    /// The pods in the order of their names, as far as they run.
     pub fn pods(&self) -> impl Iterator<Item = &Started> {
         self.pods.values()
     }
@@ -305,12 +326,24 @@ impl Machine {
     /// Ends everything.
     pub async fn stop(mut self) {
         self.renewal.abort();
-        let all = std::mem::take(&mut self.pods);
-        let mut ending = tokio::task::JoinSet::new();
-        for started in all.into_values() {
-            ending.spawn(started.end());
-        }
-        while ending.join_next().await.is_some() {}
+        end_all(std::mem::take(&mut self.pods).into_values()).await;
+    }
+}
+
+/// Ends pods, all at one time.
+async fn end_all(pods: impl IntoIterator<Item = Started>) {
+    let mut ending = tokio::task::JoinSet::new();
+    for started in pods {
+        ending.spawn(started.end());
+    }
+    while ending.join_next().await.is_some() {}
+}
+
+/// The folder that a file lies in.
+pub(super) fn around(file: &std::path::Path) -> PathBuf {
+    match file.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
+        _ => PathBuf::from("."),
     }
 }
 
