@@ -103,11 +103,8 @@ pub fn try_certificate(
     base: &std::path::Path,
     files: &model::snapshot::CertificateFiles,
 ) -> Result<(), Error> {
-    let now =
-        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |span| span.as_secs());
-    let now = i64::try_from(now).unwrap_or(i64::MAX);
     let provider = tls::provider::default_provider();
-    tls::certificates::load(base, files, &source::Files::new(), &provider, now).map(drop)
+    tls::certificates::load(base, files, &source::Files::new(), &provider, authorize::now()).map(drop)
 }
 
 /// Takes all file descriptors that the system allows: each connection needs one or two, and the soft limit is

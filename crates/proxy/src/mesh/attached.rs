@@ -33,19 +33,11 @@ pub(crate) struct Own {
     pub(crate) ending: Ending,
 }
 
-impl Own {
-    /// The workload as it is known now.
-    pub(crate) fn workload(&self) -> Option<Arc<Workload>> {
-        self.shared.now().workload(&self.uid).cloned()
-    }
-}
-
 /// A workload that is carried. Dropping it cuts its connections off.
 pub struct Attached {
     ending: Ending,
     hbone: SocketAddr,
     ways_out: Vec<SocketAddr>,
-    sockets: Vec<SocketAddr>,
     shared: Arc<Shared>,
 }
 
@@ -75,8 +67,7 @@ impl Attached {
         }
         // Every socket is good: only now anything is started.
         let addresses = outs.iter().map(|(socket, _)| socket.local_addr()).collect::<io::Result<Vec<_>>>()?;
-        let sockets: Vec<SocketAddr> = addresses.iter().copied().chain([arrives]).collect();
-        own.shared.sockets().extend(&sockets);
+        own.shared.sockets().extend(addresses.iter().chain([&arrives]));
         let carried = Arc::clone(&own);
         ending.tasks.spawn(accept(hbone, ending.clone(), move |socket, from, slot| {
             let own = Arc::clone(&carried);
@@ -101,7 +92,7 @@ impl Attached {
         }
         let shared = Arc::clone(&own.shared);
         ending.tasks.spawn(judge(own));
-        Ok(Self { ending, hbone: arrives, ways_out: addresses, sockets, shared })
+        Ok(Self { ending, hbone: arrives, ways_out: addresses, shared })
     }
 
     /// Where tunnels arrive.
@@ -127,7 +118,7 @@ impl Attached {
 
 impl Drop for Attached {
     fn drop(&mut self) {
-        for socket in &self.sockets {
+        for socket in self.ways_out.iter().chain([&self.hbone]) {
             self.shared.sockets().remove(socket);
         }
         self.ending.drain.cancel();

@@ -10,18 +10,19 @@ use model::codes::{certificates as codes, refusals, serving};
 use model::identity::{SpiffeId, TrustDomain};
 use model::peer::{Peer, Verification};
 use rustls::client::Resumption;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::danger::{ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::CryptoProvider;
 use rustls::server::NoServerSessionStorage;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
-use rustls::{ClientConfig, DigitallySignedStruct, DistinguishedName, ServerConfig, SignatureScheme};
+use rustls::{ClientConfig, DistinguishedName, ServerConfig};
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use crate::error::Error;
-use crate::tls::{context, peer, provider, signature};
+use crate::tls::signature::check_signatures;
+use crate::tls::{context, peer, provider};
 use crate::tunnel::ALPN;
 
 static EPOCH: AtomicU64 = AtomicU64::new(1);
@@ -196,27 +197,7 @@ impl ClientCertVerifier for OfClients {
         }
     }
 
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        signature::verify_tls12(message, cert, dss, &self.0.provider.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        signature::verify_tls13(message, cert, dss, &self.0.provider.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.provider.signature_verification_algorithms.supported_schemes()
-    }
+    check_signatures!(0.provider);
 }
 
 #[derive(Debug)]
@@ -248,25 +229,5 @@ impl ServerCertVerifier for OfServer {
         judged.map_err(context::reject)
     }
 
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        signature::verify_tls12(message, cert, dss, &self.judge.provider.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        signature::verify_tls13(message, cert, dss, &self.judge.provider.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.judge.provider.signature_verification_algorithms.supported_schemes()
-    }
+    check_signatures!(judge.provider);
 }

@@ -87,8 +87,8 @@ pub(super) async fn destination(
         return Ok(SocketAddr::new(ip, port));
     }
     let world = own.shared.now();
-    let namespace = own.workload().map(|workload| workload.namespace.clone()).unwrap_or_default();
-    if let Some(service) = world.service_called(host, &namespace) {
+    let namespace = world.workload(&own.uid).map_or("", |workload| workload.namespace.as_str());
+    if let Some(service) = world.service_called(host, namespace) {
         if let Some(ip) = service.addresses.first() {
             return Ok(SocketAddr::new(*ip, port));
         }

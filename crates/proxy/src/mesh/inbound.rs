@@ -3,7 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use http::StatusCode;
 use model::codes::{Code, mesh as codes, refusals};
@@ -17,6 +17,7 @@ use super::attached::Own;
 use super::credential::identity_of;
 use super::live::Known;
 use super::record::{Direction, Record, Secured};
+use crate::authorize;
 use crate::copy::{self, End};
 use crate::tls::{context, peer};
 use crate::tunnel::server::{Asked, Tunnels};
@@ -170,7 +171,7 @@ async fn one(own: Arc<Own>, caller: Arc<Caller>, asked: Asked) {
         return refuse(asked, StatusCode::BAD_REQUEST, record, &codes::LOOP, detail);
     }
     // A connection may outlive the certificate that it was opened with; what is new on it may not.
-    if caller.not_after < unix_now() {
+    if caller.not_after < authorize::now() {
         let detail = "the certificate that this connection was opened with has expired".to_owned();
         return refuse(asked, StatusCode::UNAUTHORIZED, record, &refusals::CERTIFICATE_EXPIRED, detail);
     }
@@ -258,9 +259,4 @@ async fn carry(
 /// The peer gets a reset, not an end that could be taken for an orderly one.
 pub(super) fn reset(socket: &TcpStream) {
     let _ = socket2::SockRef::from(socket).set_linger(Some(Duration::ZERO));
-}
-
-fn unix_now() -> i64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |span| span.as_secs());
-    i64::try_from(now).unwrap_or(i64::MAX)
 }

@@ -62,14 +62,14 @@ pub(super) async fn call(
         return refuse(record, &codes::LOOP, format!("{destination} is this proxy itself"));
     }
     let world = own.shared.now();
-    let Some(source) = own.workload() else {
+    let Some(source) = world.workload(&own.uid) else {
         let detail = format!("{} is not known (yet)", own.uid);
         return refuse(record, &codes::NO_IDENTITY, detail);
     };
     let start: usize = rand::random_range(0..1 << 20);
     let mut last: Option<Failed> = None;
     for attempt in 0..TRIES {
-        let way = route(&world, &source, destination, |count| (start + attempt) % count.max(1));
+        let way = route(&world, source, destination, |count| (start + attempt) % count.max(1));
         match way {
             Err(refused) => return refuse(record, refused.code, refused.detail),
             Ok(Route::Plain { target, why, service }) => {
@@ -95,7 +95,7 @@ pub(super) async fn call(
                     target,
                     client: from,
                     service: service.as_ref().map(|name| name.hostname.as_str()),
-                    baggage: &baggage(&source),
+                    baggage: &baggage(source),
                 };
                 match own.shared.pool.open(&wanted).await {
                     Ok(tunnel) => {

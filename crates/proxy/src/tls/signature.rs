@@ -13,6 +13,37 @@ use x509_parser::prelude::FromDer;
 
 use super::context::{note, reject};
 
+/// The methods of rustls' `ClientCertVerifier` and `ServerCertVerifier` about signatures, which are the same for every
+/// verifier here: `$provider` is the field, or path of fields, that holds the crypto provider.
+macro_rules! check_signatures {
+    ($($provider:tt).+) => {
+        fn verify_tls12_signature(
+            &self,
+            message: &[u8],
+            cert: &rustls_pki_types::CertificateDer<'_>,
+            dss: &rustls::DigitallySignedStruct,
+        ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
+            let supported = &self.$($provider).+.signature_verification_algorithms;
+            crate::tls::signature::verify_tls12(message, cert, dss, supported)
+        }
+
+        fn verify_tls13_signature(
+            &self,
+            message: &[u8],
+            cert: &rustls_pki_types::CertificateDer<'_>,
+            dss: &rustls::DigitallySignedStruct,
+        ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
+            let supported = &self.$($provider).+.signature_verification_algorithms;
+            crate::tls::signature::verify_tls13(message, cert, dss, supported)
+        }
+
+        fn supported_verify_schemes(&self) -> Vec<rustls::SignatureScheme> {
+            self.$($provider).+.signature_verification_algorithms.supported_schemes()
+        }
+    };
+}
+pub(crate) use check_signatures;
+
 /// Checks the signature over the handshake in TLS 1.2 (RFC 5246, section 7.4.8).
 pub(crate) fn verify_tls12(
     message: &[u8],

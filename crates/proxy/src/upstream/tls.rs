@@ -9,10 +9,10 @@ use model::codes::{refusals, serving};
 use model::peer::Verification;
 use model::snapshot::UpstreamTls;
 use rustls::client::Resumption;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::danger::{ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::CryptoProvider;
 use rustls::sign::SingleCertAndKey;
-use rustls::{ClientConfig, DigitallySignedStruct, Error as TlsError, HandshakeKind, SignatureScheme};
+use rustls::{ClientConfig, Error as TlsError, HandshakeKind};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use tokio_rustls::TlsConnector;
 
@@ -22,7 +22,8 @@ use crate::error::Error;
 use crate::policy::sha256;
 use crate::state::Assembly;
 use crate::tls::provider::{self, Choice};
-use crate::tls::{context, peer, signature};
+use crate::tls::signature::check_signatures;
+use crate::tls::{context, peer};
 use crate::transport::Transport;
 
 /// Sessions that are kept per service, for resumption.
@@ -250,25 +251,5 @@ impl ServerCertVerifier for Verifier {
         }
     }
 
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, TlsError> {
-        signature::verify_tls12(message, cert, dss, &self.provider.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, TlsError> {
-        signature::verify_tls13(message, cert, dss, &self.provider.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
-    }
+    check_signatures!(provider);
 }

@@ -68,26 +68,29 @@ pub async fn up(options: Options, filter: &str) -> Outcome {
     notes(&first, &mut said);
     let report = Arc::new(report::Report::default());
     let mut machine = Machine::new(options.folder.clone(), identities, Arc::clone(&report))?;
-    let done =
-        run(&options, &settings, &mut machine, &mut stop, &mut watched, &mut said, &report, first, &log)
-            .await;
+    let mut code = EXIT_OK;
+    // None: it was told to stop before everything was tried.
+    if let Some(rows) = prove(&mut machine, first, &mut stop).await {
+        output::say(proof::table(&rows).trim_end());
+        let proven = !rows.is_empty() && rows.iter().all(|row| row.good);
+        code = if proven { EXIT_OK } else { EXIT_FINDINGS };
+        if !options.once {
+            eprintln!(
+                "\nup until Ctrl-C; edit a manifest in {} and see the effect; every connection is a line in {}",
+                options.folder.display(),
+                log.display()
+            );
+            report.begin();
+            follow(&mut machine, &options.folder, &settings, &mut watched, &mut said, &mut stop).await;
+        }
+    }
     machine.stop().await;
     output::finish();
-    done
+    Ok(code)
 }
 
-#[allow(clippy::too_many_arguments, reason = "everything that lives as long as the machine")]
-async fn run(
-    options: &Options,
-    settings: &folder::Options,
-    machine: &mut Machine,
-    stop: &mut Stop,
-    watched: &mut Watched,
-    said: &mut BTreeSet<String>,
-    report: &report::Report,
-    first: Folder,
-    log: &Path,
-) -> Outcome {
+/// Starts the pods and tries every call.
+async fn prove(machine: &mut Machine, first: Folder, stop: &mut Stop) -> Option<Vec<proof::Row>> {
     machine.apply(first).await;
     machine.complain();
     eprint!("{}", machine.table());
@@ -97,34 +100,33 @@ async fn run(
         }
         proof::run(machine).await
     };
-    let rows = tokio::select! {
-        rows = proof => rows,
-        () = stop.asked() => return Ok(EXIT_OK),
-    };
-    output::say(proof::table(&rows).trim_end());
-    let proven = !rows.is_empty() && rows.iter().all(|row| row.good);
-    let code = if proven { EXIT_OK } else { EXIT_FINDINGS };
-    if options.once {
-        return Ok(code);
+    tokio::select! {
+        rows = proof => Some(rows),
+        () = stop.asked() => None,
     }
-    eprintln!(
-        "\nup until Ctrl-C; edit a manifest in {} and see the effect; every connection is a line in {}",
-        options.folder.display(),
-        log.display()
-    );
-    report.begin();
+}
+
+/// Makes the machine what the folder says, until it is told to stop.
+async fn follow(
+    machine: &mut Machine,
+    folder: &Path,
+    settings: &folder::Options,
+    watched: &mut Watched,
+    said: &mut BTreeSet<String>,
+    stop: &mut Stop,
+) {
     let mut again = tokio::time::interval(AGAIN);
     loop {
         tokio::select! {
-            () = stop.asked() => return Ok(code),
+            () = stop.asked() => return,
             () = watched.changed() => {
                 // What is wrong is said, and what was in force stays so (invariant 4).
-                match read(&options.folder, settings) {
-                    Ok(folder) => {
-                        notes(&folder, said);
-                        machine.apply(folder).await;
+                match read(folder, settings) {
+                    Ok(now) => {
+                        notes(&now, said);
+                        machine.apply(now).await;
                         machine.complain();
-                        eprintln!("applied what {} says now", options.folder.display());
+                        eprintln!("applied what {} says now", folder.display());
                     }
                     Err(failure) => eprint!("{failure}  the last good state stays in force\n"),
                 }

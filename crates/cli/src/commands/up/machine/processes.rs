@@ -53,7 +53,8 @@ impl Running {
         let (end_sidecars, ended) = watch::channel(false);
         for (index, container) in rest.into_iter().enumerate() {
             let is_sidecar = container.role == Role::Sidecar;
-            let (this, states, seen) = (Arc::clone(&this), Arc::clone(&states), states.subscribe());
+            let mut seen = states.subscribe();
+            let (this, states) = (Arc::clone(&this), Arc::clone(&states));
             let stop_one = if is_sidecar { ended.clone() } else { stop.clone() };
             let into = if is_sidecar { &mut sidecars } else { &mut tasks };
             into.spawn(async move {
@@ -64,7 +65,6 @@ impl Running {
             });
             if is_sidecar {
                 // The application starts when the sidecar is ready, or the pod is stopped.
-                let mut seen = seen;
                 tokio::select! {
                     _ = seen.wait_for(|all| all[index]) => {}
                     () = stopped(&mut stop) => break,

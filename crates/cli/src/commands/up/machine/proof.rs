@@ -12,11 +12,11 @@ use model::codes::{Code, mesh as codes};
 use model::identity::SpiffeId;
 use model::mesh::policy::{Arrival, decide};
 use model::mesh::{Route, Workload, World, route};
+use probe::attempt::{Application, Attempt, Client, Version};
+use probe::identity::ClientIdentity;
 use proxy::mesh::{Direction, Record, Secured};
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme};
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection};
 use time::OffsetDateTime;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -255,14 +255,10 @@ impl Stranger {
         }
     }
 
+    /// Of a client that takes any server: it is he who is tried.
     fn config(self, claims: &SpiffeId) -> Result<ClientConfig, Box<dyn std::error::Error>> {
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let builder = ClientConfig::builder_with_provider(provider)
-            .with_protocol_versions(&[&rustls::version::TLS13])?
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(Anyone));
-        let mut config = match self {
-            Self::Nobody | Self::Plain => builder.with_no_client_auth(),
+        let client = match self {
+            Self::Nobody | Self::Plain => None,
             Self::Elsewhere => {
                 let folder = tempfile::tempdir()?;
                 let now = OffsetDateTime::now_utc();
@@ -270,53 +266,19 @@ impl Stranger {
                     Authority::init(folder.path(), &InitOptions::default(), "the proof", now)?;
                 let request = Request::new("stranger").with(certs::AltName::from(claims));
                 let issued = authority.issue(&request, "the proof", now)?;
-                let chain =
-                    CertificateDer::pem_slice_iter(issued.chain_pem.as_bytes()).collect::<Result<_, _>>()?;
                 let key = issued.key_pem.as_ref().map(|key| key.as_bytes()).unwrap_or_default();
-                builder.with_client_auth_cert(chain, PrivateKeyDer::from_pem_slice(key)?)?
+                Some(ClientIdentity::from_pem(issued.chain_pem.as_bytes(), key)?)
             }
         };
-        config.alpn_protocols = vec![b"h2".to_vec()];
-        Ok(config)
-    }
-}
-
-/// A stranger takes any server: it is he who is tried.
-#[derive(Debug)]
-struct Anyone;
-
-impl ServerCertVerifier for Anyone {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        rustls::crypto::aws_lc_rs::default_provider().signature_verification_algorithms.supported_schemes()
+        let attempt = Attempt {
+            version: Some(Version::Tls13),
+            name: String::new(),
+            alpn: vec!["h2".to_owned()],
+            client,
+            application: Application::Tcp,
+            timeout: LIMIT,
+        };
+        Ok(Client::new(&attempt, None)?.config().clone())
     }
 }
 

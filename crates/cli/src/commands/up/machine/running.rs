@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use controller::mesh::Index;
 use k8s_openapi::api::core::v1::Service;
 use manifests::folder::{Folder, LocalPod};
 use model::codes::{mesh as codes, serving};
@@ -148,17 +149,17 @@ impl Machine {
 
     /// Starts the pods of the folder that do not run.
     pub fn start_missing(&mut self) {
-        let Some(folder) = self.folder.clone() else { return };
+        let Some(folder) = &self.folder else { return };
         let missing: Vec<LocalPod> =
             folder.pods.iter().filter(|pod| !self.pods.contains_key(&pod.key())).cloned().collect();
         if missing.is_empty() {
             return;
         }
-        let index = folder.world(|_| false);
+        let (index, node) = (folder.world(|_| false), folder.node().to_owned());
         for pod in missing {
             let (uid, key) = (uid(&pod), pod.key());
             let workload = index.workloads.iter().find(|workload| workload.uid == uid);
-            match self.start(pod, workload, &folder) {
+            match self.start(pod, workload, &index, node.clone()) {
                 Ok(started) => {
                     self.failed.remove(&key);
                     self.pods.insert(key, started);
@@ -178,11 +179,17 @@ impl Machine {
         }
     }
 
-    fn start(&self, pod: LocalPod, workload: Option<&Workload>, folder: &Folder) -> Result<Started, Failure> {
+    fn start(
+        &self,
+        pod: LocalPod,
+        workload: Option<&Workload>,
+        index: &Index,
+        node: String,
+    ) -> Result<Started, Failure> {
         let address = pod.address.unwrap_or(IpAddr::from([127, 0, 0, 1]));
         let mut given = BTreeMap::from([("HOSTNAME".to_owned(), pod.name.clone())]);
         let attached = match workload.filter(|workload| workload.tunnel == Tunnel::Hbone) {
-            Some(workload) => Some(self.attach(&pod, workload, address, folder, &mut given)?),
+            Some(workload) => Some(self.attach(&pod, workload, address, index, &mut given)?),
             None => None,
         };
         let (stop, stopped) = watch::channel(false);
@@ -194,8 +201,7 @@ impl Machine {
                 changed.notify_one();
             }
         });
-        let running =
-            Running { pod: pod.clone(), node: folder.node().to_owned(), given, folder: self.home.clone() };
+        let running = Running { pod: pod.clone(), node, given, folder: self.home.clone() };
         let task = tokio::spawn(running.run(stopped, tell));
         Ok(Started { pod, attached, stop, ready, task })
     }
@@ -205,7 +211,7 @@ impl Machine {
         pod: &LocalPod,
         workload: &Workload,
         address: IpAddr,
-        folder: &Folder,
+        index: &Index,
         given: &mut BTreeMap<String, String>,
     ) -> Result<Attached, Failure> {
         let listen = |port: u16| {
@@ -222,7 +228,7 @@ impl Machine {
         let credential = tokio::task::block_in_place(|| self.identities.blocking_lock().of(&identity))?;
         let proxy = listen(PROXY_PORT)?;
         let mut ways_out = vec![WayOut::Proxy(proxy)];
-        for service in folder.world(|_| false).services {
+        for service in &index.services {
             // Kubernetes gives a pod the variables of its own namespace's Services (and of the API server).
             if service.name.namespace != pod.namespace || service.ports.is_empty() {
                 continue;
