@@ -1,13 +1,15 @@
-//! Certificate signing requests (PKCS #10, RFC 2986) of others: read, their own signature verified, and
-//! shown. Nothing in one is granted by being asked for (invariant 8): the operator's names are.
+//! Certificate signing requests (PKCS #10, RFC 2986): those of others are read, their own signature verified, and
+//! shown; one of our own is made. Nothing in one is granted by being asked for (invariant 8): the operator's names are.
 
-use rcgen::{PublicKeyData, SubjectPublicKeyInfo};
+use rcgen::{CertificateParams, PublicKeyData, SubjectPublicKeyInfo};
 use x509_parser::certification_request::X509CertificationRequest;
 use x509_parser::extensions::{GeneralName, ParsedExtension};
 use x509_parser::prelude::FromDer as _;
 
 use crate::error::{Error, Result};
 use crate::formats::tlv;
+use crate::issue::san;
+use crate::key::PrivateKey;
 use crate::request::AltName;
 use crate::verify::key_strength;
 
@@ -32,6 +34,19 @@ pub struct Csr {
 }
 
 impl Csr {
+    /// A request for these names, signed with the key that is to be certified, PEM. Its subject is empty.
+    ///
+    /// # Errors
+    ///
+    /// When a name cannot be written, or nothing can be signed.
+    pub fn request(key: &PrivateKey, names: &[AltName]) -> Result<String> {
+        let mut params = CertificateParams::default();
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        params.subject_alt_names = names.iter().map(san).collect::<Result<_>>()?;
+        let made = params.serialize_request(key).and_then(|request| request.pem());
+        made.map_err(|error| Error::Signing(error.to_string()))
+    }
+
     /// Reads PEM or DER, and verifies that the asker has the key.
     pub fn parse(bytes: &[u8]) -> Result<Self> {
         let refuse = |why: &str| Error::Csr(why.to_owned());

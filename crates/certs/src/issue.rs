@@ -164,7 +164,7 @@ fn name(common_name: Option<&str>, organization: Option<&str>) -> DistinguishedN
     name
 }
 
-fn san(name: &AltName) -> Result<SanType> {
+pub(crate) fn san(name: &AltName) -> Result<SanType> {
     let ia5 = |text: &str| {
         text.try_into().map_err(|_| Error::Request(format!("{text:?} holds characters beyond ASCII")))
     };

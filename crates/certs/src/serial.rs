@@ -5,6 +5,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::error::{Error, Result};
+use crate::issuer::CaCertificate;
 
 #[cfg(test)]
 mod tests;
@@ -24,6 +25,21 @@ impl Serial {
                 return Ok(Self(bytes.to_vec()));
             }
         }
+    }
+
+    /// A number that this authority gives to no certificate and that each of its lists may name, so that refusing
+    /// what is revoked can be shown before anything is. It follows from the authority's certificate; that a random
+    /// one is the same is as likely as that two random ones are.
+    pub fn of_proof(authority: &CaCertificate) -> Self {
+        let mut hash = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
+        hash.update(b"handfast: a revoked serial number for proofs\0");
+        hash.update(&authority.der);
+        let mut bytes: Vec<u8> = hash.finish().as_ref().iter().copied().take(16).collect();
+        if let Some(first) = bytes.first_mut() {
+            // Neither negative nor shorter.
+            *first = (*first & 0x7f) | 0x40;
+        }
+        Self(bytes)
     }
 
     /// From big-endian bytes, as in a certificate; leading zeros do not count.

@@ -52,7 +52,7 @@ struct Server {
 
 impl Server {
     fn start(dir: &Path, more: &[&str]) -> Self {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = testkit::free_port();
         let child = Command::new("openssl")
             .args(["s_server", "-accept", &format!("127.0.0.1:{port}"), "-quiet", "-www"])
             .args(more)

@@ -9,6 +9,7 @@ pub mod certificate;
 pub mod clock;
 pub mod error;
 pub mod grant;
+pub mod inject;
 pub mod install;
 mod lead;
 mod lease;

@@ -84,6 +84,29 @@ pub const OUTBOUND_MODE_ANNOTATION: &str = "handfast.dev/outbound-mode";
 /// `443=permissive,5432=strict`.
 pub const OUTBOUND_MODES_ANNOTATION: &str = "handfast.dev/outbound-modes";
 
+/// Name of the mesh's control plane: its Deployment, Service, ServiceAccount, Roles and webhook.
+pub const MESH: &str = "handfast-mesh";
+/// Name of the container that carries a pod's connections.
+pub const MESH_PROXY: &str = "handfast-proxy";
+/// Name of the container that has the pod's connections redirected to it.
+pub const MESH_REDIRECT: &str = "handfast-redirect";
+/// Volume with the proxy's token and the trusted roots, and where it is mounted.
+pub const MESH_VOLUME: &str = "handfast-mesh";
+/// See [`MESH_VOLUME`].
+pub const MESH_MOUNT: &str = "/var/run/handfast";
+/// The user of the proxies, and the mark of their packets: both are never redirected.
+pub const MESH_USER: u32 = 1337;
+/// Annotation of a pod: ports that it is called on past its proxy, by comma.
+pub const SKIP_INBOUND_PORTS: &str = "handfast.dev/skip-inbound-ports";
+/// Annotation of a pod: ports that it calls past its proxy, by comma.
+pub const SKIP_OUTBOUND_PORTS: &str = "handfast.dev/skip-outbound-ports";
+/// Annotation of a pod: networks that it calls past its proxy, as in `10.1.0.0/16,fd00::/8`.
+pub const SKIP_OUTBOUND_SUBNETS: &str = "handfast.dev/skip-outbound-subnets";
+/// Annotation of a pod: ports whose bytes are never looked into, by comma. None are, at present.
+pub const OPAQUE_PORTS: &str = "handfast.dev/opaque-ports";
+/// Annotation of a pod, written at admission: the version that was injected.
+pub const INJECTED_ANNOTATION: &str = "handfast.dev/injected";
+
 /// Annotations on a managed Secret.
 pub mod secret {
     /// Name of the Certificate that it belongs to.

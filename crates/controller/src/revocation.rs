@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use certs::{List, Revoked, Serial};
+use certs::{List, Reason, Revoked, Serial};
 use k8s_openapi::api::core::v1::{ConfigMap, ObjectReference};
 use kube::api::{Patch, PatchParams};
 use kube::runtime::events::{Event, EventType, Recorder};
@@ -191,7 +191,9 @@ fn due(state: &State, published: &BTreeMap<String, String>, now: OffsetDateTime)
         let text = published.get(&key(&member.name));
         let read = read(member, published);
         let listed = read.as_ref().map(|(_, serials)| serials.as_slice());
-        let complete = missing(state, member, listed, now).is_empty();
+        let proof = Serial::of_proof(&member.certificate);
+        let complete = missing(state, member, listed, now).is_empty()
+            && listed.is_some_and(|listed| listed.contains(&proof));
         if !can_sign(member, now) {
             // A list goes on as long as it is good: without it, what was revoked would be good again.
             if let (Some(text), Some((list, _))) = (text, read)
@@ -260,17 +262,21 @@ fn sign(state: &State, name: &str, now: OffsetDateTime) -> Result<List> {
     let member = state.member(name);
     let issuer = member.and_then(|member| member.issuer.as_ref());
     let issuer = issuer.ok_or_else(|| Error::Step(format!("the key of {name} is gone")))?;
-    let revoked: Vec<Revoked> = state
-        .revocations
-        .iter()
-        .filter(|(_, revocation)| revocation.issuer == name)
-        .map(|(serial, revocation)| Revoked {
+    let proof = Revoked {
+        serial: Serial::of_proof(issuer.certificate()),
+        at: issuer.certificate().not_before,
+        reason: Reason::Unspecified,
+        not_after: issuer.certificate().not_after,
+    };
+    let revoked = state.revocations.iter().filter(|(_, revocation)| revocation.issuer == name).map(
+        |(serial, revocation)| Revoked {
             serial: serial.clone(),
             at: revocation.at,
             reason: revocation.reason,
             not_after: revocation.not_after,
-        })
-        .collect();
+        },
+    );
+    let revoked: Vec<Revoked> = revoked.chain([proof]).collect();
     let number = state.crl_numbers.get(name).copied().unwrap_or(1);
     Ok(List::sign(name, number, issuer, &revoked, now)?)
 }

@@ -8,7 +8,7 @@ use kube::core::PartialObjectMeta;
 use kube::runtime::reflector::{ObjectRef, Store};
 
 use crate::grant::World;
-use crate::names::{ALLOWED_DNS_ANNOTATION, TRUST_LABEL};
+use crate::names::{ALLOWED_DNS_ANNOTATION, MESH_ENABLED, MESH_LABEL, TRUST_LABEL};
 
 /// A store of namespaces.
 pub type Namespaces = Store<PartialObjectMeta<Namespace>>;
@@ -36,10 +36,11 @@ pub fn lives(namespaces: &Namespaces, name: &str) -> bool {
     namespaces.get(&ObjectRef::new(name)).is_some_and(|found| found.metadata.deletion_timestamp.is_none())
 }
 
-/// Whether a namespace wants the trust bundle without having a Certificate.
+/// Whether a namespace wants the trust bundle without having a Certificate: it says so, or its pods are in the mesh.
 pub fn wants_trust(namespace: &PartialObjectMeta<Namespace>) -> bool {
-    let labels = namespace.metadata.labels.as_ref();
-    labels.and_then(|labels| labels.get(TRUST_LABEL)).is_some_and(|value| value == "enabled")
+    let Some(labels) = &namespace.metadata.labels else { return false };
+    let has = |label, value| labels.get(label).is_some_and(|found| found == value);
+    has(TRUST_LABEL, "enabled") || has(MESH_LABEL, MESH_ENABLED)
 }
 
 impl World for KnownWorld {

@@ -76,3 +76,23 @@ fn requests_of_openssl_are_verified_and_kinds_that_are_not_taken_are_called_so()
     let small = make("small", &["-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:1024"], &[]);
     assert!(matches!(small, Err(Error::WeakKey(_))));
 }
+
+#[test]
+fn a_request_of_our_own_is_read_by_us_and_by_openssl() {
+    let key = crate::PrivateKey::generate(crate::KeyKind::P256).unwrap();
+    let name = AltName::uri("spiffe://cluster.local/ns/shop/sa/web").unwrap();
+    let pem = Csr::request(&key, std::slice::from_ref(&name)).unwrap();
+    let read = Csr::parse(pem.as_bytes()).unwrap();
+    assert_eq!((read.names.as_slice(), read.subject.as_str()), ([name].as_slice(), ""));
+    assert!(read.other.is_empty(), "{:?}", read.other);
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), pem).unwrap();
+    let path = file.path().to_str().unwrap();
+    let shown = std::process::Command::new("openssl")
+        .args(["req", "-in", path, "-verify", "-noout", "-text"])
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&shown.stdout).into_owned() + &String::from_utf8_lossy(&shown.stderr);
+    assert!(shown.status.success() && text.contains("verify OK"), "{text}");
+    assert!(text.contains("URI:spiffe://cluster.local/ns/shop/sa/web"), "{text}");
+}

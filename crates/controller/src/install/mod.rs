@@ -2,6 +2,7 @@
 //! tests. The rights are the least that work: no wildcard, no list of Secrets, and what can be named is named.
 
 pub mod chart;
+pub mod mesh;
 mod rights;
 mod values;
 

@@ -48,13 +48,19 @@ pub(super) fn of_controller(namespace: &str) -> Vec<Value> {
     const RBAC: &str = "rbac.authorization.k8s.io/v1";
     vec![
         object(RBAC, "ClusterRole", CONTROLLER, None, cluster),
-        object(RBAC, "ClusterRoleBinding", CONTROLLER, None, binding("ClusterRole", CONTROLLER, namespace)),
+        object(
+            RBAC,
+            "ClusterRoleBinding",
+            CONTROLLER,
+            None,
+            binding_of("ClusterRole", CONTROLLER, namespace),
+        ),
         object(RBAC, "Role", CONTROLLER, Some(namespace), own),
-        object(RBAC, "RoleBinding", CONTROLLER, Some(namespace), binding("Role", CONTROLLER, namespace)),
+        object(RBAC, "RoleBinding", CONTROLLER, Some(namespace), binding_of("Role", CONTROLLER, namespace)),
     ]
 }
 
-fn rule(group: &str, resources: &[&str], names: &[&str], verbs: &[&str]) -> Value {
+pub(super) fn rule(group: &str, resources: &[&str], names: &[&str], verbs: &[&str]) -> Value {
     let mut rule = json!({ "apiGroups": [group], "resources": resources, "verbs": verbs });
     if !names.is_empty() {
         rule["resourceNames"] = json!(names);
@@ -62,9 +68,10 @@ fn rule(group: &str, resources: &[&str], names: &[&str], verbs: &[&str]) -> Valu
     rule
 }
 
-fn binding(kind: &str, name: &str, namespace: &str) -> Value {
+/// Binds a role to the service account of its name.
+pub(super) fn binding_of(kind: &str, name: &str, namespace: &str) -> Value {
     json!({
         "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": name },
-        "subjects": [{ "kind": "ServiceAccount", "name": CONTROLLER, "namespace": namespace }],
+        "subjects": [{ "kind": "ServiceAccount", "name": name, "namespace": namespace }],
     })
 }

@@ -7,9 +7,11 @@
 
 mod endpoints;
 pub mod index;
+pub mod issue;
 pub mod istio;
 mod modes;
 mod read;
+pub mod watch;
 
 #[cfg(test)]
 mod tests;

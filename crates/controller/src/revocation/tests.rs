@@ -31,6 +31,11 @@ fn lists_are_there_from_the_beginning_and_signed_anew_only_when_they_are_due() {
     let state = State::new(TrustDomain::default(), NOW).unwrap();
     let (state, first) = publish(&state, &BTreeMap::new(), NOW);
     assert_eq!(first.keys().collect::<Vec<_>>(), ["intermediate-1.crl", "root-1.crl"]);
+    // Each names one number that no certificate has, and nothing else as yet.
+    for member in &state.members {
+        let (_, listed) = read(member, &first).unwrap();
+        assert_eq!(listed, [Serial::of_proof(&member.certificate)]);
+    }
     let (state, same) = publish(&state, &first, NOW + Duration::days(3));
     assert_eq!(same, first);
     let (state, later) = publish(&state, &same, NOW + Duration::days(4));
@@ -40,6 +45,11 @@ fn lists_are_there_from_the_beginning_and_signed_anew_only_when_they_are_due() {
     let mut forged = later.clone();
     forged.insert("intermediate-1.crl".to_owned(), later["root-1.crl"].clone());
     assert_eq!(due(&state, &forged, NOW + Duration::days(4)).sign, ["intermediate-1"]);
+    // A list of a version that named no such number is signed anew.
+    let root = state.member("root-1").unwrap();
+    let old = List::sign("root-1", 1, root.issuer.as_ref().unwrap(), &[], NOW).unwrap();
+    let older = BTreeMap::from([("root-1.crl".to_owned(), old.to_pem())]);
+    assert!(due(&state, &older, NOW).sign.contains(&"root-1".to_owned()));
 }
 
 #[test]

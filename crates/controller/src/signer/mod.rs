@@ -127,7 +127,7 @@ fn lifetime(seconds: Option<i64>, longest: Duration) -> Duration {
 }
 
 /// The request, when it asks for nothing beyond the names.
-fn contained(request: &[u8], names: &[AltName]) -> Result<Csr, Denial> {
+pub(crate) fn contained(request: &[u8], names: &[AltName]) -> Result<Csr, Denial> {
     let request = Csr::parse(request)
         .map_err(|error| Denial::unreadable("BadRequest", format!("the request cannot be used: {error}")))?;
     let beyond: Vec<String> =

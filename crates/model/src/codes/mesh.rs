@@ -89,6 +89,10 @@ super::table! {
         "A label or an annotation of the mesh has a wrong value",
         "it is misspelt",
         "write handfast.dev/outbound-mode: strict, handfast.dev/outbound-modes: 443=permissive, or handfast.dev/mesh: enabled";
+    INJECTION_REFUSED = "HF8034", "injection_refused",
+        "A pod cannot be brought into the mesh as it is",
+        "something in its manifest contradicts having a proxy beside it",
+        "correct the field that is named, or leave the pod out: annotation handfast.dev/mesh: disabled";
     LOCAL_NO_COMMAND = "HF8040", "local_no_command",
         "A container has no command",
         "what its image would start is not known here: no container runtime is involved on one machine",

@@ -119,6 +119,7 @@ async fn prove(args: &Args) -> Result<Report, Failure> {
     if let Err(why) = &authority {
         report.notes.push(format!("some bad certificates cannot be made: {why}"));
     }
+    let has_revoked = authority.as_ref().is_ok_and(|authority| authority.has_revoked);
     let image = connect::image(&client, args.image.as_deref()).await;
     for edge in &edges {
         let own = secrets.leaf(&edge.client.mounted.secret).await;
@@ -135,7 +136,10 @@ async fn prove(args: &Args) -> Result<Report, Failure> {
         let mut rows = Vec::new();
         for (server, found) in edge.servers.iter().zip(&findings.servers) {
             rows.extend(
-                found.rows.iter().map(|seen| about_revoked(Row::of_server(seen, &server.name), seen)),
+                found
+                    .rows
+                    .iter()
+                    .map(|seen| about_revoked(Row::of_server(seen, &server.name), seen, has_revoked)),
             );
             if let Some(why) = &found.error {
                 rows.push(not_tried(&server.name, why));
@@ -321,17 +325,26 @@ fn unseen(pod: &str) -> Row {
     }
 }
 
-/// The probe's hint names options of another command.
-fn about_revoked(mut row: Row, seen: &probe::edge::Seen) -> Row {
+/// The probe's hint names options of another command. That a server lets in what is revoked is a failure from the
+/// moment that anything is.
+fn about_revoked(mut row: Row, seen: &probe::edge::Seen, has_revoked: bool) -> Row {
     if seen.verdict == "skipped" {
         row.why = match seen.id.as_str() {
-            "revoked" => Some("needs the cluster's authority, and a certificate that it has revoked".into()),
+            "revoked" => Some("needs the cluster's authority".into()),
             "not-on-the-list" => Some("only for servers with a list of identities: --allow-list".into()),
             _ if seen.reason.as_deref().is_some_and(|why| why.contains("--ca-dir")) => {
                 Some("needs the authority: --ca-dir DIR, or the right to read the cluster's".into())
             }
             _ => row.why,
         };
+    }
+    if seen.id == "revoked" && seen.verdict == "fail" && !has_revoked {
+        row.verdict = "warn".into();
+        row.why = Some(
+            "this server does not ask for revocation and let the certificate in; this row fails as soon as anything \
+             is revoked (the sidecar asks; lists: ConfigMap handfast-trust, crl.pem)"
+                .into(),
+        );
     }
     row
 }

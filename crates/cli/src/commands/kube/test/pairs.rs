@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use certs::Serial;
 use controller::authority::AuthorityStore;
 use controller::names::{AUTHORITY_SECRET, SYSTEM_NAMESPACE};
 use kube::Client;
@@ -16,15 +17,21 @@ use crate::failure::Failure;
 /// An authority, and what it has revoked.
 pub struct Authority {
     issuer: Issuer,
-    /// A revoked serial number of this very authority, big-endian.
-    revoked: Option<Vec<u8>>,
+    /// A revoked serial number of this very authority.
+    revoked: Option<Serial>,
+    /// Whether anything is revoked but the number that its lists name for proofs.
+    pub has_revoked: bool,
 }
 
 /// The folder's authority, or the cluster's; and where there is none, why.
 pub async fn authority(dir: Option<&Path>, client: &Client) -> Result<Result<Authority, String>, Failure> {
     if let Some(dir) = dir {
         let (certificate, key) = issuing(dir)?;
-        return Ok(Ok(Authority { issuer: read_issuer(&certificate, &key)?, revoked: None }));
+        return Ok(Ok(Authority {
+            issuer: read_issuer(&certificate, &key)?,
+            revoked: None,
+            has_revoked: false,
+        }));
     }
     let nothing = |why: String| Ok(Err(format!("{why}; or name a folder: --ca-dir DIR")));
     let state = match AuthorityStore::new(client.clone(), SYSTEM_NAMESPACE).load().await {
@@ -37,25 +44,19 @@ pub async fn authority(dir: Option<&Path>, client: &Client) -> Result<Result<Aut
         Err(error) => return nothing(error.to_string()),
     };
     let made = Issuer::from_pem(state.intermediates_pem(member).as_bytes(), issuer.key().to_pem().as_bytes());
-    let revoked = state
+    // What has ended by itself is on no list any more.
+    let now = OffsetDateTime::now_utc();
+    let found = state
         .revocations
         .iter()
-        // What has ended by itself is on no list any more.
-        .find(|(_, revocation)| {
-            revocation.issuer == member.name && revocation.not_after > OffsetDateTime::now_utc()
-        })
-        .and_then(|(serial, _)| bytes_of_hex(&serial.to_string()));
+        .find(|(_, revocation)| revocation.issuer == member.name && revocation.not_after > now);
+    let has_revoked = found.is_some();
+    let revoked =
+        Some(found.map_or_else(|| Serial::of_proof(&member.certificate), |(serial, _)| serial.clone()));
     match made {
-        Ok(issuer) => Ok(Ok(Authority { issuer, revoked })),
+        Ok(issuer) => Ok(Ok(Authority { issuer, revoked, has_revoked })),
         Err(error) => nothing(error.to_string()),
     }
-}
-
-fn bytes_of_hex(text: &str) -> Option<Vec<u8>> {
-    let digits: String = text.chars().filter(char::is_ascii_hexdigit).collect();
-    let digits = if digits.len() % 2 == 1 { format!("0{digits}") } else { digits };
-    let pairs = digits.as_bytes().chunks(2).map(|pair| std::str::from_utf8(pair).ok());
-    pairs.map(|pair| u8::from_str_radix(pair?, 16).ok()).collect()
 }
 
 impl Authority {
@@ -95,10 +96,11 @@ impl Authority {
             ),
         ];
         if let Some(serial) = &self.revoked {
-            // Another certificate with a serial number that is on the list: the real one's key is not here.
+            // Another certificate with a serial number that is on the list: where something real is revoked, its key
+            // is not here.
             let revoked = self.issuer.pair(|draft| {
                 same(draft);
-                draft.serial = Some(serial.clone());
+                draft.serial = Some(serial.as_bytes().to_vec());
             })?;
             made.push(Sent::new("revoked", &revoked));
         }
@@ -140,7 +142,7 @@ mod tests {
         let key = issuer.key().to_pem();
         let issuer = Issuer::from_pem(state.intermediates_pem(member).as_bytes(), key.as_bytes())
             .unwrap_or_else(|e| panic!("{e}"));
-        let authority = Authority { issuer, revoked: None };
+        let authority = Authority { issuer, revoked: None, has_revoked: false };
         let made = authority.clients(None, false).unwrap_or_else(|error| panic!("{error}"));
         let of = |row: &str| {
             let sent = made.iter().find(|sent| sent.row == row).unwrap();

@@ -1,7 +1,11 @@
 //! Waiting for what was applied: Certificates until they are ready, then the pods of workloads.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+use controller::names::TRUST_CONFIG_MAP;
+use controller::trust::LISTS_KEY;
+use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Client;
 use kube::api::{Api, DynamicObject};
 use model::codes::manifests as codes;
@@ -9,6 +13,9 @@ use serde_json::Value;
 
 use super::apply::{How, refused};
 use crate::failure::Failure;
+
+/// The controller brings the lists within seconds of a namespace's first Certificate.
+const LISTS_WAIT: Duration = Duration::from_secs(15);
 
 /// Waits until all Certificates are ready.
 pub async fn certificates(
@@ -45,6 +52,9 @@ pub async fn certificates(
         let Some((namespace, name)) = still.first().copied() else {
             progress.finish_and_clear();
             eprintln!("{ready} of {ready} certificates are ready");
+            let namespaces: BTreeSet<&str> =
+                certificates.iter().map(|(namespace, _)| namespace.as_str()).collect();
+            lists(client, &namespaces).await;
             return Ok(());
         };
         if Instant::now() > deadline {
@@ -57,6 +67,22 @@ pub async fn certificates(
         }
         open = still;
         tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+}
+
+/// Waits a little until the revocation lists are in these namespaces: a sidecar that starts without them would let in
+/// what is revoked until kubelet brings them, a minute later. Whoever may not read them, or has a controller that
+/// publishes none, is not held up for long.
+async fn lists(client: &Client, namespaces: &BTreeSet<&str>) {
+    let deadline = Instant::now() + LISTS_WAIT;
+    for namespace in namespaces {
+        let api: Api<ConfigMap> = Api::namespaced(client.clone(), namespace);
+        while let Ok(found) = api.get_opt(TRUST_CONFIG_MAP).await
+            && !found.and_then(|map| map.data).is_some_and(|data| data.contains_key(LISTS_KEY))
+            && Instant::now() < deadline
+        {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+        }
     }
 }
 
