@@ -5,6 +5,7 @@ mod cert;
 mod config;
 mod explain;
 mod kube;
+mod mesh;
 mod serve;
 mod test;
 mod trust;
@@ -66,6 +67,8 @@ enum Command {
     Config(config::Args),
     /// Pod-to-pod mutual TLS on Kubernetes: certificates, Secrets, pod specs, policies, the proof.
     Kube(kube::Args),
+    /// Mutual TLS between pods without touching the application.
+    Mesh(mesh::Args),
     /// From nothing to a proven mutual TLS site in one command.
     Up(up::Args),
 }
@@ -102,6 +105,7 @@ impl Cli {
             Command::Explain(args) => explain::run(args, &globals),
             Command::Config(args) => config::run(args, &globals),
             Command::Kube(args) => kube::run(args, &globals),
+            Command::Mesh(args) => mesh::run(args, &globals),
             Command::Up(args) => up::run(args, &globals),
         };
         match outcome.and_then(|code| crate::output::lost().map_or(Ok(code), Err)) {

@@ -5,6 +5,7 @@
 //! [`mod@index`] puts everything together. What is not understood is a [`Problem`], and closes what it would apply to: it is
 //! never ignored (invariant 5).
 
+pub mod control;
 mod endpoints;
 pub mod index;
 pub mod issue;

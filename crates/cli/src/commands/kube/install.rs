@@ -187,20 +187,50 @@ async fn install(args: &Args, client: &Client, objects: &[Value], imported: Opti
         false if !args.new_authority && imported.is_none() => store.check_never_used().await?,
         _ => {}
     }
+    let mut before = Vec::new();
     for object in objects {
         let mut object = object.clone();
         if object["kind"] == "Secret" && args.new_authority {
             object["metadata"]["annotations"][names::NEW_AUTHORITY_ANNOTATION] = "allowed".into();
         }
-        let object = &object;
-        let target = Target::new(client, object);
         // The controller starts with the authority that is there by then.
         if object["kind"] == "Deployment"
             && let Some(state) = imported.take()
         {
+            apply_all(client, &std::mem::take(&mut before), limit).await?;
             store.import(&state).await?;
             eprintln!("imported the authority {}", state.active()?.0.certificate.subject);
         }
+        before.push(object);
+    }
+    apply_all(client, &before, limit).await?;
+    eprintln!("Handfast is ready: write a Certificate, or let `handfast kube wire` do it");
+    Ok(EXIT_OK)
+}
+
+/// The controller with what cannot be chosen otherwise as `kube install` has it.
+pub fn deployed(image: &str, pull_policy: &str, replicas: u32, trust_domain: &str, cluster_domain: &str) -> Installation {
+    Installation {
+        namespace: SYSTEM_NAMESPACE.to_owned(),
+        image: image.to_owned(),
+        pull_policy: pull_policy.to_owned(),
+        replicas,
+        trust_domain: trust_domain.to_owned(),
+        cluster_domain: cluster_domain.to_owned(),
+        min_lifetime: MIN_LIFETIME.to_owned(),
+        max_lifetime: MAX_LIFETIME.to_owned(),
+        metrics_from: None,
+    }
+}
+
+/// Applies objects in their order, waits for kinds before anything of them is made, and at the end for Deployments.
+///
+/// # Errors
+///
+/// What the API server says, and when one is not ready within `limit`.
+pub async fn apply_all(client: &Client, objects: &[Value], limit: Duration) -> Result<(), Failure> {
+    for object in objects {
+        let target = Target::new(client, object);
         target.apply().await?;
         eprintln!("applied {}", target.title);
         if object["kind"] == "CustomResourceDefinition" && !target.wait(limit, established).await? {
@@ -214,8 +244,7 @@ async fn install(args: &Args, client: &Client, objects: &[Value], imported: Opti
             return Err(not_ready(&target.title, limit));
         }
     }
-    eprintln!("Handfast is ready: write a Certificate, or let `handfast kube wire` do it");
-    Ok(EXIT_OK)
+    Ok(())
 }
 
 fn not_ready(what: &str, limit: Duration) -> Failure {

@@ -1,11 +1,11 @@
 //! `handfast kube`: one file per subcommand, each with `Args` and `run`.
 
-mod apply;
+pub mod apply;
 mod cert;
 mod configure;
-mod connect;
+pub mod connect;
 mod controller;
-mod install;
+pub mod install;
 mod listing;
 mod netpol;
 mod probe;
