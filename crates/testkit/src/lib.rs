@@ -13,6 +13,7 @@ pub mod echo;
 pub mod handfast;
 pub mod helm;
 pub mod http_upstream;
+pub mod network;
 pub mod nginx;
 pub mod pki;
 pub mod program;
