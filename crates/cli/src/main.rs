@@ -14,6 +14,7 @@ mod duration;
 mod failure;
 mod logging;
 mod operator;
+mod pages;
 mod pairs;
 
 use std::process::ExitCode;

@@ -45,6 +45,7 @@ pub(super) fn proxy(settings: &Settings, probe_ports: &BTreeSet<u16>, redirected
         "env": [
             field("HANDFAST_POD_NAME", "metadata.name"),
             field("HANDFAST_POD_NAMESPACE", "metadata.namespace"),
+            field("HANDFAST_SERVICE_ACCOUNT", "spec.serviceAccountName"),
             field("HANDFAST_POD_IPS", "status.podIPs"),
             field("HANDFAST_NODE_IPS", "status.hostIPs"),
         ],
@@ -63,9 +64,9 @@ pub(super) fn proxy(settings: &Settings, probe_ports: &BTreeSet<u16>, redirected
             "failureThreshold": 3,
         },
         "resources": resources(),
-        // It becomes the user 1337 and keeps NET_ADMIN alone: for the mark of its packets, and for calling the
-        // application with the address of its client.
-        "securityContext": privileges(&["NET_ADMIN", "SETGID", "SETUID"]),
+        // NET_ADMIN alone: for the mark of its packets, and for calling the application with the address of its client.
+        // User 0 without any other right, because that is whom kubelet gives the token's file to in every kind of pod.
+        "securityContext": privileges(&["NET_ADMIN"]),
         "volumeMounts": [{ "name": MESH_VOLUME, "mountPath": MESH_MOUNT, "readOnly": true }],
     })
 }
@@ -93,12 +94,13 @@ fn resources() -> Value {
     json!({ "requests": { "cpu": "10m", "memory": "24Mi" }, "limits": { "memory": "256Mi" } })
 }
 
-/// Nobody but the proxy runs as its user: what that user calls is not redirected.
+/// Nobody but a proxy runs as the proxies' user: where a proxy has no right to mark its packets, what that user calls is
+/// not redirected.
 pub(super) fn check_users(pod: &Value) -> Result<(), Refusal> {
     let refuse = |field: String| {
         Err(Refusal::new(
             field,
-            format!("the user {MESH_USER} is the proxy's own, and its calls would go around the mesh"),
+            format!("the user {MESH_USER} is kept for proxies of the mesh"),
         ))
     };
     if pod["spec"]["securityContext"]["runAsUser"] == MESH_USER {

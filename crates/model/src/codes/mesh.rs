@@ -93,6 +93,10 @@ super::table! {
         "A pod cannot be brought into the mesh as it is",
         "something in its manifest contradicts having a proxy beside it",
         "correct the field that is named, or leave the pod out: annotation handfast.dev/mesh: disabled";
+    REDIRECTION = "HF8035", "redirection_failed",
+        "Connections cannot be redirected to the proxy",
+        "the right to change the rules of this network (CAP_NET_ADMIN) is missing, or the kernel has no nftables",
+        "in a pod: look whether its namespace allows the capability NET_ADMIN (Pod Security: privileged), or use node mode";
     LOCAL_NO_COMMAND = "HF8040", "local_no_command",
         "A container has no command",
         "what its image would start is not known here: no container runtime is involved on one machine",

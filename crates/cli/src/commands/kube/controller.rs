@@ -1,7 +1,5 @@
 //! `handfast kube controller`: the process in the controller's pods.
 
-mod listen;
-
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -18,6 +16,7 @@ use super::connect::{Cluster, block_on};
 use crate::commands::Globals;
 use crate::failure::{EXIT_OK, EXIT_USAGE, Failure, Outcome};
 use crate::logging::{self, LogForm};
+use crate::pages::{self, Page, Pages};
 
 /// Arguments of `handfast kube controller`.
 #[derive(clap::Args)]
@@ -74,11 +73,11 @@ async fn stay(args: Args, domains: Domains, lifetimes: Lifetimes) -> Outcome {
     let internal = |error: std::io::Error| Failure::new(&model::codes::usage::INTERNAL, error);
     let (metrics, health) = (Arc::new(Metrics::default()), Arc::new(Health::default()));
     let mut listening = tokio::task::JoinSet::new();
-    let source = listen::Source { metrics: Some(Arc::clone(&metrics)), health: Arc::clone(&health) };
-    listening.spawn(listen::serve(bind(args.listen).await?, listen::METRICS, source.clone()));
+    let all = answers(Some(Arc::clone(&metrics)), Arc::clone(&health));
+    listening.spawn(pages::serve(bind(args.listen).await?, pages::METRICS, all));
     if let Some(address) = args.probe_listen {
-        let source = listen::Source { metrics: None, ..source };
-        listening.spawn(listen::serve(bind(address).await?, listen::PROBES, source));
+        let probes = answers(None, Arc::clone(&health));
+        listening.spawn(pages::serve(bind(address).await?, pages::PROBES, probes));
     }
     let mut terminate = signal(SignalKind::terminate()).map_err(internal)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(internal)?;
@@ -104,7 +103,22 @@ async fn stay(args: Args, domains: Domains, lifetimes: Lifetimes) -> Outcome {
     Ok(EXIT_OK)
 }
 
-async fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
+/// What is answered, with metrics or without.
+fn answers(metrics: Option<Arc<Metrics>>, health: Arc<Health>) -> Pages {
+    Arc::new(move |path| match (path, &metrics) {
+        ("/metrics", Some(metrics)) => Some(Page::metrics(metrics.text())),
+        ("/livez", _) => Some(Page::text("alive\n")),
+        ("/readyz", _) => Some(Page::ready(health.is_ready())),
+        _ => None,
+    })
+}
+
+/// Listens at an address.
+///
+/// # Errors
+///
+/// Why not, with its code.
+pub async fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
     TcpListener::bind(address).await.map_err(|error| {
         let code = match error.kind() {
             std::io::ErrorKind::AddrInUse => &serving::ADDRESS_IN_USE,

@@ -4,7 +4,7 @@ pub mod apply;
 mod cert;
 mod configure;
 pub mod connect;
-mod controller;
+pub mod controller;
 pub mod install;
 mod listing;
 mod netpol;

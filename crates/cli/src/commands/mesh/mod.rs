@@ -1,6 +1,7 @@
 //! `handfast mesh`: one file per subcommand, each with `Args` and `run`.
 
 mod install;
+mod redirect;
 
 use super::Globals;
 use crate::failure::Outcome;
@@ -16,11 +17,14 @@ pub struct Args {
 enum Command {
     /// Install the mesh's control plane: print its objects as YAML, or apply them.
     Install(install::Args),
+    /// Have the connections of this network redirected to the proxy: what the first init container of a pod does.
+    Redirect(redirect::Args),
 }
 
 /// Runs `handfast mesh`.
 pub fn run(args: Args, globals: &Globals) -> Outcome {
     match args.command {
         Command::Install(args) => install::run(args, globals),
+        Command::Redirect(args) => redirect::run(args, globals),
     }
 }

@@ -1,8 +1,8 @@
-//! `/metrics`, `/livez` and `/readyz` of the controller. Plain HTTP: the kubelet and Prometheus ask, and nothing that
-//! is answered is secret.
+//! `/metrics`, `/livez`, `/readyz` and the like. Plain HTTP: the kubelet and Prometheus ask, and nothing that is answered
+//! is secret.
 //!
-//! Every pod of the cluster may reach these ports, and the kubelet kills a controller whose probes are not answered. So
-//! the probes have a port of their own, nobody holds more than a few connections, and none holds one for long.
+//! Every pod of the cluster may reach these ports, and the kubelet kills what does not answer its probes. So nobody holds
+//! more than a few connections, and none holds one for long.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -10,8 +10,6 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use controller::metrics::Metrics;
-use controller::run::Health;
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{CONTENT_TYPE, HeaderValue};
@@ -44,17 +42,45 @@ pub const PROBES: Limits =
 pub const METRICS: Limits =
     Limits { most: 128, most_each: 8, header: Duration::from_secs(5), whole: Duration::from_secs(30) };
 
-/// What is answered from.
-#[derive(Clone)]
-pub struct Source {
-    /// Only where metrics are answered.
-    pub metrics: Option<Arc<Metrics>>,
-    /// For the probes.
-    pub health: Arc<Health>,
+/// An answer.
+#[derive(Clone, Debug)]
+pub struct Page {
+    status: StatusCode,
+    kind: &'static str,
+    body: String,
 }
 
+impl Page {
+    /// A few words.
+    pub fn text(body: impl Into<String>) -> Self {
+        Self { status: StatusCode::OK, kind: "text/plain; charset=utf-8", body: body.into() }
+    }
+
+    /// Whether something is ready.
+    pub fn ready(ready: bool) -> Self {
+        match ready {
+            true => Self::text("ready\n"),
+            false => Self { status: StatusCode::SERVICE_UNAVAILABLE, ..Self::text("not ready\n") },
+        }
+    }
+
+    /// Metrics.
+    pub fn metrics(body: String) -> Self {
+        let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+        Self { status: StatusCode::OK, kind, body }
+    }
+
+    /// A JSON document.
+    pub fn json(body: String) -> Self {
+        Self { status: StatusCode::OK, kind: "application/json", body }
+    }
+}
+
+/// Gives the page of a path; `None` where there is none.
+pub type Pages = Arc<dyn Fn(&str) -> Option<Page> + Send + Sync>;
+
 /// Answers until it is dropped.
-pub async fn serve(socket: TcpListener, limits: Limits, source: Source) {
+pub async fn serve(socket: TcpListener, limits: Limits, pages: Pages) {
     let seats = Arc::new(Seats { limits, taken: Mutex::default() });
     loop {
         let Ok((stream, peer)) = socket.accept().await else {
@@ -63,10 +89,10 @@ pub async fn serve(socket: TcpListener, limits: Limits, source: Source) {
         };
         // Who has no seat is turned away at once: the next one may be the kubelet.
         let Some(seat) = Seats::take(&seats, peer.ip()) else { continue };
-        let source = source.clone();
+        let pages = Arc::clone(&pages);
         tokio::spawn(async move {
             let answer = service_fn(|request| {
-                let answer = answer(&request, source.metrics.as_deref(), &source.health);
+                let answer = answer(&request, &pages);
                 async move { Ok::<_, Infallible>(answer) }
             });
             let served = http1::Builder::new()
@@ -123,28 +149,14 @@ impl Drop for Seat {
     }
 }
 
-fn answer(request: &Request<Incoming>, metrics: Option<&Metrics>, health: &Health) -> Response<Full<Bytes>> {
-    const PLAIN: &str = "text/plain; charset=utf-8";
-    let text = |status, kind: &'static str, body: String| {
-        let mut response = Response::new(Full::new(Bytes::from(body)));
-        *response.status_mut() = status;
-        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
-        response
+fn answer(request: &Request<Incoming>, pages: &Pages) -> Response<Full<Bytes>> {
+    let page = match *request.method() {
+        Method::GET | Method::HEAD => pages(request.uri().path()),
+        _ => Some(Page { status: StatusCode::METHOD_NOT_ALLOWED, ..Page::text("only GET\n") }),
     };
-    if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        return text(StatusCode::METHOD_NOT_ALLOWED, PLAIN, "only GET\n".to_owned());
-    }
-    match (request.uri().path(), metrics) {
-        ("/metrics", Some(metrics)) => {
-            let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-            text(StatusCode::OK, kind, metrics.text())
-        }
-        ("/livez", _) => text(StatusCode::OK, PLAIN, "alive\n".to_owned()),
-        ("/readyz", _) if health.is_ready() => text(StatusCode::OK, PLAIN, "ready\n".to_owned()),
-        ("/readyz", _) => text(StatusCode::SERVICE_UNAVAILABLE, PLAIN, "not ready\n".to_owned()),
-        (_, Some(_)) => {
-            text(StatusCode::NOT_FOUND, PLAIN, "here are /metrics, /livez and /readyz\n".to_owned())
-        }
-        (_, None) => text(StatusCode::NOT_FOUND, PLAIN, "here are /livez and /readyz\n".to_owned()),
-    }
+    let page = page.unwrap_or_else(|| Page { status: StatusCode::NOT_FOUND, ..Page::text("there is no such page\n") });
+    let mut response = Response::new(Full::new(Bytes::from(page.body)));
+    *response.status_mut() = page.status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(page.kind));
+    response
 }
