@@ -26,6 +26,7 @@ fn everything() -> Redirection {
         },
         only_outbound_subnets: vec!["10.0.0.0/9".parse().unwrap(), "fd00::/8".parse().unwrap()],
         inbound_ports: vec![9100, 65535],
+        probes: vec![("10.77.0.1".parse().unwrap(), 8080), ("fd77::/64".parse().unwrap(), 8081)],
         ..Redirection::default()
     }
 }

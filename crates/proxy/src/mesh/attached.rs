@@ -1,16 +1,17 @@
 //! One workload whose connections are carried: its listeners, and how they end.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr, TcpListener as StdListener};
+use std::net::{SocketAddr, TcpListener as StdListener};
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::mesh::Workload;
+use model::mesh::{ServiceName, Workload};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use super::live::Live;
-use super::{Attachment, Credential, Ending, Shared, WayOut, explicit, inbound};
+use super::{Attachment, Credential, Dialer, Ending, Probes, Shared, WayOut};
+use super::{explicit, inbound, plain, pod};
 
 /// Wait after a failure to accept that will not pass by itself at once.
 const BACK_OFF: Duration = Duration::from_millis(100);
@@ -25,7 +26,10 @@ const GATHER: Duration = Duration::from_millis(50);
 pub(crate) struct Own {
     pub(crate) shared: Arc<Shared>,
     pub(crate) uid: String,
-    pub(crate) address: Option<IpAddr>,
+    /// How it reaches others, and its application.
+    pub(crate) dialer: Dialer,
+    /// Who may look after it in plain text.
+    pub(super) probes: Probes,
     /// How many tunnels to it may be open.
     pub(super) tunnels: Arc<Semaphore>,
     pub(crate) credential: watch::Receiver<Arc<Credential>>,
@@ -36,63 +40,117 @@ pub(crate) struct Own {
 /// A workload that is carried. Dropping it cuts its connections off.
 pub struct Attached {
     ending: Ending,
+    uid: String,
     hbone: SocketAddr,
     ways_out: Vec<SocketAddr>,
+    /// Where the kernel redirects to.
+    redirected: Vec<SocketAddr>,
     shared: Arc<Shared>,
+}
+
+/// What a socket of a workload is for.
+#[derive(Clone)]
+enum Serves {
+    Tunnels,
+    Proxy,
+    Service(ServiceName, u16),
+    Calls,
+    Plain,
+}
+
+impl Serves {
+    /// How many connections at one time.
+    fn limit(&self) -> usize {
+        match self {
+            Self::Tunnels | Self::Proxy | Self::Service(..) => CONNECTIONS,
+            // Each carries one of the application's only.
+            Self::Calls | Self::Plain => TUNNELS,
+        }
+    }
+
+    async fn serve(self, own: Arc<Own>, socket: TcpStream, from: SocketAddr) {
+        match self {
+            Self::Tunnels => inbound::serve(own, socket, from).await,
+            Self::Proxy => explicit::serve(own, socket, from).await,
+            Self::Service(service, port) => explicit::mapped(own, socket, from, service, port).await,
+            Self::Calls => pod::call(own, socket, from).await,
+            Self::Plain => plain::serve(own, socket, from).await,
+        }
+    }
 }
 
 impl Attached {
     pub(super) fn start(shared: Arc<Shared>, attachment: Attachment) -> io::Result<Self> {
-        let Attachment { uid, credential, address, hbone, ways_out } = attachment;
+        let Attachment { uid, credential, address, hbone, ways_out, pod } = attachment;
         let ending = Ending::default();
+        let dialer = Dialer::new(address, pod.as_ref());
+        let tunnels = listener(hbone)?;
+        let hbone = tunnels.local_addr()?;
+        let mut sockets = vec![(tunnels, Serves::Tunnels)];
+        for way in ways_out {
+            sockets.push(match way {
+                WayOut::Proxy(socket) => (listener(socket)?, Serves::Proxy),
+                WayOut::Mapped { socket, service, port } => {
+                    (listener(socket)?, Serves::Service(service, port))
+                }
+            });
+        }
+        let mut probes = Probes::default();
+        if let Some(pod) = pod {
+            sockets.push((listener(pod.outbound)?, Serves::Calls));
+            sockets.push((listener(pod.inbound)?, Serves::Plain));
+            probes = pod.probes;
+        }
+        // Every socket is good: only now anything is started.
+        let (mut ways_out, mut redirected) = (Vec::new(), Vec::new());
+        for (socket, serves) in &sockets {
+            let address = socket.local_addr()?;
+            match serves {
+                Serves::Tunnels => {}
+                Serves::Proxy | Serves::Service(..) => ways_out.push(address),
+                Serves::Calls | Serves::Plain => redirected.push(address),
+            }
+        }
+        let attached = Self { ending, uid: uid.clone(), hbone, ways_out, redirected, shared };
+        attached.remember();
         let own = Arc::new(Own {
-            shared,
+            shared: Arc::clone(&attached.shared),
             uid,
-            address,
+            dialer,
+            probes,
             tunnels: Arc::new(Semaphore::new(TUNNELS)),
             credential,
             live: Arc::default(),
-            ending: ending.clone(),
+            ending: attached.ending.clone(),
         });
-        let hbone = listener(hbone)?;
-        let arrives = hbone.local_addr()?;
-        let mut outs = Vec::new();
-        for way in ways_out {
-            match way {
-                WayOut::Proxy(socket) => outs.push((listener(socket)?, None)),
-                WayOut::Mapped { socket, service, port } => {
-                    outs.push((listener(socket)?, Some((service, port))));
-                }
-            }
-        }
-        // Every socket is good: only now anything is started.
-        let addresses = outs.iter().map(|(socket, _)| socket.local_addr()).collect::<io::Result<Vec<_>>>()?;
-        own.shared.sockets().extend(addresses.iter().chain([&arrives]));
-        let carried = Arc::clone(&own);
-        ending.tasks.spawn(accept(hbone, ending.clone(), move |socket, from, slot| {
-            let own = Arc::clone(&carried);
-            own.ending.tasks.clone().spawn(async move {
-                inbound::serve(own, socket, from).await;
-                drop(slot);
-            });
-        }));
-        for (socket, mapped) in outs {
+        for (socket, serves) in sockets {
             let carried = Arc::clone(&own);
-            ending.tasks.spawn(accept(socket, ending.clone(), move |socket, from, slot| {
-                let own = Arc::clone(&carried);
-                let mapped = mapped.clone();
+            let (slots, ending) = (serves.limit(), own.ending.clone());
+            own.ending.tasks.spawn(accept(socket, slots, ending, move |socket, from, slot| {
+                let (own, serves) = (Arc::clone(&carried), serves.clone());
                 own.ending.tasks.clone().spawn(async move {
-                    match mapped {
-                        None => explicit::serve(own, socket, from).await,
-                        Some((service, port)) => explicit::mapped(own, socket, from, service, port).await,
-                    }
+                    serves.serve(own, socket, from).await;
                     drop(slot);
                 });
             }));
         }
-        let shared = Arc::clone(&own.shared);
-        ending.tasks.spawn(judge(own));
-        Ok(Self { ending, hbone: arrives, ways_out: addresses, shared })
+        own.ending.tasks.clone().spawn(judge(own));
+        Ok(attached)
+    }
+
+    /// The sockets are never a destination. One at all addresses is one at each of the workload's.
+    fn remember(&self) {
+        let mut sockets = self.shared.sockets();
+        for address in self.sockets() {
+            match address.ip().is_unspecified() {
+                true => sockets.of_workload.insert((self.uid.clone(), address.port())),
+                false => sockets.exact.insert(address),
+            };
+        }
+    }
+
+    fn sockets(&self) -> impl Iterator<Item = SocketAddr> {
+        self.ways_out.iter().chain(&self.redirected).chain([&self.hbone]).copied()
     }
 
     /// Where tunnels arrive.
@@ -118,9 +176,12 @@ impl Attached {
 
 impl Drop for Attached {
     fn drop(&mut self) {
-        for socket in self.ways_out.iter().chain([&self.hbone]) {
-            self.shared.sockets().remove(socket);
+        let mut sockets = self.shared.sockets();
+        for address in self.sockets() {
+            sockets.exact.remove(&address);
+            sockets.of_workload.remove(&(self.uid.clone(), address.port()));
         }
+        drop(sockets);
         self.ending.drain.cancel();
         self.ending.cut.cancel();
         self.ending.tasks.close();
@@ -135,10 +196,11 @@ fn listener(socket: StdListener) -> io::Result<TcpListener> {
 /// A slot is taken before a connection is accepted, so that what is above the limit waits in the kernel's queue.
 async fn accept(
     socket: TcpListener,
+    slots: usize,
     ending: Ending,
     take: impl Fn(TcpStream, SocketAddr, OwnedSemaphorePermit),
 ) {
-    let slots = Arc::new(Semaphore::new(CONNECTIONS));
+    let slots = Arc::new(Semaphore::new(slots));
     let mut exhausted = false;
     loop {
         let next = async {

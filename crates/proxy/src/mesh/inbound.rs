@@ -1,7 +1,7 @@
 //! A workload is called: the handshake, the gate, the application.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,6 +11,7 @@ use model::identity::SpiffeId;
 use model::mesh::policy::decide;
 use model::peer::{Peer, Verification};
 use prometheus_client::metrics::counter::Counter;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
 use super::attached::Own;
@@ -186,18 +187,13 @@ async fn one(own: Arc<Own>, caller: Arc<Caller>, asked: Asked) {
         return refuse(asked, StatusCode::SERVICE_UNAVAILABLE, record, &codes::TOO_MANY, detail);
     };
     record.service = service_of(asked.headers());
-    let application = match tokio::time::timeout(CONNECT, TcpStream::connect(target)).await {
-        Ok(Ok(application)) => application,
-        failed => {
-            let why = match failed {
-                Ok(Err(error)) => error.to_string(),
-                _ => format!("no answer within {CONNECT:?}"),
-            };
+    let application = match application(&own, caller.from.ip(), target).await {
+        Ok(application) => application,
+        Err(why) => {
             let (status, code) = (StatusCode::SERVICE_UNAVAILABLE, &codes::APPLICATION_UNREACHABLE);
-            return refuse(asked, status, record, code, format!("{target}: {why}"));
+            return refuse(asked, status, record, code, why);
         }
     };
-    let _ = application.set_nodelay(true);
     let Some(tunnel) = asked.grant() else {
         record.duration = began.elapsed();
         let detail = "the caller went before it was answered".to_owned();
@@ -208,6 +204,35 @@ async fn one(own: Arc<Own>, caller: Arc<Caller>, asked: Asked) {
     carry(&own, record, tunnel, application, closed, began).await;
 }
 
+/// Connects to the workload's application for a client, and says why it cannot.
+pub(super) async fn application(own: &Own, client: IpAddr, target: SocketAddr) -> Result<TcpStream, String> {
+    match tokio::time::timeout(CONNECT, own.dialer.connect_for(client, target)).await {
+        Ok(Ok(application)) => {
+            let _ = application.set_nodelay(true);
+            Ok(application)
+        }
+        Ok(Err(error)) => Err(format!("{target}: {error}")),
+        Err(_) => Err(format!("{target}: no answer within {CONNECT:?}")),
+    }
+}
+
+/// A caller's side of a connection, which can be broken off such that nobody takes it for a clean end.
+pub(super) trait Arrived: AsyncRead + AsyncWrite + Unpin {
+    fn break_off(&mut self);
+}
+
+impl Arrived for TunnelStream {
+    fn break_off(&mut self) {
+        self.reset();
+    }
+}
+
+impl Arrived for TcpStream {
+    fn break_off(&mut self) {
+        reset(self);
+    }
+}
+
 /// `host` of the first element of `forwarded` (RFC 7239): the service that the caller called.
 fn service_of(headers: &http::HeaderMap) -> String {
     let text = headers.get("forwarded").and_then(|value| value.to_str().ok()).unwrap_or_default();
@@ -216,18 +241,18 @@ fn service_of(headers: &http::HeaderMap) -> String {
     host.unwrap_or_default().trim_matches('"').chars().filter(char::is_ascii_graphic).take(253).collect()
 }
 
-/// Copies between a tunnel and an application until one of them ends or `closed` says so.
-async fn carry(
+/// Copies between a caller and an application until one of them ends or `closed` says so.
+pub(super) async fn carry(
     own: &Own,
     mut record: Record,
-    mut tunnel: TunnelStream,
+    mut caller: impl Arrived,
     mut application: TcpStream,
     closed: impl Future<Output = (&'static Code, String)>,
     began: Instant,
 ) {
     let (sent, received) = (Counter::default(), Counter::default());
     let ended = tokio::select! {
-        copied = copy::both_ways(&mut tunnel, &mut application, IDLE, (&sent, &received)) => Ok(copied.end),
+        copied = copy::both_ways(&mut caller, &mut application, IDLE, (&sent, &received)) => Ok(copied.end),
         closed = closed => Err(closed),
         () = own.ending.cut.cancelled() => Ok(End::Idle),
     };
@@ -238,15 +263,15 @@ async fn carry(
             record.ending = format!("the caller broke it off: {error}");
         }
         Ok(End::SecondBroke(error)) => {
-            tunnel.reset();
+            caller.break_off();
             record.ending = format!("the application broke it off: {error}");
         }
         Ok(End::Idle) => {
-            tunnel.reset();
+            caller.break_off();
             reset(&application);
         }
         Err((code, why)) => {
-            tunnel.reset();
+            caller.break_off();
             reset(&application);
             record = record.refused(code, why);
         }

@@ -3,14 +3,17 @@
 //!
 //! A [`Mesh`] carries any number of workloads: one beside a pod, all of a node, all of a machine. It is told of the
 //! world by a watch, and of each workload by [`Mesh::attach`]: its credential and its sockets. The way of a call is
-//! [`explicit`] (or a transparent socket), [`outbound`], the tunnel, [`inbound`], the application.
+//! [`explicit`] or the redirection of a [`Pod`], [`outbound`], the tunnel, [`inbound`], the application.
 
 mod attached;
 mod credential;
+mod dialer;
 mod explicit;
 mod inbound;
 mod live;
 mod outbound;
+mod plain;
+mod pod;
 mod record;
 mod socks;
 
@@ -21,7 +24,7 @@ use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use model::mesh::{ServiceName, World};
+use model::mesh::{Owner, ServiceName, World};
 use tokio::sync::{broadcast, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -30,6 +33,8 @@ use crate::tunnel::client::Pool;
 
 pub use attached::Attached;
 pub use credential::Credential;
+pub(crate) use dialer::Dialer;
+pub use pod::{Pod, Probes};
 pub use record::{Direction, Record, Secured};
 
 /// Records that wait for one who taps.
@@ -55,9 +60,18 @@ pub(crate) struct Shared {
     pub(crate) pool: Pool,
     /// Where this proxy itself listens, for all of its workloads: never a destination. Whoever could call a workload's
     /// explicit proxy through its tunnel would call out as that workload.
-    sockets: Mutex<HashSet<SocketAddr>>,
+    sockets: Mutex<Sockets>,
     tap: broadcast::Sender<Arc<Record>>,
     observer: Arc<dyn Fn(&Record) + Send + Sync>,
+}
+
+/// Sockets of this proxy.
+#[derive(Default)]
+pub(crate) struct Sockets {
+    /// At one address.
+    pub(crate) exact: HashSet<SocketAddr>,
+    /// At all addresses of a workload, by its uid.
+    pub(crate) of_workload: HashSet<(String, u16)>,
 }
 
 /// A workload whose connections are to be carried.
@@ -72,6 +86,8 @@ pub struct Attachment {
     pub hbone: TcpListener,
     /// Where its application calls out.
     pub ways_out: Vec<WayOut>,
+    /// Where the kernel redirects its connections to, if it has a network of its own.
+    pub pod: Option<Pod>,
 }
 
 /// A socket that an application calls out through, without redirection.
@@ -135,10 +151,19 @@ impl Shared {
 
     /// Whether this proxy itself listens there.
     pub(crate) fn is_own(&self, address: SocketAddr) -> bool {
-        self.sockets().contains(&address)
+        let sockets = self.sockets();
+        if sockets.exact.contains(&address) {
+            return true;
+        }
+        match self.world.borrow().at(address.ip()) {
+            Some(Owner::Workload(workload)) => {
+                sockets.of_workload.contains(&(workload.uid.clone(), address.port()))
+            }
+            _ => false,
+        }
     }
 
-    pub(crate) fn sockets(&self) -> MutexGuard<'_, HashSet<SocketAddr>> {
+    pub(crate) fn sockets(&self) -> MutexGuard<'_, Sockets> {
         self.sockets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -1,7 +1,7 @@
 //! A workload calls: where to, how securely, and the way there.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -13,12 +13,13 @@ use prometheus_client::metrics::counter::Counter;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::net::TcpStream;
 
+use super::Dialer;
 use super::attached::Own;
 use super::inbound::{IDLE, reset};
 use super::record::{Direction, Record, Secured};
 use crate::copy::{self, End};
 use crate::tunnel::TunnelStream;
-use crate::tunnel::client::{Failed, Wanted, connect};
+use crate::tunnel::client::{Failed, Wanted};
 
 /// How long a destination outside of the mesh may take to accept.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -75,7 +76,7 @@ pub(super) async fn call(
             Ok(Route::Plain { target, why, service }) => {
                 record.service = service.map(|name| name.to_string()).unwrap_or_default();
                 record.destination_address = Some(target);
-                return match plain(target, own.address).await {
+                return match plain(target, &own.dialer).await {
                     Ok(socket) => {
                         record.secured = Secured::Plain(why.as_str());
                         Ok(Call { upstream: Upstream::Plain(socket), record, began })
@@ -91,7 +92,7 @@ pub(super) async fn call(
                     credential: &credential,
                     identity: &identity,
                     proxy,
-                    address: own.address,
+                    dialer: &own.dialer,
                     target,
                     client: from,
                     service: service.as_ref().map(|name| name.hostname.as_str()),
@@ -119,8 +120,8 @@ pub(super) async fn call(
     }
 }
 
-async fn plain(target: SocketAddr, from: Option<IpAddr>) -> Result<TcpStream, String> {
-    match tokio::time::timeout(CONNECT, connect(target, from)).await {
+async fn plain(target: SocketAddr, dialer: &Dialer) -> Result<TcpStream, String> {
+    match tokio::time::timeout(CONNECT, dialer.connect(target)).await {
         Ok(Ok(socket)) => {
             let _ = socket.set_nodelay(true);
             Ok(socket)

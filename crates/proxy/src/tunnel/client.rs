@@ -12,13 +12,13 @@ use h2::client::{Builder, Connection, SendRequest};
 use http::{HeaderValue, Method, Request, StatusCode, Uri};
 use model::codes::{Code, Coded as _, mesh as codes, refusals};
 use model::identity::SpiffeId;
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
 use super::{
     CONNECTION_WINDOW, FRAME, HANDSHAKE, HEADERS, PING_EVERY, PING_PATIENCE, STREAM_WINDOW, TunnelStream,
 };
-use crate::mesh::Credential;
+use crate::mesh::{Credential, Dialer};
 use crate::tls::context;
 
 /// Streams of a connection at one time.
@@ -42,6 +42,8 @@ struct Key {
     proxy: SocketAddr,
     /// Policies ask for it: workloads of one service account have each its own.
     address: Option<IpAddr>,
+    /// Where its sockets are: none of another network are its.
+    namespace: Option<u64>,
 }
 
 /// Connections to other proxies, for every workload of this one.
@@ -123,8 +125,8 @@ pub(crate) struct Wanted<'a> {
     pub(crate) identity: &'a SpiffeId,
     /// Where its proxy is.
     pub(crate) proxy: SocketAddr,
-    /// The caller's own address, to call from; none leaves it to the system.
-    pub(crate) address: Option<IpAddr>,
+    /// How the caller connects to others.
+    pub(crate) dialer: &'a Dialer,
     /// The application's address.
     pub(crate) target: SocketAddr,
     /// The client's address, for `forwarded`.
@@ -142,7 +144,8 @@ impl Pool {
             from: wanted.credential.identity.clone(),
             to: wanted.identity.clone(),
             proxy: wanted.proxy,
-            address: wanted.address,
+            address: wanted.dialer.address(),
+            namespace: wanted.dialer.namespace(),
         };
         let lane = Arc::clone(lock(&self.known).entry(key).or_default());
         // A connection may have ended in the moment that it was chosen: once more, with another.
@@ -309,21 +312,12 @@ fn traceparent() -> String {
     format!("00-{:032x}-{:016x}-00", rand::random::<u128>() | 1, rand::random::<u64>() | 1)
 }
 
-/// Connects from an address; where that is of another kind than the destination's, the system chooses.
-pub(crate) async fn connect(to: SocketAddr, from: Option<IpAddr>) -> std::io::Result<TcpStream> {
-    let fits = |from: &IpAddr| from.is_ipv4() == to.is_ipv4() && from.is_loopback() == to.ip().is_loopback();
-    let Some(from) = from.filter(fits) else { return TcpStream::connect(to).await };
-    let socket = if to.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    socket.bind(SocketAddr::new(from, 0))?;
-    socket.connect(to).await
-}
-
 async fn dial(wanted: &Wanted<'_>) -> Result<Pooled, Failed> {
     let proxy = wanted.proxy;
     let unreachable =
         |why: &dyn std::fmt::Display| Failed::new(&codes::PEER_UNREACHABLE, format!("{proxy}: {why}"));
     let work = async {
-        let socket = connect(proxy, wanted.address).await.map_err(|error| unreachable(&error))?;
+        let socket = wanted.dialer.connect(proxy).await.map_err(|error| unreachable(&error))?;
         socket.set_nodelay(true).map_err(|error| unreachable(&error))?;
         let connector = wanted
             .credential

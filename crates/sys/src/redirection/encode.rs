@@ -5,6 +5,7 @@ use std::io;
 
 use rustix::net::netlink;
 
+use super::Subnet;
 use super::rules::{Action, Chain, Hook, Match, Rule};
 use crate::netlink::{APPEND, Attributes, CREATE, Messages};
 
@@ -122,17 +123,9 @@ fn encode_match(matched: &Match, list: &mut Attributes<'_>) {
         Match::InLoopback => meta(list, 4, &LOOPBACK.to_ne_bytes()),
         Match::Mark(mark) => meta(list, 3, &mark.to_ne_bytes()),
         Match::Uid(uid) => meta(list, 10, &uid.to_ne_bytes()),
-        Match::To(subnet) => {
-            let octets = subnet.octets();
-            let is_ipv4 = octets.len() == 4;
-            meta(list, 15, &[if is_ipv4 { IPV4 } else { IPV6 }]);
-            if subnet.length() > 0 {
-                // The destination in the header of the network's protocol (1).
-                payload(list, 1, if is_ipv4 { 16 } else { 24 }, octets.len() as u32);
-                bits(list, &subnet.mask());
-                equals(list, &octets);
-            }
-        }
+        // Where the addresses stand in the headers of IPv4 and IPv6.
+        Match::From(subnet) => network(list, subnet, 12, 8),
+        Match::To(subnet) => network(list, subnet, 16, 24),
         Match::Port(port) => {
             meta(list, 16, &[TCP]);
             // The destination's port in the transport header (2).
@@ -204,6 +197,18 @@ fn encode_action(action: &Action, list: &mut Attributes<'_>) {
                 ct.network(4, REGISTER);
             });
         }
+    }
+}
+
+/// An address in the header of the network's protocol (1) has to be of a network.
+fn network(list: &mut Attributes<'_>, subnet: &Subnet, of_ipv4: u32, of_ipv6: u32) {
+    let octets = subnet.octets();
+    let is_ipv4 = octets.len() == 4;
+    meta(list, 15, &[if is_ipv4 { IPV4 } else { IPV6 }]);
+    if subnet.length() > 0 {
+        payload(list, 1, if is_ipv4 { of_ipv4 } else { of_ipv6 }, octets.len() as u32);
+        bits(list, &subnet.mask());
+        equals(list, &octets);
     }
 }
 

@@ -48,6 +48,9 @@ pub struct Redirection {
     pub only_outbound_subnets: Vec<Subnet>,
     /// Ports at which the pod is called without its proxy.
     pub inbound_ports: Vec<u16>,
+    /// Who reaches which port without the proxy: kubelet's TCP probes, which ask no more than whether a connection is
+    /// taken. The proxy takes each, and would answer for an application that is away.
+    pub probes: Vec<(Subnet, u16)>,
 }
 
 /// What is not redirected.
@@ -72,6 +75,7 @@ impl Default for Redirection {
             outbound: Exceptions { ports: vec![53], subnets: Vec::new() },
             only_outbound_subnets: Vec::new(),
             inbound_ports: Vec::new(),
+            probes: Vec::new(),
         }
     }
 }
@@ -108,7 +112,7 @@ impl Redirection {
             if port == 0 || [HBONE, METRICS, READINESS].contains(&port) {
                 return refuse(format!("nothing can be redirected to port {port}"));
             }
-            if self.inbound_ports.contains(&port) {
+            if self.inbound_ports.contains(&port) || self.probes.iter().any(|(_, own)| *own == port) {
                 return refuse(format!("port {port} is the proxy's: it cannot be excepted"));
             }
         }
@@ -130,6 +134,7 @@ impl Redirection {
             self.outbound.subnets.len(),
             self.only_outbound_subnets.len(),
             self.inbound_ports.len(),
+            self.probes.len(),
         ];
         if lists.iter().any(|length| *length > EXCEPTIONS) {
             return refuse(format!("more than {EXCEPTIONS} exceptions of a kind"));

@@ -38,6 +38,8 @@ pub(super) enum Match {
     Mark(u32),
     /// Was made by a socket of this user.
     Uid(u32),
+    /// Comes from this network.
+    From(Subnet),
     /// Goes to this network.
     To(Subnet),
     /// Is TCP to this port.
@@ -142,6 +144,13 @@ impl Redirection {
         except(Match::Port(READINESS), "readiness of the proxy");
         for port in &self.inbound_ports {
             except(Match::Port(*port), "excepted");
+        }
+        for (node, port) in &self.probes {
+            rules.push(Rule {
+                matches: vec![Match::From(*node), Match::Port(*port)],
+                action: Action::Return,
+                why: "a probe of the node",
+            });
         }
         rules.push(Rule {
             matches: vec![Match::Local, Match::Opens],

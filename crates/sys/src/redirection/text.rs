@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use super::Subnet;
 use super::encode::TABLE;
 use super::rules::{Action, Chain, Hook, Match, Rule};
 
@@ -46,16 +47,21 @@ fn matched(matched: &Match) -> String {
         Match::InLoopback => "iif \"lo\"".to_owned(),
         Match::Mark(mark) => format!("meta mark {mark:#010x}"),
         Match::Uid(uid) => format!("meta skuid {uid}"),
-        Match::To(subnet) => match (subnet.address().is_ipv4(), subnet.length()) {
-            (true, 0) => "meta nfproto ipv4".to_owned(),
-            (false, 0) => "meta nfproto ipv6".to_owned(),
-            (true, _) => format!("ip daddr {subnet}"),
-            (false, _) => format!("ip6 daddr {subnet}"),
-        },
+        Match::From(subnet) => network("saddr", subnet),
+        Match::To(subnet) => network("daddr", subnet),
         Match::Port(port) => format!("tcp dport {port}"),
         Match::Opens => "tcp flags syn / fin,syn,rst,ack".to_owned(),
         Match::Local => "fib daddr type local".to_owned(),
         Match::Reply => "ct direction reply".to_owned(),
         Match::ConnectionMark(mark) => format!("ct mark {mark:#010x}"),
+    }
+}
+
+fn network(end: &str, subnet: &Subnet) -> String {
+    match (subnet.address().is_ipv4(), subnet.length()) {
+        (true, 0) => "meta nfproto ipv4".to_owned(),
+        (false, 0) => "meta nfproto ipv6".to_owned(),
+        (true, _) => format!("ip {end} {subnet}"),
+        (false, _) => format!("ip6 {end} {subnet}"),
     }
 }

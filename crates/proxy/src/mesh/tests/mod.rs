@@ -144,6 +144,7 @@ impl Machine {
                     port: 80,
                 },
             ],
+            pod: None,
         });
         Joined { attached: attached.unwrap(), renew }
     }

@@ -264,6 +264,7 @@ impl Machine {
             address: Some(address),
             hbone: listen(HBONE_PORT)?,
             ways_out,
+            pod: None,
         };
         self.mesh.attach(attachment).map_err(|error| Failure::new(&serving::LISTEN_FAILED, error))
     }

@@ -1,0 +1,61 @@
+//! How a workload's proxy connects: from which address and network, and how its sockets are known for its own.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+
+use sys::{From, Namespace, Outgoing};
+use tokio::net::{TcpSocket, TcpStream};
+
+use super::Pod;
+
+/// How a workload's proxy connects to others and to the application.
+pub(crate) struct Dialer {
+    address: Option<IpAddr>,
+    mark: Option<u32>,
+    keeps_client_address: bool,
+    namespace: Option<Namespace>,
+}
+
+impl Dialer {
+    pub(super) fn new(address: Option<IpAddr>, pod: Option<&Pod>) -> Self {
+        Self {
+            address,
+            mark: pod.and_then(|pod| pod.mark),
+            keeps_client_address: pod.is_some_and(|pod| pod.keeps_client_address),
+            namespace: pod.and_then(|pod| pod.namespace.clone()),
+        }
+    }
+
+    /// The address that others see.
+    pub(crate) fn address(&self) -> Option<IpAddr> {
+        self.address
+    }
+
+    /// The network that it is in; none is the process's own.
+    pub(crate) fn namespace(&self) -> Option<u64> {
+        self.namespace.as_ref().map(Namespace::id)
+    }
+
+    /// Connects to somebody else; where the workload's address is of another kind than his, the system chooses one.
+    pub(crate) async fn connect(&self, to: SocketAddr) -> io::Result<TcpStream> {
+        let fits =
+            |from: &IpAddr| from.is_ipv4() == to.is_ipv4() && from.is_loopback() == to.ip().is_loopback();
+        self.open(to, self.address.filter(fits).map_or(From::Any, From::Own)).await
+    }
+
+    /// Connects to the application for a client, whose address it sees where that is wanted and can be.
+    pub(crate) async fn connect_for(&self, client: IpAddr, to: SocketAddr) -> io::Result<TcpStream> {
+        let keeps = self.keeps_client_address && client.is_ipv4() == to.is_ipv4() && !client.is_loopback();
+        self.open(to, if keeps { From::Foreign(client) } else { From::Any }).await
+    }
+
+    async fn open(&self, to: SocketAddr, from: From) -> io::Result<TcpStream> {
+        let how = Outgoing { mark: self.mark, from };
+        let socket = match &self.namespace {
+            // A socket stays in the network that it was made in. To make one takes microseconds.
+            Some(namespace) => namespace.run(move || sys::outgoing(to, &how))??,
+            None => sys::outgoing(to, &how)?,
+        };
+        TcpSocket::from_std_stream(socket).connect(to).await
+    }
+}

@@ -1,0 +1,158 @@
+//! Applications of the mesh call one another, and know nothing of it.
+
+use model::codes::mesh as codes;
+
+use super::capture::{Capture, contains};
+use super::*;
+use crate::mesh::{Direction, Secured};
+
+const WEB: &str = "spiffe://cluster.local/ns/bank/sa/web";
+const LEDGER: &str = "spiffe://cluster.local/ns/bank/sa/ledger";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_by_any_address_is_mutual_tls_on_the_wire_and_the_application_sees_its_client() {
+    let Some(cluster) = Cluster::start() else { return };
+    let (web, ledger) = (cluster.join("web", 2), cluster.join("ledger", 3));
+    let server = ledger.serve(8080, "");
+    cluster.mode("ledger", &ledger, Mode::Strict);
+    let capture = Capture::start(&cluster.network);
+    let ways = [
+        (format!("http://{}:8080/open-sesame", ledger.place.v4), IpAddr::from(web.place.v4)),
+        (format!("http://{}/open-sesame", cluster_ip(3)), web.place.v4.into()),
+        (format!("http://[{}]:8080/open-sesame", ledger.place.v6), web.place.v6.into()),
+    ];
+    for (url, own) in &ways {
+        assert_eq!(web.curl(url).await, (Some(0), format!("you are {own}\n")), "{url}");
+        for record in cluster.records(2).await {
+            assert_eq!((record.secured, record.code), (Secured::Hbone, None), "{record:?}");
+            assert_eq!((record.source.as_str(), record.destination.as_str()), (WEB, LEDGER));
+            assert!(record.sent > 10 && record.received > 10, "{record:?}");
+        }
+    }
+    let callers: Vec<IpAddr> = ways.iter().map(|(_, own)| *own).collect();
+    assert_eq!(server.callers(), callers);
+    let segments = capture.end();
+    assert!(!contains(&segments, "open-sesame") && !contains(&segments, "you are"));
+    assert!(segments.len() > 10, "the capture saw {}", segments.len());
+    for segment in &segments {
+        let ports = [segment.from.port(), segment.to.port()];
+        assert!(ports.contains(&HBONE_PORT), "{segment:?}");
+    }
+    // What begins a flow is a record of TLS: a handshake.
+    let first = segments.iter().find(|segment| segment.to.port() == HBONE_PORT).unwrap();
+    assert_eq!(first.payload[..2], [22, 3]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_speaks_first_is_heard_at_once_within_the_mesh_and_outside() {
+    let Some(cluster) = Cluster::start() else { return };
+    let (web, ledger, outside) = (cluster.join("web", 2), cluster.join("ledger", 3), cluster.stranger(4));
+    let banner = "220 ledger ESMTP\r\n";
+    let (_inside, _outside) = (ledger.serve(8080, banner), outside.serve(25, banner));
+    for to in [ledger.at(8080), outside.at(25), SocketAddr::new(outside.place.v6.into(), 25)] {
+        let began = std::time::Instant::now();
+        let mut client = web.connect(to).await.unwrap();
+        let mut heard = vec![0; banner.len()];
+        client.read_exact(&mut heard).await.unwrap();
+        assert_eq!(heard, banner.as_bytes());
+        assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+        // Each direction ends by itself: all comes back after the client's end.
+        let text = vec![b'x'; 3_000_000];
+        let (mut read, mut write) = client.into_split();
+        let writing = tokio::spawn(async move {
+            write.write_all(&text).await.unwrap();
+            write.shutdown().await.unwrap();
+        });
+        let mut back = Vec::new();
+        read.read_to_end(&mut back).await.unwrap();
+        writing.await.unwrap();
+        assert_eq!(back.len(), 3_000_000, "{to}");
+    }
+    let records = cluster.records(4).await;
+    let plain = records.iter().filter(|record| record.secured == Secured::Plain("destination_unknown")).count();
+    assert_eq!((plain, records.len()), (2, 4), "{records:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pod_reaches_itself_by_its_service_and_by_its_own_addresses() {
+    let Some(cluster) = Cluster::start() else { return };
+    let web = cluster.join("web", 2);
+    let server = web.serve(8080, "");
+    cluster.mode("web", &web, Mode::Strict);
+    let own = format!("you are {}\n", web.place.v4);
+    assert_eq!(web.curl(&format!("http://{}/", cluster_ip(2))).await, (Some(0), own.clone()));
+    let records = cluster.records(2).await;
+    assert!(records.iter().all(|record| record.secured == Secured::Hbone), "{records:#?}");
+    // What stays in the pod is the pod's own business.
+    assert_eq!(web.curl(&format!("http://{}:8080/", web.place.v4)).await, (Some(0), own));
+    assert_eq!(web.curl("http://127.0.0.1:8080/").await.0, Some(0));
+    assert_eq!(web.curl("http://[::1]:8080/").await.0, Some(0));
+    assert_eq!(server.callers().len(), 4);
+    assert!(cluster.records(0).await.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_calls_a_proxy_itself_gets_nowhere() {
+    let Some(cluster) = Cluster::start() else { return };
+    let (web, ledger, outside) = (cluster.join("web", 2), cluster.join("ledger", 3), cluster.stranger(4));
+    let server = ledger.serve(8080, "");
+    // Its own, from inside: nothing was redirected there.
+    for (to, direction) in [(web.at(15001), Direction::Outbound), (web.at(15006), Direction::Inbound)] {
+        let (code, _) = web.curl(&format!("http://{to}/")).await;
+        assert_ne!(code, Some(0), "{to}");
+        let record = cluster.records(1).await.remove(0);
+        assert_eq!((record.code, record.direction), (Some(&codes::LOOP), direction));
+    }
+    let (code, _) = web.curl(&format!("http://127.0.0.1:{HBONE_PORT}/")).await;
+    assert_ne!(code, Some(0));
+    assert_eq!(cluster.records(1).await[0].code, Some(&codes::PLAIN_TEXT));
+    // Another's, through the tunnel: both sides say so.
+    for port in [15001, 15006, HBONE_PORT] {
+        let (code, _) = web.curl(&format!("http://{}/", ledger.at(port))).await;
+        assert_ne!(code, Some(0), "{port}");
+        let records = cluster.records(2).await;
+        let code_of = |direction| {
+            records.iter().find(|record| record.direction == direction).and_then(|record| record.code)
+        };
+        assert_eq!(code_of(Direction::Inbound), Some(&codes::LOOP), "{port}: {records:#?}");
+        assert_eq!(code_of(Direction::Outbound), Some(&codes::PEER_REFUSED), "{port}");
+    }
+    // From outside of the mesh, in plain text.
+    for port in [15001, 15006] {
+        let (code, _) = outside.curl(&format!("http://{}/", ledger.at(port))).await;
+        assert_ne!(code, Some(0), "{port}");
+        assert_eq!(cluster.records(1).await[0].code, Some(&codes::LOOP), "{port}");
+    }
+    assert!(server.callers().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_excepted_goes_round_the_mesh_and_all_else_leaves_marked() {
+    let Some(cluster) = Cluster::start() else { return };
+    let outside = cluster.stranger(4);
+    let excepted = sys::redirection::Exceptions { ports: vec![9000], subnets: Vec::new() };
+    let redirection = Redirection { outbound: excepted, inbound_ports: vec![9000], ..Redirection::default() };
+    let web = cluster.join_as("web", 2, &redirection, Probes::default());
+    let ledger = cluster.join_as("ledger", 3, &redirection, Probes::default());
+    cluster.mode("ledger", &ledger, Mode::Strict);
+    let (server, _unknown) = (ledger.serve(9000, ""), outside.serve(8080, ""));
+    // Counts connections that leave the pod, by whether they have the mark.
+    let counts = "add table inet judge; add chain inet judge out { type filter hook postrouting priority 0; }; \
+                  add rule inet judge out oif eth0 tcp flags syn / fin,syn,rst,ack meta mark 1337 counter; \
+                  add rule inet judge out oif eth0 tcp flags syn / fin,syn,rst,ack meta mark != 1337 counter";
+    web.place.run("nft", &[counts]);
+    let url = format!("http://{}/", ledger.at(9000));
+    assert_eq!(web.curl(&url).await, (Some(0), format!("you are {}\n", web.place.v4)));
+    assert_eq!(outside.curl(&url).await.0, Some(0));
+    assert!(cluster.records(0).await.is_empty(), "no proxy had it");
+    assert_eq!(server.callers().len(), 2);
+    assert_eq!(web.curl(&format!("http://{}/", outside.at(8080))).await.0, Some(0));
+    assert_ne!(web.curl(&format!("http://{}/", ledger.at(8081))).await.0, Some(0), "nobody listens there");
+    let counted = web.place.run("nft", &["list", "table", "inet", "judge"]);
+    let count = |line: &str| {
+        let line = counted.lines().find(|found| found.contains(line)).unwrap();
+        line.split("packets ").nth(1).unwrap().split(' ').next().unwrap().parse::<u32>().unwrap()
+    };
+    // One to the server outside, one to the ledger's proxy; and the application's own that is excepted.
+    assert_eq!((count("mark 0x00000539"), count("mark != 0x00000539")), (2, 1), "{counted}");
+}
