@@ -13,6 +13,7 @@ mod commands;
 mod duration;
 mod failure;
 mod logging;
+mod mesh_log;
 mod operator;
 mod pages;
 mod pairs;

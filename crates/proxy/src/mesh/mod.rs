@@ -11,6 +11,7 @@ mod dialer;
 mod explicit;
 mod inbound;
 mod live;
+mod metrics;
 mod outbound;
 mod plain;
 mod pod;
@@ -33,6 +34,7 @@ use crate::tunnel::client::Pool;
 
 pub use attached::Attached;
 pub use credential::Credential;
+pub use metrics::Metrics;
 pub(crate) use dialer::Dialer;
 pub use pod::{Pod, Probes};
 pub use record::{Direction, Record, Secured};

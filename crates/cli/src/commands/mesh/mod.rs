@@ -1,7 +1,10 @@
 //! `handfast mesh`: one file per subcommand, each with `Args` and `run`.
 
+mod controller;
 mod install;
+mod proxy;
 mod redirect;
+mod tls;
 
 use super::Globals;
 use crate::failure::Outcome;
@@ -17,6 +20,10 @@ pub struct Args {
 enum Command {
     /// Install the mesh's control plane: print its objects as YAML, or apply them.
     Install(install::Args),
+    /// Run the control plane: watch the cluster, tell proxies, issue to workloads. This is what the installed pods run.
+    Controller(Box<controller::Args>),
+    /// Carry the connections of a pod. This is what runs beside its application.
+    Proxy(Box<proxy::Args>),
     /// Have the connections of this network redirected to the proxy: what the first init container of a pod does.
     Redirect(redirect::Args),
 }
@@ -25,6 +32,8 @@ enum Command {
 pub fn run(args: Args, globals: &Globals) -> Outcome {
     match args.command {
         Command::Install(args) => install::run(args, globals),
+        Command::Controller(args) => controller::run(*args, globals),
+        Command::Proxy(args) => proxy::run(*args, globals),
         Command::Redirect(args) => redirect::run(args, globals),
     }
 }

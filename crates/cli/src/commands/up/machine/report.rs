@@ -7,10 +7,10 @@ use std::sync::{Mutex, PoisonError};
 
 use proxy::mesh::{Direction, Record, Secured};
 
+use crate::mesh_log;
+
 /// Pairs of caller and called that are remembered.
 const REMEMBERED: usize = 10_000;
-/// The target of the log lines of connections.
-const TARGET: &str = "handfast::mesh";
 
 /// Who called whom so far, and what became of it.
 #[derive(Default)]
@@ -27,7 +27,7 @@ impl Report {
 
     /// Takes a record.
     pub fn take(&self, record: &Record) {
-        log(record);
+        mesh_log::write(record);
         if !self.speaks.load(Ordering::Relaxed) {
             return;
         }
@@ -80,38 +80,4 @@ fn outcome(record: &Record) -> Option<String> {
             _ => None,
         },
     }
-}
-
-fn log(record: &Record) {
-    let refused = record.code.is_some();
-    let would_refuse = (!record.would_refuse.is_empty()).then(|| record.would_refuse.join("; "));
-    let why = match record.secured {
-        Secured::Plain(why) => Some(why),
-        _ => None,
-    };
-    macro_rules! write {
-        ($level:ident, $title:expr) => {
-            tracing::$level!(
-                target: TARGET,
-                code = record.code.map(|code| code.id),
-                direction = record.direction.as_str(),
-                workload = record.workload,
-                source = record.source,
-                source_address = %record.source_address,
-                destination = record.destination,
-                destination_address = record.destination_address.map(tracing::field::display),
-                service = record.service,
-                secured = record.secured.as_str(),
-                not_secured_because = why,
-                sent = record.sent,
-                received = record.received,
-                seconds = record.duration.as_secs_f64(),
-                detail = record.detail,
-                ending = (!record.ending.is_empty()).then_some(record.ending.as_str()),
-                would_refuse,
-                $title
-            )
-        };
-    }
-    if refused { write!(warn, "refused") } else { write!(info, "connection") }
 }

@@ -1,0 +1,53 @@
+//! Who is let in, and who gets a certificate: the words of the wire, and what the controller decides.
+
+use std::sync::Arc;
+
+use controller::mesh::control::{Issuing, Refused};
+use controller::mesh::issue::Asked;
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use tonic::Status;
+use wire::server::{Authenticator, Authority, Caller, CertificateRequest};
+
+/// Asks the controller.
+pub struct Gate(pub Arc<Issuing>);
+
+impl Authenticator for Gate {
+    fn authenticate<'a>(&'a self, caller: &'a Caller) -> BoxFuture<'a, Result<String, Status>> {
+        async {
+            let token = token(caller)?;
+            let who = self.0.who(token).await.map(|(_, identity)| identity.to_string());
+            who.map_err(|refused| status(caller, refused, Status::unauthenticated))
+        }
+        .boxed()
+    }
+}
+
+impl Authority for Gate {
+    fn sign(&self, request: CertificateRequest) -> BoxFuture<'_, Result<Vec<String>, Status>> {
+        async move {
+            let seconds = request.validity.map_or(0, |span| i64::try_from(span.as_secs()).unwrap_or(i64::MAX));
+            let asked = Asked { csr: &request.csr, seconds, impersonated: request.impersonated.as_deref() };
+            let issued = self.0.issue(token(&request.caller)?, &asked).await;
+            issued.map_err(|refused| status(&request.caller, refused, Status::permission_denied))
+        }
+        .boxed()
+    }
+}
+
+fn token(caller: &Caller) -> Result<&str, Status> {
+    caller.token.as_deref().ok_or_else(|| Status::unauthenticated("there is no token in the request"))
+}
+
+fn status(caller: &Caller, refused: Refused, deny: fn(String) -> Status) -> Status {
+    match refused {
+        Refused::Denied { code, message } => {
+            tracing::warn!(code = code.id, address = %caller.address, "a proxy is refused: {message}");
+            deny(format!("{}: {message}", code.id))
+        }
+        Refused::Unavailable(why) => {
+            tracing::warn!(address = %caller.address, "a proxy has to try again: {why}");
+            Status::unavailable(why)
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! What a control plane says of itself and of its proxies.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use serde_json::{Value, json};
+use time::OffsetDateTime;
+use wire::catalog::{Catalog, Type};
+use wire::server::{Proxies, Status};
+
+use super::catalog::Receiver;
+use crate::pages::{Page, Pages};
+
+/// `/status`: all of it, for `handfast mesh status`.
+pub fn pages(catalog: Receiver, proxies: Proxies) -> Pages {
+    Arc::new(move |path| match path {
+        "/status" => Some(Page::json(document(&catalog.borrow(), &proxies).to_string())),
+        _ => None,
+    })
+}
+
+fn document(catalog: &Catalog, proxies: &Proxies) -> Value {
+    let world = catalog.world();
+    let proxies: Vec<Value> = proxies.status(catalog).iter().map(proxy).collect();
+    json!({
+        "version": 1,
+        "generation": catalog.generation(),
+        "changed": rfc3339(catalog.at().clock),
+        "workloads": world.workloads().count(),
+        "services": world.services().count(),
+        "policies": world.policies().count(),
+        "proxies": proxies,
+    })
+}
+
+fn proxy(status: &Status) -> Value {
+    let types = status.types.iter().map(|(of, progress, behind)| {
+        let refused = progress.refused.as_ref();
+        let value = json!({
+            "sent": progress.sent,
+            "acknowledged": progress.acknowledged,
+            "behind": behind.as_ref().map(|behind| json!({
+                "resources": behind.resources,
+                "since": rfc3339(behind.since),
+            })),
+            "refused": refused.map(|(why, at)| json!({ "why": why, "at": rfc3339(*at) })),
+        });
+        (name(*of).to_owned(), value)
+    });
+    json!({
+        "node": status.proxy.node,
+        "address": status.proxy.address.to_string(),
+        "identity": status.proxy.identity,
+        "since": rfc3339(status.proxy.since),
+        "types": types.collect::<serde_json::Map<_, _>>(),
+    })
+}
+
+fn name(of: Type) -> &'static str {
+    match of {
+        Type::Address => "workloads",
+        Type::Authorization => "policies",
+    }
+}
+
+fn rfc3339(at: SystemTime) -> String {
+    certs::rfc3339(OffsetDateTime::from(at))
+}
+
+/// The metrics of a control plane (OpenMetrics).
+pub fn metrics(catalog: &Catalog, proxies: &Proxies) -> String {
+    let all = proxies.status(catalog);
+    let behind = all.iter().filter(|one| one.types.iter().any(|(_, _, behind)| behind.is_some())).count();
+    let world = catalog.world();
+    let mut text = String::new();
+    for (metric, help, value) in [
+        ("handfast_mesh_proxies", "Proxies that are connected to this control plane", all.len()),
+        ("handfast_mesh_proxies_behind", "Of them, those that have not taken the last change yet", behind),
+        ("handfast_mesh_workloads", "Workloads that proxies are told of", world.workloads().count()),
+        ("handfast_mesh_services", "Services that proxies are told of", world.services().count()),
+        ("handfast_mesh_policies", "Policies that proxies are told of", world.policies().count()),
+    ] {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "# HELP {metric} {help}.\n# TYPE {metric} gauge\n{metric} {value}\n");
+    }
+    text + "# EOF\n"
+}

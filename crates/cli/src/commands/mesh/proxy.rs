@@ -1,0 +1,269 @@
+//! `handfast mesh proxy`: what carries a pod's connections, as a native sidecar that the admission webhook adds.
+//!
+//! It gets its certificate from the control plane with the pod's own token, is told of the mesh, and then says that it is
+//! ready: the application starts after that. While the control plane is away it goes on with what it knows (invariant 10),
+//! until its certificate ends, of which it warns.
+
+mod admin;
+mod identity;
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use controller::inject::{ROOTS_FILE, TOKEN_FILE};
+use controller::names::{MESH_MOUNT, MESH_USER};
+use model::codes::serving;
+use model::identity::{SpiffeId, TrustDomain};
+use model::units::Span;
+use proxy::mesh::{Attachment, Mesh, Metrics, Options, Pod, Probes, Record};
+use rustls_pki_types::ServerName;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinSet;
+use wire::client::{Backoff, Discovery, Node, Target, discover};
+
+use crate::commands::Globals;
+use crate::commands::kube::connect::block_on;
+use crate::commands::kube::controller::bind;
+use crate::failure::{EXIT_OK, Failure, Outcome};
+use crate::logging::{self, LogForm};
+use crate::mesh_log;
+use crate::pages::{self, Page, Pages};
+
+/// Where calls of the pod are redirected to.
+const OUTBOUND: u16 = 15001;
+/// Where plain connections to the pod are redirected to.
+const INBOUND: u16 = 15006;
+
+/// Arguments of `handfast mesh proxy`.
+#[derive(clap::Args)]
+pub struct Args {
+    /// The control plane.
+    #[arg(long, env = "HANDFAST_CONTROL_PLANE", default_value = "handfast-mesh.handfast-system.svc:15012",
+          value_name = "HOST:PORT")]
+    control_plane: String,
+    /// Name of the cluster, as the uids of its workloads have it.
+    #[arg(long, env = "HANDFAST_CLUSTER_NAME", default_value = "Kubernetes", value_name = "NAME")]
+    cluster: String,
+    /// The trust domain.
+    #[arg(long, env = "HANDFAST_TRUST_DOMAIN", default_value = "cluster.local", value_name = "DOMAIN")]
+    trust_domain: TrustDomain,
+    /// Ports that kubelet asks on: plain text from the node is let in there.
+    #[arg(long, env = "HANDFAST_PROBE_PORTS", value_delimiter = ',', value_name = "PORT")]
+    probe_ports: Vec<u16>,
+    /// The pod's name.
+    #[arg(long, env = "HANDFAST_POD_NAME", value_name = "NAME")]
+    pod_name: String,
+    /// The pod's namespace.
+    #[arg(long, env = "HANDFAST_POD_NAMESPACE", value_name = "NAMESPACE")]
+    pod_namespace: String,
+    /// As whom the pod runs.
+    #[arg(long, env = "HANDFAST_SERVICE_ACCOUNT", value_name = "NAME")]
+    service_account: String,
+    /// The pod's addresses.
+    #[arg(long, env = "HANDFAST_POD_IPS", value_delimiter = ',', value_name = "ADDRESS")]
+    pod_ips: Vec<IpAddr>,
+    /// The node's addresses.
+    #[arg(long, env = "HANDFAST_NODE_IPS", value_delimiter = ',', value_name = "ADDRESS")]
+    node_ips: Vec<IpAddr>,
+    /// Folder of the pod's token and of the trusted roots.
+    #[arg(long, env = "HANDFAST_IDENTITY_DIR", default_value = MESH_MOUNT, value_name = "DIR")]
+    identity_dir: PathBuf,
+    /// Address of /metrics.
+    #[arg(long, env = "HANDFAST_METRICS_LISTEN", default_value = "[::]:15020", value_name = "ADDR")]
+    metrics_listen: SocketAddr,
+    /// Address of /readyz.
+    #[arg(long, env = "HANDFAST_READY_LISTEN", default_value = "[::]:15021", value_name = "ADDR")]
+    ready_listen: SocketAddr,
+    /// Address of /status and /tap. On loopback only.
+    #[arg(long, env = "HANDFAST_ADMIN", default_value = "127.0.0.1:15000", value_name = "ADDR")]
+    admin: SocketAddr,
+    /// Count under the names of Istio's metrics too: istio_tcp_*.
+    #[arg(long, env = "HANDFAST_ISTIO_METRICS")]
+    istio_metrics: bool,
+    /// How long connections may take to finish at the end.
+    #[arg(long, env = "HANDFAST_DRAIN_TIMEOUT", default_value = "20s", value_name = "SPAN")]
+    drain_timeout: Span,
+    /// Form of the log on stderr. Default: text on a terminal, else JSON.
+    #[arg(long, value_enum, env = "HANDFAST_LOG_FORMAT")]
+    log_format: Option<LogForm>,
+}
+
+/// Runs `handfast mesh proxy`.
+pub fn run(args: Args, globals: &Globals) -> Outcome {
+    logging::init(&globals.log, args.log_format)?;
+    if !args.admin.ip().is_loopback() {
+        let why = "it is for this pod only, as 127.0.0.1:15000";
+        return Err(Failure::usage(format!("--admin {}: {why}", args.admin)));
+    }
+    let identity = SpiffeId::service_account(&args.trust_domain, &args.pod_namespace, &args.service_account)
+        .map_err(|why| Failure::usage(format!("--service-account {}: {why}", args.service_account)))?;
+    block_on(carry(args, identity))
+}
+
+async fn carry(args: Args, identity: SpiffeId) -> Outcome {
+    let internal = |error: std::io::Error| Failure::new(&model::codes::usage::INTERNAL, error);
+    let mut terminate = signal(SignalKind::terminate()).map_err(internal)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(internal)?;
+    // Taken before anything is waited for: who calls meanwhile waits in the kernel's queue.
+    let (outbound, inbound) = (listen(OUTBOUND)?, listen(INBOUND)?);
+    let hbone = listen(model::mesh::HBONE_PORT)?;
+    let metrics = Arc::new(Metrics::new(args.istio_metrics));
+    let ready = Arc::new(AtomicBool::new(false));
+    let mut tasks = JoinSet::new();
+    let answers = answers(Arc::clone(&metrics), Arc::clone(&ready));
+    tasks.spawn(pages::serve(bind_any(args.ready_listen).await?, pages::PROBES, Arc::clone(&answers)));
+    tasks.spawn(pages::serve(bind_any(args.metrics_listen).await?, pages::METRICS, answers));
+
+    let (host, server_name) = control_plane(&args)?;
+    let (roots, keep_roots) = identity::roots(args.identity_dir.join(ROOTS_FILE)).await;
+    tasks.spawn(keep_roots);
+    let tls = identity::tls(roots.clone(), &mut tasks)
+        .map_err(|why| Failure::new(&serving::TLS_SETTINGS, why))?;
+    let target = Target::new(host, server_name, tls);
+    let token = identity::token(args.identity_dir.join(TOKEN_FILE));
+    let asking = identity::Asking {
+        target: target.clone(),
+        token: Arc::clone(&token),
+        roots,
+        identity,
+        cluster: args.cluster.clone(),
+        metrics: Arc::clone(&metrics),
+    };
+    let (discovery, listening) = discover(wire::client::Options {
+        target,
+        node: node(&args),
+        token,
+        cluster: Some(args.cluster.clone()),
+        context: wire::convert::Context { trust_domain: args.trust_domain.clone(), network: String::new() },
+        backoff: Backoff::default(),
+    });
+    tasks.spawn(listening);
+    tasks.spawn(watch_connection(discovery.clone(), Arc::clone(&metrics)));
+
+    let counting = Arc::clone(&metrics);
+    let mesh = Mesh::start(Options {
+        world: discovery.world.clone(),
+        observer: Arc::new(move |record: &Record| {
+            counting.count(record);
+            mesh_log::write(record);
+        }),
+    });
+    let uid = format!("{}//Pod/{}/{}", args.cluster, args.pod_namespace, args.pod_name);
+    let shown = admin::Shown { mesh: mesh.clone(), discovery: discovery.clone(), uid: uid.clone() };
+    tasks.spawn(admin::serve(bind(args.admin).await?, shown));
+
+    let begin = async {
+        let credential = identity::keep(asking).await;
+        discovery.ready().await;
+        credential
+    };
+    let ended = async {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    };
+    tokio::pin!(ended);
+    let credential = tokio::select! {
+        credential = begin => credential,
+        () = &mut ended => return Ok(EXIT_OK),
+        Some(gone) = tasks.join_next() => return Err(lost(gone)),
+    };
+    let attached = mesh
+        .attach(Attachment {
+            uid,
+            credential,
+            address: args.pod_ips.first().copied(),
+            hbone,
+            ways_out: Vec::new(),
+            pod: Some(Pod {
+                outbound,
+                inbound,
+                mark: Some(MESH_USER),
+                keeps_client_address: true,
+                namespace: None,
+                probes: Probes {
+                    nodes: args.node_ips.iter().map(IpAddr::to_canonical).collect(),
+                    ports: args.probe_ports.iter().copied().collect(),
+                },
+            }),
+        })
+        .map_err(|error| Failure::new(&serving::LISTEN_FAILED, error))?;
+    ready.store(true, Ordering::Release);
+    tracing::info!("the pod's connections are carried");
+    let outcome = tokio::select! {
+        () = &mut ended => Ok(EXIT_OK),
+        Some(gone) = tasks.join_next() => Err(lost(gone)),
+    };
+    tracing::info!("ending: connections may finish for {:?}", args.drain_timeout.0);
+    attached.drain(args.drain_timeout.0).await;
+    outcome
+}
+
+/// A part of the process ended that should not have: the kubelet starts all of it again.
+fn lost(gone: Result<(), tokio::task::JoinError>) -> Failure {
+    let why = gone.err().map_or_else(|| "it returned".to_owned(), |error| error.to_string());
+    Failure::new(&model::codes::usage::INTERNAL, format!("a part of the proxy ended: {why}"))
+}
+
+fn listen(port: u16) -> Result<std::net::TcpListener, Failure> {
+    sys::listen(port).map_err(|error| {
+        let code = match error.kind() {
+            std::io::ErrorKind::AddrInUse => &serving::ADDRESS_IN_USE,
+            _ => &serving::LISTEN_FAILED,
+        };
+        Failure::new(code, format!("cannot listen on port {port}: {error}"))
+    })
+}
+
+/// All addresses, also where there is no IPv6.
+async fn bind_any(address: SocketAddr) -> Result<tokio::net::TcpListener, Failure> {
+    if !address.ip().is_unspecified() {
+        return bind(address).await;
+    }
+    let socket = listen(address.port())?;
+    socket
+        .set_nonblocking(true)
+        .and_then(|()| tokio::net::TcpListener::from_std(socket))
+        .map_err(|error| Failure::new(&serving::LISTEN_FAILED, error))
+}
+
+fn answers(metrics: Arc<Metrics>, ready: Arc<AtomicBool>) -> Pages {
+    Arc::new(move |path| match path {
+        "/readyz" => Some(Page::ready(ready.load(Ordering::Acquire))),
+        "/metrics" => Some(Page::metrics(metrics.text())),
+        _ => None,
+    })
+}
+
+/// Where the control plane is, and the name that it has to prove: the one that it is called by.
+fn control_plane(args: &Args) -> Result<(String, ServerName<'static>), Failure> {
+    let wrong = |why: &str| Failure::usage(format!("--control-plane {}: {why}", args.control_plane));
+    let (host, port) = args.control_plane.rsplit_once(':').ok_or_else(|| wrong("it is no HOST:PORT"))?;
+    port.parse::<u16>().map_err(|_| wrong("it is no HOST:PORT"))?;
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    let name = ServerName::try_from(host.to_owned()).map_err(|_| wrong("it is no name and no address"))?;
+    Ok((args.control_plane.clone(), name))
+}
+
+fn node(args: &Args) -> Node {
+    let address = args.pod_ips.first().map(IpAddr::to_string).unwrap_or_default();
+    let (pod, namespace) = (&args.pod_name, &args.pod_namespace);
+    Node {
+        id: format!("ztunnel~{address}~{pod}.{namespace}~{namespace}.svc.cluster.local"),
+        cluster: args.cluster.clone(),
+        metadata: [("NAMESPACE".to_owned(), namespace.clone())].into(),
+    }
+}
+
+async fn watch_connection(discovery: Discovery, metrics: Arc<Metrics>) {
+    let mut state = discovery.state;
+    loop {
+        metrics.set_connected(state.borrow_and_update().connected);
+        if state.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
