@@ -9,6 +9,7 @@ mod endpoints;
 pub mod index;
 pub mod istio;
 mod modes;
+mod owner;
 mod read;
 
 #[cfg(test)]
