@@ -11,6 +11,7 @@ use model::mesh::{AppProtocol, Port, Service, ServiceName, Workload};
 
 use super::Options;
 use super::index::{Objects, is_ready, name_of, namespace_of};
+use super::owner::LATEST;
 
 /// The label by which a slice says whose it is.
 const SLICE_OF: &str = "kubernetes.io/service-name";
@@ -131,6 +132,9 @@ fn foreign(slice: &EndpointSlice, address: IpAddr, options: &Options) -> Workloa
         trust_domain: options.trust_domain.clone(),
         host_network: true,
         workload_name: name.to_owned(),
+        canonical_name: name.to_owned(),
+        canonical_revision: LATEST.to_owned(),
+        cluster: options.cluster.clone(),
         ..Workload::default()
     }
 }

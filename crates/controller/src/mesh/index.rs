@@ -11,6 +11,7 @@ use model::mesh::{self, Change, Modes, Policy, Tunnel, Workload, World};
 use super::endpoints::{self, Members, addresses};
 use super::istio::{Authorization, Custom};
 use super::modes::{On, Peers, outbound};
+use super::owner::{canonical, owner};
 use super::read::Wrong;
 use super::{Options, Path, Problem};
 use crate::names::{MESH_DISABLED, MESH_ENABLED, MESH_LABEL};
@@ -140,6 +141,8 @@ impl Pass<'_> {
             let named = spec.service_account_name.as_deref().or(spec.service_account.as_deref());
             named.filter(|account| !account.is_empty())
         });
+        let (kind, workload_name) = owner(pod);
+        let (canonical_name, canonical_revision) = canonical(labels, &workload_name);
         let workload = Workload {
             uid: format!("{}//Pod/{namespace}/{name}", self.options.cluster),
             name: name.to_owned(),
@@ -150,7 +153,11 @@ impl Pass<'_> {
             node: spec.and_then(|spec| spec.node_name.clone()).unwrap_or_default(),
             tunnel: self.tunnel(pod, host_network),
             host_network,
-            workload_name: workload_name(pod),
+            workload_name,
+            kind,
+            canonical_name,
+            canonical_revision,
+            cluster: self.options.cluster.clone(),
             services: services.map(|(service, member)| (service, member.ports)).collect(),
             policies: policies.into_iter().collect(),
             healthy,
@@ -221,28 +228,6 @@ fn problem_of(kind: &'static str, metadata: &ObjectMeta, wrong: Wrong, closes: b
         message: wrong.message,
         closes,
     }
-}
-
-/// The Deployment, CronJob or the like that a pod belongs to, else the pod's own name. The controllers of Kubernetes are
-/// not asked for: their objects' names say it.
-fn workload_name(pod: &Pod) -> String {
-    let owners = pod.metadata.owner_references.iter().flatten();
-    let Some(owner) = owners.into_iter().find(|owner| owner.controller == Some(true)) else {
-        return name_of(&pod.metadata).to_owned();
-    };
-    let name = match owner.kind.as_str() {
-        "ReplicaSet" => {
-            let hash = pod.metadata.labels.as_ref().and_then(|labels| labels.get("pod-template-hash"));
-            hash.and_then(|hash| owner.name.strip_suffix(hash.as_str())?.strip_suffix('-'))
-        }
-        "Job" => owner.name.rsplit_once('-').and_then(|(name, minute)| {
-            let of_cron_job =
-                (8..=10).contains(&minute.len()) && minute.bytes().all(|byte| byte.is_ascii_digit());
-            of_cron_job.then_some(name)
-        }),
-        _ => None,
-    };
-    name.unwrap_or(&owner.name).to_owned()
 }
 
 fn is_over(pod: &Pod) -> bool {

@@ -11,6 +11,7 @@ pub mod index;
 pub mod issue;
 pub mod istio;
 mod modes;
+mod owner;
 mod read;
 pub mod watch;
 

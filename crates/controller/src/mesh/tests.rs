@@ -4,7 +4,7 @@ use k8s_openapi::api::core::v1::{Namespace, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use model::codes::mesh as codes;
-use model::mesh::{AppProtocol, Mode, Port, PortModes, Tunnel, Workload};
+use model::mesh::{AppProtocol, Mode, Port, PortModes, Tunnel, Workload, WorkloadKind};
 use serde_json::{Value, json};
 
 use super::{Custom, Index, Objects, Options, Problem, index};
@@ -230,16 +230,40 @@ fn a_workload_is_named_after_what_made_its_pods() {
         })
     };
     for (kind, name, expected) in [
-        ("ReplicaSet", "web-front-abc12", "web-front"),
-        ("ReplicaSet", "odd", "odd"),
-        ("StatefulSet", "db", "db"),
-        ("Job", "once", "once"),
-        ("Job", "nightly-28123456", "nightly"),
-        ("Job", "report-2026", "report-2026"),
+        ("ReplicaSet", "web-front-abc12", (WorkloadKind::Deployment, "web-front")),
+        ("ReplicaSet", "odd", (WorkloadKind::Pod, "odd")),
+        ("StatefulSet", "db", (WorkloadKind::Pod, "db")),
+        ("Job", "once", (WorkloadKind::Job, "once")),
+        ("Job", "nightly-28123456", (WorkloadKind::CronJob, "nightly")),
+        ("Job", "report-2026", (WorkloadKind::Job, "report-2026")),
     ] {
-        assert_eq!(one(&objects(vec![owned(kind, name)])).workload_name, expected, "{kind} {name}");
+        let found = one(&objects(vec![owned(kind, name)]));
+        assert_eq!((found.kind, found.workload_name.as_str()), expected, "{kind} {name}");
     }
     assert_eq!(one(&objects(vec![pod("shop", "web", &[])])).workload_name, "web");
+}
+
+#[test]
+fn an_application_is_called_as_its_labels_say() {
+    for (labels, expected) in [
+        (&[][..], ("web", "latest")),
+        (&[("app", "front"), ("version", "v1")], ("front", "v1")),
+        (&[("app", "a"), ("app.kubernetes.io/name", "b"), ("app.kubernetes.io/version", "2")], ("b", "2")),
+        (
+            &[
+                ("app.kubernetes.io/name", "b"),
+                ("service.istio.io/canonical-name", "c"),
+                ("version", "v1"),
+                ("service.istio.io/canonical-revision", "3"),
+            ],
+            ("c", "3"),
+        ),
+        (&[("app", "")], ("web", "latest")),
+    ] {
+        let found = one(&objects(vec![pod("shop", "web", labels)]));
+        assert_eq!((found.canonical_name.as_str(), found.canonical_revision.as_str()), expected);
+        assert_eq!(found.cluster, "Kubernetes");
+    }
 }
 
 /// The modes of the pod `web` under these, in the order of their age, and what is wrong.

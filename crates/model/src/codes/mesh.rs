@@ -73,6 +73,18 @@ super::table! {
         "A workload has as many connections as it may have",
         "a caller opens them without end, or the application does not finish any",
         "see who calls in the log; the limit is for each workload";
+    CONTROL_PLANE_AWAY = "HF8020", "control_plane_away",
+        "The control plane cannot be reached, or does not answer",
+        "it is not running, a network policy keeps its port closed, or its certificate is not the expected one",
+        "see whether it runs: handfast mesh status; the proxy goes on with what it knows, and tries again by itself";
+    CONTROL_PLANE_REFUSES = "HF8021", "control_plane_refuses",
+        "The control plane does not let this proxy in",
+        "its token is missing, has expired or is for another audience",
+        "look at the token's volume in the pod: its audience must be the control plane's";
+    RESOURCE_REFUSED = "HF8022", "resource_refused",
+        "A proxy does not understand what the control plane said of a workload, service or policy",
+        "the control plane is newer than the proxy, or what it says makes no sense",
+        "bring both to the same version; until then a policy that is not understood denies, and the rest stays as it was";
     MESH_OBJECT = "HF8030", "mesh_object_not_understood",
         "An AuthorizationPolicy or a PeerAuthentication cannot be understood",
         "a field is misspelt, has a wrong value or stands at the wrong level",

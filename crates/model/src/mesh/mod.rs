@@ -81,6 +81,20 @@ pub enum Tunnel {
     Hbone,
 }
 
+/// What a workload belongs to; for people only.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum WorkloadKind {
+    /// A Deployment.
+    Deployment,
+    /// A CronJob.
+    CronJob,
+    /// A Job.
+    Job,
+    /// Anything else, or nothing.
+    #[default]
+    Pod,
+}
+
 /// A pod, or a process of one machine.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Workload {
@@ -104,6 +118,14 @@ pub struct Workload {
     pub host_network: bool,
     /// The Deployment (or Job, CronJob) that it belongs to, else its own name.
     pub workload_name: String,
+    /// What `workload_name` is the name of.
+    pub kind: WorkloadKind,
+    /// The name of its application, which all of its versions share; for people only.
+    pub canonical_name: String,
+    /// The version of its application; for people only.
+    pub canonical_revision: String,
+    /// The cluster that it runs in; empty where there is one alone.
+    pub cluster: String,
     /// The Services that lead to it, and their ports.
     pub services: BTreeMap<ServiceName, Vec<Port>>,
     /// Policies that select it, `namespace/name`; those of its namespace and of the whole mesh apply as well.

@@ -151,6 +151,16 @@ pub struct Network {
 }
 
 impl Network {
+    /// The address that they begin like.
+    pub fn address(&self) -> IpAddr {
+        self.address
+    }
+
+    /// How many bits they have in common.
+    pub fn length(&self) -> u8 {
+        self.length
+    }
+
     /// The addresses that have the first `length` bits of `address`; none where there are not so many bits.
     pub fn new(address: IpAddr, length: u8) -> Option<Self> {
         let bits = if address.is_ipv4() { 32 } else { 128 };
@@ -212,7 +222,7 @@ pub enum Reason {
     AllowedBy(String),
     /// The port asks for mutual TLS, and this was plain text.
     Plain,
-    /// The workload lists a policy that is not known (invariant 5).
+    /// A policy that applies is not known, or nobody could make sense of it (invariant 5).
     UnknownPolicy(String),
     /// This policy denies it.
     DeniedBy(String),
@@ -244,7 +254,7 @@ impl std::fmt::Display for Reason {
             Self::NoPolicy => write!(f, "no policy applies"),
             Self::AllowedBy(policy) => write!(f, "allowed by policy {policy}"),
             Self::Plain => write!(f, "plain text on a port that asks for mutual TLS"),
-            Self::UnknownPolicy(policy) => write!(f, "policy {policy} is listed, and not known"),
+            Self::UnknownPolicy(policy) => write!(f, "policy {policy} applies, and is not known"),
             Self::DeniedBy(policy) => write!(f, "denied by policy {policy}"),
             Self::NotAllowed { rules, policies } => {
                 let plural = if *rules == 1 { "" } else { "s" };
@@ -304,6 +314,9 @@ pub fn decide(world: &World, workload: &Workload, arrival: &Arrival<'_>) -> Deci
     let mut would_refuse = Vec::new();
     if arrival.identity.is_none() && workload.modes.inbound.of(arrival.port) == Mode::Strict {
         return Decision { reason: Reason::Plain, would_refuse };
+    }
+    if let Some(key) = world.unknown_policy_of(&workload.namespace) {
+        return Decision { reason: Reason::UnknownPolicy(key.to_owned()), would_refuse };
     }
     let mut found: Vec<&Arc<Policy>> = world.policies_of(&workload.namespace).collect();
     for key in &workload.policies {

@@ -185,6 +185,33 @@ fn every_field_of_a_match_is_asked_and_what_is_excluded_is_excluded() {
 }
 
 #[test]
+fn a_policy_that_nobody_could_make_sense_of_closes_all_that_it_may_apply_to() {
+    let to = workload("ledger", "10.244.0.2", Tunnel::Hbone);
+    let web = id("web");
+    let allow = policy("p", Action::Allow, vec![one(from("web"))]);
+    for (key, scope, closes) in [
+        ("bank/p", Scope::Namespace, true),
+        ("shop/p", Scope::Namespace, false),
+        ("shop/p", Scope::Global, true),
+        ("bank/p", Scope::Selected, false),
+    ] {
+        let mut world = world([Change::Policy(allow.clone())]);
+        let unknown = Change::PolicyUnknown { key: key.into(), scope };
+        world.apply(unknown.clone());
+        let reason = ask(&world, &to, Some(&web), 8080).reason;
+        assert_eq!(matches!(&reason, Reason::UnknownPolicy(found) if found == key), closes, "{reason:?}");
+        let mut lists = to.clone();
+        lists.policies.push(key.into());
+        assert_eq!(ask(&world, &lists, Some(&web), 8080).reason, Reason::UnknownPolicy(key.into()));
+        world.apply(Change::PolicyGone(key.into()));
+        assert!(ask(&world, &to, Some(&web), 8080).is_allowed());
+        world.apply(unknown);
+        world.apply(Change::Policy(Policy { namespace: key[..4].into(), ..allow.clone() }));
+        assert!(ask(&world, &to, Some(&web), 8080).is_allowed());
+    }
+}
+
+#[test]
 fn networks_compare_the_first_bits() {
     let net = |address: &str, length| Network::new(ip(address), length).unwrap();
     assert!(net("10.1.2.3", 8).contains(ip("10.200.0.1")));

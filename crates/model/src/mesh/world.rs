@@ -1,6 +1,6 @@
 //! All that a proxy knows of the mesh, looked up by address and by name.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -14,6 +14,8 @@ pub struct World {
     workloads: HashMap<String, Arc<Workload>>,
     services: HashMap<ServiceName, Arc<Service>>,
     policies: HashMap<String, Arc<Policy>>,
+    /// Policies of the mesh or of a namespace that nobody could make sense of.
+    unknown: BTreeMap<String, Scope>,
     addresses: HashMap<IpAddr, Place>,
     /// The workloads of a service; those of one that is not known yet are kept for it.
     endpoints: HashMap<ServiceName, BTreeSet<String>>,
@@ -38,6 +40,14 @@ pub enum Change {
     ServiceGone(ServiceName),
     /// A policy is so now.
     Policy(Policy),
+    /// There is a policy `namespace/name` that could not be made sense of, whatever was known of it before. All that it
+    /// may apply to refuses (invariant 5).
+    PolicyUnknown {
+        /// `namespace/name`.
+        key: String,
+        /// What it may apply to.
+        scope: Scope,
+    },
     /// The policy `namespace/name` is gone.
     PolicyGone(String),
 }
@@ -69,10 +79,17 @@ impl World {
             }
             Change::ServiceGone(name) => self.remove_service(&name),
             Change::Policy(policy) => {
-                self.policies.insert(policy.key(), Arc::new(policy));
+                let key = policy.key();
+                self.unknown.remove(&key);
+                self.policies.insert(key, Arc::new(policy));
+            }
+            Change::PolicyUnknown { key, scope } => {
+                self.policies.remove(&key);
+                self.unknown.insert(key, scope);
             }
             Change::PolicyGone(key) => {
                 self.policies.remove(&key);
+                self.unknown.remove(&key);
             }
         }
     }
@@ -157,6 +174,22 @@ impl World {
     /// A policy by `namespace/name`.
     pub fn policy(&self, key: &str) -> Option<&Arc<Policy>> {
         self.policies.get(key)
+    }
+
+    /// Policies that could not be made sense of, and what they may apply to; in the order of their names.
+    pub fn unknown_policies(&self) -> impl Iterator<Item = (&str, Scope)> {
+        self.unknown.iter().map(|(key, scope)| (key.as_str(), *scope))
+    }
+
+    /// A policy of the whole mesh or of this namespace that could not be made sense of.
+    pub fn unknown_policy_of(&self, namespace: &str) -> Option<&str> {
+        let applies = |key: &str, scope: Scope| match scope {
+            Scope::Global => true,
+            Scope::Namespace => key.split('/').next() == Some(namespace),
+            // Who lists it finds that it is not there.
+            Scope::Selected => false,
+        };
+        self.unknown_policies().find(|(key, scope)| applies(key, *scope)).map(|(key, _)| key)
     }
 
     /// All policies, in no order.

@@ -1,0 +1,344 @@
+//! All that proxies may be told, encoded once for all of them. A catalog is never changed: [`Catalog::next`] makes the
+//! one after it, which shares whatever stayed as it was and remembers what did not, so that each of thousands of proxies
+//! costs as much as the change and not as much as the mesh.
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use aws_lc_rs::digest;
+use bytes::Bytes;
+use model::mesh::{Owner, Policy, PortModes, Service, Tunnel, Workload, World};
+
+use crate::convert::{
+    MODES_NAMESPACE, policy_resource, service_name, service_resource, strict_policy, workload_resource,
+};
+use crate::proto::security::AUTHORIZATION_TYPE;
+use crate::proto::workload::ADDRESS_TYPE;
+
+/// How many names of changed resources are remembered, beside twice as many as there are resources.
+const REMEMBERED_NAMES: usize = 1 << 16;
+/// How many changes are remembered.
+const REMEMBERED_CHANGES: usize = 4096;
+
+/// What resources are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Type {
+    /// Policies.
+    Authorization,
+    /// Workloads and services.
+    Address,
+}
+
+impl Type {
+    /// All of them, in the order in which a change is sent: who lists a policy comes after it.
+    pub const ALL: [Self; 2] = [Self::Authorization, Self::Address];
+
+    /// Its name on the wire.
+    pub fn url(self) -> &'static str {
+        match self {
+            Self::Authorization => AUTHORIZATION_TYPE,
+            Self::Address => ADDRESS_TYPE,
+        }
+    }
+
+    /// By its name on the wire.
+    pub fn of(url: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|own| own.url() == url)
+    }
+}
+
+/// A resource: its encoding, and what it was made from.
+#[derive(Debug)]
+pub struct Entry {
+    /// The same for the same content, also from another process.
+    pub version: Arc<str>,
+    /// The encoded message.
+    pub bytes: Bytes,
+    source: Source,
+}
+
+#[derive(Debug)]
+enum Source {
+    Workload(Arc<Workload>),
+    Service(Arc<Service>),
+    Policy(Arc<Policy>),
+}
+
+impl Source {
+    fn is_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Workload(a), Self::Workload(b)) => Arc::ptr_eq(a, b) || a == b,
+            (Self::Service(a), Self::Service(b)) => Arc::ptr_eq(a, b) || a == b,
+            (Self::Policy(a), Self::Policy(b)) => Arc::ptr_eq(a, b) || a == b,
+            _ => false,
+        }
+    }
+
+    fn encode(&self) -> Bytes {
+        match self {
+            Self::Workload(workload) => workload_resource(workload).1,
+            Self::Service(service) => service_resource(service).1,
+            Self::Policy(policy) => policy_resource(policy).1,
+        }
+    }
+}
+
+impl Entry {
+    /// Other names that it is found by: `network/address`.
+    pub fn aliases(&self) -> Vec<String> {
+        let addresses: &[IpAddr] = match &self.source {
+            Source::Workload(workload) if !workload.host_network => &workload.addresses,
+            Source::Service(service) => &service.addresses,
+            Source::Workload(_) | Source::Policy(_) => &[],
+        };
+        addresses.iter().map(|address| format!("/{address}")).collect()
+    }
+}
+
+/// What became otherwise from one catalog to the next.
+#[derive(Debug)]
+struct ChangeSet {
+    generation: u64,
+    at: Moment,
+    /// New, other or gone.
+    names: Vec<Arc<str>>,
+}
+
+/// A time, by the clock that people read and by the one that measures.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment {
+    /// For people.
+    pub clock: SystemTime,
+    /// For measuring.
+    pub instant: Instant,
+}
+
+impl Moment {
+    /// This one.
+    pub fn now() -> Self {
+        Self { clock: SystemTime::now(), instant: Instant::now() }
+    }
+}
+
+/// All resources of one type.
+#[derive(Clone, Debug, Default)]
+pub struct Resources {
+    entries: HashMap<Arc<str>, Arc<Entry>>,
+    history: VecDeque<Arc<ChangeSet>>,
+    /// What changed up to this generation is not remembered any more.
+    forgotten: u64,
+}
+
+impl Resources {
+    /// A resource by its name.
+    pub fn entry(&self, name: &str) -> Option<&Arc<Entry>> {
+        self.entries.get(name)
+    }
+
+    /// All resources, in no order.
+    pub fn entries(&self) -> impl Iterator<Item = (&Arc<str>, &Arc<Entry>)> {
+        self.entries.iter()
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// The names of what became otherwise after this generation, each once; none where that is not remembered any more.
+    pub fn since(&self, generation: u64) -> Option<Vec<Arc<str>>> {
+        if generation < self.forgotten {
+            return None;
+        }
+        let mut names: Vec<Arc<str>> =
+            self.after(generation).flat_map(|set| set.names.iter().cloned()).collect();
+        names.sort();
+        names.dedup();
+        Some(names)
+    }
+
+    /// When the first change after this generation was made, as far as that is remembered.
+    pub fn changed_after(&self, generation: u64) -> Option<Moment> {
+        self.after(generation).last().map(|set| set.at)
+    }
+
+    /// The change sets after a generation, the newest first: most who ask lack the newest only.
+    fn after(&self, generation: u64) -> impl Iterator<Item = &Arc<ChangeSet>> {
+        self.history.iter().rev().take_while(move |set| set.generation > generation)
+    }
+
+    fn next(
+        &self,
+        generation: u64,
+        at: Moment,
+        sources: impl Iterator<Item = (String, Source)>,
+    ) -> (Self, bool) {
+        let mut entries = HashMap::with_capacity(self.entries.len());
+        let mut names = Vec::new();
+        for (name, source) in sources {
+            let known = self.entries.get_key_value(name.as_str());
+            let (name, entry) = match known {
+                Some((name, entry)) if entry.source.is_same(&source) => (Arc::clone(name), Arc::clone(entry)),
+                _ => {
+                    let bytes = source.encode();
+                    match known {
+                        // What changed is not told to anybody.
+                        Some((name, old)) if old.bytes == bytes => {
+                            let (version, bytes) = (Arc::clone(&old.version), old.bytes.clone());
+                            (Arc::clone(name), Arc::new(Entry { version, bytes, source }))
+                        }
+                        _ => {
+                            let name = known.map_or_else(|| Arc::from(name), |(name, _)| Arc::clone(name));
+                            names.push(Arc::clone(&name));
+                            (name, Arc::new(Entry { version: version(&bytes), bytes, source }))
+                        }
+                    }
+                }
+            };
+            entries.insert(name, entry);
+        }
+        names.extend(self.entries.keys().filter(|name| !entries.contains_key(*name)).cloned());
+        let changed = !names.is_empty();
+        let mut next = Self { entries, history: self.history.clone(), forgotten: self.forgotten };
+        if changed {
+            next.history.push_back(Arc::new(ChangeSet { generation, at, names }));
+            next.forget();
+        }
+        (next, changed)
+    }
+
+    fn forget(&mut self) {
+        let most = REMEMBERED_NAMES + 2 * self.entries.len();
+        let mut names: usize = self.history.iter().map(|set| set.names.len()).sum();
+        while names > most || self.history.len() > REMEMBERED_CHANGES {
+            let Some(set) = self.history.pop_front() else { return };
+            names -= set.names.len();
+            self.forgotten = set.generation;
+        }
+    }
+}
+
+/// 128 bits of SHA-256: what is otherwise never has the same version.
+fn version(bytes: &[u8]) -> Arc<str> {
+    let digest = digest::digest(&digest::SHA256, bytes);
+    hex::encode(digest.as_ref().get(..16).unwrap_or_default()).into()
+}
+
+/// All that proxies may be told at one time.
+#[derive(Clone, Debug)]
+pub struct Catalog {
+    generation: u64,
+    at: Moment,
+    world: Arc<World>,
+    authorization: Resources,
+    address: Resources,
+}
+
+impl Default for Catalog {
+    fn default() -> Self {
+        Self {
+            generation: 0,
+            at: Moment::now(),
+            world: Arc::default(),
+            authorization: Resources::default(),
+            address: Resources::default(),
+        }
+    }
+}
+
+impl Catalog {
+    /// One more with each change. At 0 nothing is known yet: nobody is told anything, for a proxy would take it that all
+    /// is gone.
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// When it was made.
+    pub fn at(&self) -> Moment {
+        self.at
+    }
+
+    /// What it was made from.
+    pub fn world(&self) -> &Arc<World> {
+        &self.world
+    }
+
+    /// The resources of a type.
+    pub fn resources(&self, of: Type) -> &Resources {
+        match of {
+            Type::Authorization => &self.authorization,
+            Type::Address => &self.address,
+        }
+    }
+
+    /// The catalog of another world; this one where nothing is otherwise.
+    pub fn next(self: &Arc<Self>, world: &Arc<World>) -> Arc<Self> {
+        let (generation, at) = (self.generation + 1, Moment::now());
+        let (authorization, policies) = self.authorization.next(generation, at, policies(world));
+        let (address, addresses) = self.address.next(generation, at, addresses(world));
+        if !policies && !addresses && self.generation > 0 {
+            return Arc::clone(self);
+        }
+        Arc::new(Self { generation, at, world: Arc::clone(world), authorization, address })
+    }
+
+    /// The resources that a name or `network/address` asks for. Who asks for a service gets who is behind it as well, for
+    /// he could not call it otherwise.
+    pub fn resolve(&self, of: Type, name: &str) -> Vec<Arc<str>> {
+        let resources = self.resources(of);
+        let known = |name: &str| resources.entries.get_key_value(name).map(|(name, _)| Arc::clone(name));
+        let service = |service: &model::mesh::ServiceName| {
+            let behind = self.world.endpoints(service).filter_map(|workload| known(&workload.uid));
+            known(&service.to_string()).into_iter().chain(behind).collect()
+        };
+        if let Some(entry) = resources.entry(name) {
+            return match &entry.source {
+                Source::Service(own) => service(&own.name),
+                _ => known(name).into_iter().collect(),
+            };
+        }
+        // Ours is the network without a name.
+        let address = name.strip_prefix('/').and_then(|address| address.parse::<IpAddr>().ok());
+        match address.filter(|_| of == Type::Address).and_then(|address| self.world.at(address)) {
+            Some(Owner::Workload(workload)) => known(&workload.uid).into_iter().collect(),
+            Some(Owner::Service(own)) => service(&own.name),
+            None => Vec::new(),
+        }
+    }
+}
+
+fn policies(world: &World) -> impl Iterator<Item = (String, Source)> {
+    // Most workloads have the same modes as many others.
+    let mut seen: Vec<&PortModes> = Vec::new();
+    let mut strict: BTreeMap<String, Policy> = BTreeMap::new();
+    for workload in world.workloads().filter(|workload| workload.tunnel == Tunnel::Hbone) {
+        if !seen.contains(&&workload.modes.inbound) {
+            seen.push(&workload.modes.inbound);
+            strict.extend(strict_policy(&workload.modes.inbound).map(|policy| (policy.key(), policy)));
+        }
+    }
+    // Nobody takes the place of these.
+    let own = world.policies().filter(|policy| policy.namespace != MODES_NAMESPACE);
+    let own = own.map(|policy| (policy.key(), Source::Policy(Arc::clone(policy))));
+    own.chain(strict.into_iter().map(|(key, policy)| (key, Source::Policy(Arc::new(policy)))))
+}
+
+fn addresses(world: &World) -> impl Iterator<Item = (String, Source)> {
+    let services = world.services();
+    let services = services.map(|service| (service.name.to_string(), Source::Service(Arc::clone(service))));
+    // A workload that calls itself as a service is called is told to nobody.
+    let workloads = world
+        .workloads()
+        .filter(|workload| !service_name(&workload.uid).is_some_and(|name| world.service(&name).is_some()));
+    services.chain(workloads.map(|workload| (workload.uid.clone(), Source::Workload(Arc::clone(workload)))))
+}

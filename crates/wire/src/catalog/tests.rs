@@ -1,0 +1,118 @@
+//! What is shared, what is remembered, and what is found.
+
+use std::collections::BTreeSet;
+
+use model::mesh::{Change, Mode};
+
+use super::*;
+use crate::convert::tests::{name, policy, service, workload};
+
+fn world(changes: impl IntoIterator<Item = Change>) -> Arc<World> {
+    let mut world = World::default();
+    changes.into_iter().for_each(|change| world.apply(change));
+    Arc::new(world)
+}
+
+fn more(world: &Arc<World>, change: Change) -> Arc<World> {
+    let mut world = World::clone(world);
+    world.apply(change);
+    Arc::new(world)
+}
+
+fn pod(number: usize) -> Workload {
+    let uid = format!("here//Pod/bank/p{number}");
+    Workload { uid, addresses: vec![IpAddr::from([10, 0, (number >> 8) as u8, number as u8])], ..workload() }
+}
+
+fn names(list: Option<Vec<Arc<str>>>) -> BTreeSet<String> {
+    list.unwrap().iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn what_stays_as_it_was_keeps_its_version_and_its_memory() {
+    let first =
+        world((0..100).map(|number| Change::Workload(pod(number))).chain([Change::Service(service())]));
+    let one = Arc::new(Catalog::default()).next(&first);
+    assert_eq!((one.generation(), one.resources(Type::Address).len()), (1, 101));
+    assert!(Arc::ptr_eq(&one, &one.next(&first)), "nothing is otherwise");
+    // Equal by value is as good as the same.
+    let again =
+        world((0..100).map(|number| Change::Workload(pod(number))).chain([Change::Service(service())]));
+    assert!(Arc::ptr_eq(&one, &one.next(&again)));
+    let second = more(&again, Change::Workload(Workload { healthy: false, ..pod(7) }));
+    let two = one.next(&second);
+    assert_eq!(names(two.resources(Type::Address).since(1)), ["here//Pod/bank/p7".to_owned()].into());
+    assert_eq!(names(two.resources(Type::Authorization).since(1)), BTreeSet::new());
+    for number in 0..100 {
+        let name = pod(number).uid;
+        let (old, new) =
+            (one.resources(Type::Address).entry(&name), two.resources(Type::Address).entry(&name));
+        let (old, new) = (old.unwrap(), new.unwrap());
+        assert_eq!(Arc::ptr_eq(old, new), number != 7);
+        assert_eq!(old.version == new.version, number != 7);
+    }
+    let three = two.next(&more(&second, Change::WorkloadGone(pod(9).uid)));
+    let both = ["here//Pod/bank/p7".to_owned(), "here//Pod/bank/p9".to_owned()];
+    assert_eq!(names(three.resources(Type::Address).since(1)), both.into());
+    assert!(three.resources(Type::Address).entry(&pod(9).uid).is_none());
+    // Another process makes the same versions of the same things.
+    let other = Arc::new(Catalog::default()).next(&second);
+    for (name, entry) in other.resources(Type::Address).entries() {
+        assert_eq!(two.resources(Type::Address).entry(name).unwrap().version, entry.version);
+    }
+}
+
+#[test]
+fn changes_are_remembered_up_to_a_limit() {
+    let mut all = world([Change::Workload(pod(0))]);
+    let mut catalog = Arc::new(Catalog::default()).next(&all);
+    for number in 0..=REMEMBERED_CHANGES {
+        all = more(&all, Change::Workload(Workload { node: format!("n{number}"), ..pod(0) }));
+        catalog = catalog.next(&all);
+    }
+    let resources = catalog.resources(Type::Address);
+    assert_eq!(resources.history.len(), REMEMBERED_CHANGES);
+    assert_eq!(resources.since(1), None);
+    assert_eq!(resources.since(2).map(|names| names.len()), Some(1));
+    assert!(resources.changed_after(catalog.generation()).is_none());
+}
+
+#[test]
+fn strict_workloads_share_a_policy_and_nobody_takes_its_place() {
+    let strict = |number| {
+        let mut own = pod(number);
+        own.modes.inbound = Mode::Strict.into();
+        Change::Workload(own)
+    };
+    let impostor =
+        model::mesh::Policy { namespace: MODES_NAMESPACE.into(), name: "strict".into(), ..policy() };
+    let all = world([strict(0), strict(1), Change::Policy(impostor), Change::Policy(policy())]);
+    let catalog = Arc::new(Catalog::default()).next(&all);
+    let policies = catalog.resources(Type::Authorization);
+    let found: BTreeSet<&str> = policies.entries().map(|(name, _)| &**name).collect();
+    assert_eq!(found, ["bank/who", "handfast_modes/strict"].into());
+    let expected = policy_resource(&strict_policy(&Mode::Strict.into()).unwrap()).1;
+    assert_eq!(policies.entry("handfast_modes/strict").unwrap().bytes, expected);
+}
+
+#[test]
+fn a_name_or_an_address_finds_all_that_a_call_needs() {
+    let all = world([Change::Workload(pod(1)), Change::Service(service())]);
+    let catalog = Arc::new(Catalog::default()).next(&all);
+    let find = |name: &str| -> Vec<String> {
+        catalog.resolve(Type::Address, name).iter().map(ToString::to_string).collect()
+    };
+    let (pod, service) = (pod(1).uid, name("ledger").to_string());
+    let both = vec![service.clone(), pod.clone()];
+    assert_eq!(find(&service), both);
+    assert_eq!(find("/10.96.0.7"), both);
+    assert_eq!(find("/fd00:1::7"), both);
+    assert_eq!(find(&pod), [pod.clone()]);
+    assert_eq!(find("/10.0.0.1"), [pod.clone()]);
+    for nothing in ["/10.0.0.9", "far/10.0.0.1", "10.0.0.1", "/", "", "bank/who"] {
+        assert_eq!(find(nothing), [""; 0], "{nothing}");
+    }
+    assert!(catalog.resolve(Type::Authorization, "/10.0.0.1").is_empty());
+    let entry = catalog.resources(Type::Address).entry(&service).unwrap();
+    assert_eq!(entry.aliases(), ["/10.96.0.7", "/fd00:1::7"]);
+}

@@ -1,0 +1,13 @@
+//! The proxy's side: what it hears of the control plane, and how it gets its certificate.
+
+mod certificate;
+mod connect;
+mod discovery;
+mod mirror;
+
+#[cfg(test)]
+mod tests;
+
+pub use certificate::{Ask, create_certificate};
+pub use connect::Target;
+pub use discovery::{Backoff, Discovery, Node, Options, State, Token, discover};
