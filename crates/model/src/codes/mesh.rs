@@ -109,6 +109,10 @@ super::table! {
         "Connections cannot be redirected to the proxy",
         "the right to change the rules of this network (CAP_NET_ADMIN) is missing, or the kernel has no nftables",
         "in a pod: look whether its namespace allows the capability NET_ADMIN (Pod Security: privileged), or use node mode";
+    NO_CERTIFICATE = "HF8036", "workload_without_certificate",
+        "The pod's proxy gets no certificate from the control plane",
+        "the control plane is away, has no authority yet, or does not accept the pod's token",
+        "its reason is in the message; what was issued before is good until it ends: handfast mesh check";
     LOCAL_NO_COMMAND = "HF8040", "local_no_command",
         "A container has no command",
         "what its image would start is not known here: no container runtime is involved on one machine",

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures_util::{StreamExt as _, stream};
 use http_body_util::combinators::BoxBody;
-use http_body_util::{BodyExt as _, Full, StreamBody};
+use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::{Bytes, Frame, Incoming};
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::server::conn::http1;
@@ -88,7 +88,7 @@ fn tap(records: broadcast::Receiver<Arc<Record>>) -> Body {
         };
         Some((Frame::data(Bytes::from(line.to_string() + "\n")), records))
     });
-    StreamBody::new(lines.map(Ok)).boxed()
+    BodyExt::boxed(StreamBody::new(lines.map(Ok)))
 }
 
 fn line(record: &Record) -> Value {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use certs::{AltName, Csr, KeyKind, PrivateKey};
 use controller::mesh::issue::LIFETIME;
-use model::codes::{Coded as _, certificates as codes};
+use model::codes::{Coded as _, mesh as codes};
 use model::identity::SpiffeId;
 use proxy::mesh::{Credential, Metrics};
 use rustls::ClientConfig;
@@ -167,7 +167,7 @@ impl Asking {
                     return (issued, credential);
                 }
                 Err(why) => {
-                    let code = &codes::RENEWAL_FAILED;
+                    let code = &codes::NO_CERTIFICATE;
                     tracing::warn!(code = code.id, "there is no certificate from the control plane: {why}; it is asked again");
                 }
             }
