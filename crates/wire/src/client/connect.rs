@@ -1,5 +1,8 @@
 //! A connection to the control plane, for gRPC.
 
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -12,7 +15,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use tokio_rustls::TlsConnector;
@@ -28,8 +31,11 @@ const CONNECTION_WINDOW: u32 = 2 << 20;
 /// The longest headers of an answer, bytes.
 const HEADERS: u32 = 16 << 10;
 
+/// Makes a socket that is ready to connect to an address: for who has to mark his sockets. It does not block.
+pub type Socket = Arc<dyn Fn(SocketAddr) -> io::Result<std::net::TcpStream> + Send + Sync>;
+
 /// Where the control plane is, and how it proves to be that.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Target {
     /// `host:port`; looked up at each connection.
     pub address: String,
@@ -38,6 +44,8 @@ pub struct Target {
     /// What TLS asks for; each connection takes the settings of its time. None speaks plain text: to who is on the same
     /// machine.
     pub tls: Option<watch::Receiver<Arc<ClientConfig>>>,
+    /// Makes the sockets; none leaves it to the system.
+    pub socket: Option<Socket>,
     /// How long it may take until a connection stands.
     pub timeout: Duration,
     /// How often it is asked whether the other end is still there, and how long the answer may take.
@@ -59,6 +67,7 @@ impl Target {
             address: address.into(),
             server_name,
             tls: Some(tls),
+            socket: None,
             timeout: Duration::from_secs(10),
             keep_alive: Duration::from_secs(10),
             keep_alive_timeout: Duration::from_secs(20),
@@ -81,7 +90,11 @@ impl Target {
 
     async fn dial(&self) -> Result<Channel, Error> {
         let unreachable = |error: std::io::Error| Error::unreachable(&self.address, &error);
-        let tcp = TcpStream::connect(&self.address).await.map_err(unreachable)?;
+        let tcp = match &self.socket {
+            None => TcpStream::connect(&self.address).await,
+            Some(make) => connect(&self.address, make).await,
+        };
+        let tcp = tcp.map_err(unreachable)?;
         // Small messages are not held back for larger ones.
         let _ = tcp.set_nodelay(true);
         match &self.tls {
@@ -114,6 +127,25 @@ impl Target {
             let _ = connection.await;
         });
         Ok(Channel { sender, _task: Arc::new(Task(task.abort_handle())) })
+    }
+}
+
+/// Connects to the first of a name's addresses that takes it.
+async fn connect(address: &str, make: &Socket) -> io::Result<TcpStream> {
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    for address in tokio::net::lookup_host(address).await? {
+        let connected = async { TcpSocket::from_std_stream(make(address)?).connect(address).await };
+        match connected.await {
+            Ok(stream) => return Ok(stream),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+impl fmt::Debug for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Target").field("address", &self.address).field("server_name", &self.server_name).finish_non_exhaustive()
     }
 }
 

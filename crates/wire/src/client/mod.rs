@@ -9,5 +9,5 @@ mod mirror;
 mod tests;
 
 pub use certificate::{Ask, create_certificate};
-pub use connect::Target;
+pub use connect::{Socket, Target};
 pub use discovery::{Backoff, Discovery, Node, Options, State, Token, discover};

@@ -6,6 +6,7 @@
 
 mod admin;
 mod identity;
+mod node;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -21,7 +22,7 @@ use proxy::mesh::{Attachment, Mesh, Metrics, Options, Pod, Probes, Record};
 use rustls_pki_types::ServerName;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
-use wire::client::{Backoff, Discovery, Node, Target, discover};
+use wire::client::{Backoff, Discovery, Node, Socket, Target, discover};
 
 use crate::commands::Globals;
 use crate::commands::kube::connect::block_on;
@@ -121,7 +122,7 @@ async fn carry(args: Args, identity: SpiffeId) -> Outcome {
     tasks.spawn(keep_roots);
     let tls = identity::tls(roots.clone(), &mut tasks)
         .map_err(|why| Failure::new(&serving::TLS_SETTINGS, why))?;
-    let target = Target::new(host, server_name, tls);
+    let target = Target { socket: Some(marked()), ..Target::new(host, server_name, tls) };
     let token = identity::token(args.identity_dir.join(TOKEN_FILE));
     let asking = identity::Asking {
         target: target.clone(),
@@ -133,7 +134,7 @@ async fn carry(args: Args, identity: SpiffeId) -> Outcome {
     };
     let (discovery, listening) = discover(wire::client::Options {
         target,
-        node: node(&args),
+        node: introduction(&args),
         token,
         cluster: Some(args.cluster.clone()),
         context: wire::convert::Context { trust_domain: args.trust_domain.clone(), network: String::new() },
@@ -185,7 +186,7 @@ async fn carry(args: Args, identity: SpiffeId) -> Outcome {
                 keeps_client_address: true,
                 namespace: None,
                 probes: Probes {
-                    nodes: args.node_ips.iter().map(IpAddr::to_canonical).collect(),
+                    nodes: args.node_ips.iter().map(IpAddr::to_canonical).chain(node::gateways()).collect(),
                     ports: args.probe_ports.iter().copied().collect(),
                 },
             }),
@@ -248,7 +249,12 @@ fn control_plane(args: &Args) -> Result<(String, ServerName<'static>), Failure> 
     Ok((args.control_plane.clone(), name))
 }
 
-fn node(args: &Args) -> Node {
+/// What the proxy itself calls is not redirected: its sockets have the mark.
+fn marked() -> Socket {
+    Arc::new(|address| sys::outgoing(address, &sys::Outgoing { mark: Some(MESH_USER), from: sys::From::Any }))
+}
+
+fn introduction(args: &Args) -> Node {
     let address = args.pod_ips.first().map(IpAddr::to_string).unwrap_or_default();
     let (pod, namespace) = (&args.pod_name, &args.pod_namespace);
     Node {
