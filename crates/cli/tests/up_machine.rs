@@ -5,11 +5,12 @@
 
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use testkit::capture;
 use testkit::program::Program;
 
 const SOON: Duration = Duration::from_secs(60);
@@ -183,47 +184,21 @@ fn on_the_wire(place: &Place, ledger: &str) {
     }
     let file = place.path("wire.pcap");
     let filter = format!("host {ledger}");
-    let mut capture = Command::new("tshark");
-    capture.args(["-q", "-i", "lo", "-a", "duration:7", "-c", "2000", "-f", &filter, "-w"]).arg(&file);
-    let done = Program::run(&mut capture, b"", SOON);
+    let mut command = Command::new("tshark");
+    command.args(["-q", "-i", "lo", "-a", "duration:7", "-c", "2000", "-f", &filter, "-w"]).arg(&file);
+    let done = Program::run(&mut command, b"", SOON);
     assert_eq!(done.code, Some(0), "{}", done.all());
-    let (tunnel, application) = (payloads(&file, 15008), payloads(&file, 8080));
-    let holds = |payloads: &[Vec<u8>], text: &str| {
-        payloads.iter().any(|payload| payload.windows(text.len()).any(|window| window == text.as_bytes()))
-    };
+    let (tunnel, application) = (capture::segments(&file, 15008), capture::segments(&file, 8080));
     assert!(
-        holds(&application, "balance") && holds(&application, "GET /alice"),
+        capture::holds(&application, "balance") && capture::holds(&application, "GET /alice"),
         "the capture has seen the calls"
     );
     assert!(tunnel.len() > 4, "{} packets of the tunnel", tunnel.len());
     for text in ["balance", "alice", "GET ", "HTTP/", "PRI * ", "ledger", "spiffe"] {
-        assert!(!holds(&tunnel, text), "{text:?} is readable on the wire");
+        assert!(!capture::holds(&tunnel, text), "{text:?} is readable on the wire");
     }
-    // TLS records (RFC 8446, section 5.1), each begun by its type and version.
-    let records = tunnel.iter().filter(|payload| matches!(payload[..], [20..=23, 3, 1 | 3, ..])).count();
+    let records = capture::tls_records(&tunnel);
     assert!(records > 4 && records * 2 > tunnel.len(), "{records} of {}", tunnel.len());
-}
-
-fn payloads(file: &Path, port: u16) -> Vec<Vec<u8>> {
-    let mut read = Command::new("tshark");
-    read.arg("-r").arg(file).args([
-        "-Y",
-        &format!("tcp.port == {port} && tcp.len > 0"),
-        "-T",
-        "fields",
-        "-e",
-        "tcp.payload",
-    ]);
-    let done = Program::run(&mut read, b"", SOON);
-    assert_eq!(done.code, Some(0), "{}", done.all());
-    let bytes = |line: &str| -> Vec<u8> {
-        let digits: Vec<u8> = line.bytes().filter(u8::is_ascii_hexdigit).collect();
-        digits
-            .chunks(2)
-            .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap())
-            .collect()
-    };
-    done.out().lines().map(bytes).collect()
 }
 
 #[test]

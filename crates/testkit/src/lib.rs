@@ -7,6 +7,7 @@
 // Tests may panic; that is how they fail.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+pub mod capture;
 pub mod clients;
 pub mod cluster;
 pub mod echo;
