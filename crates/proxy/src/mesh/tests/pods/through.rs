@@ -69,7 +69,8 @@ async fn a_server_that_speaks_first_is_heard_at_once_within_the_mesh_and_outside
         assert_eq!(back.len(), 3_000_000, "{to}");
     }
     let records = cluster.records(4).await;
-    let plain = records.iter().filter(|record| record.secured == Secured::Plain("destination_unknown")).count();
+    let plain =
+        records.iter().filter(|record| record.secured == Secured::Plain("destination_unknown")).count();
     assert_eq!((plain, records.len()), (2, 4), "{records:#?}");
 }
 

@@ -1,0 +1,97 @@
+//! A pod's proxy as a process of its own, in the pod's network: it is killed, and comes back.
+
+use std::io::{BufRead as _, BufReader};
+use std::path::Path;
+use std::process::{Child, Command};
+
+use super::capture::{Capture, contains};
+use super::*;
+use crate::mesh::Secured;
+
+const FOLDER: &str = "HANDFAST_TEST_PROXY";
+
+/// The pods of this test: all are in the world of the process.
+const PODS: [(&str, u8); 2] = [("web", 2), ("ledger", 3)];
+
+/// The process itself. It is in the network of web, and ends when it is killed.
+#[test]
+#[ignore = "the child of another test"]
+fn the_proxy_of_web() {
+    let Some(folder) = std::env::var_os(FOLDER) else { return };
+    let read = |name: &str| std::fs::read(Path::new(&folder).join(name)).unwrap();
+    let credential = Credential::new(&read("chain"), &read("key"), &read("root")).unwrap();
+    let mut world = World::default();
+    for (name, last) in PODS {
+        let v6 = std::net::Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, last.into());
+        let addresses = vec![Ipv4Addr::new(10, 77, 0, last).into(), v6.into()];
+        world.apply(Change::Service(service(name, last)));
+        world.apply(Change::Workload(workload(name, addresses)));
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let (_keep, receiver) = watch::channel(Arc::new(world));
+        let told = (receiver, Arc::new(|_: &Record| ()) as Arc<dyn Fn(&Record) + Send + Sync>);
+        let address = Ipv4Addr::new(10, 77, 0, 2).into();
+        let _attached = attach("web", address, Arc::new(credential), told, None, Probes::default());
+        println!("\nready");
+        std::future::pending::<()>().await;
+    });
+}
+
+fn start(place: &Place, folder: &Path) -> Child {
+    let mut command: Command = place.command(std::env::current_exe().unwrap().to_str().unwrap());
+    let name = "mesh::tests::pods::process::the_proxy_of_web";
+    command.args(["--ignored", "--exact", "--nocapture", name]).env(FOLDER, folder).stdout(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    assert!(lines.any(|line| line.unwrap() == "ready"), "the process ended");
+    child
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pod_whose_proxy_is_killed_calls_and_is_called_no_more_until_it_is_back() {
+    let Some(cluster) = Cluster::start() else { return };
+    let (ledger, web, outside) = (cluster.join("ledger", 3), cluster.stranger(2), cluster.stranger(4));
+    cluster.change(Change::Workload(workload("web", web.place.addresses())));
+    let (server, own) = (ledger.serve(8080, ""), web.serve(8080, ""));
+    let folder = tempfile::tempdir().unwrap();
+    let (chain, key) = cluster.ca.pair(&["spiffe://cluster.local/ns/bank/sa/web"], |_| ());
+    for (name, text) in [("chain", &chain), ("key", &key), ("root", &cluster.ca.root)] {
+        std::fs::write(folder.path().join(name), text).unwrap();
+    }
+    web.namespace.run(|| Redirection::default().apply()).unwrap().unwrap();
+    let url = format!("http://{}/open-sesame", ledger.at(8080));
+    let works = async |calls: usize| {
+        assert_eq!(web.curl(&url).await, (Some(0), format!("you are {}\n", web.place.v4)));
+        assert_eq!(cluster.records(1).await[0].secured, Secured::Hbone);
+        assert_eq!(outside.curl(&format!("http://{}/", web.at(8080))).await.0, Some(0));
+        assert_eq!((server.callers().len(), own.callers().len()), (calls, calls));
+    };
+    let mut child = start(&web.place, folder.path());
+    works(1).await;
+    let mut open = web.connect(ledger.at(8080)).await.unwrap();
+    open.write_all(b"hello").await.unwrap();
+    let mut back = [0; 5];
+    open.read_exact(&mut back).await.unwrap();
+    // SIGKILL.
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let capture = Capture::start(&cluster.network);
+    let ended = tokio::time::timeout(Duration::from_secs(5), open.read(&mut back)).await.unwrap();
+    assert!(matches!(ended, Ok(0) | Err(_)), "{ended:?}");
+    // 7: the connection was refused; nothing went round the proxy, in either direction.
+    assert_eq!(web.curl(&url).await.0, Some(7));
+    assert_eq!(outside.curl(&format!("http://{}/", web.at(8080))).await.0, Some(7));
+    assert!(!contains(&capture.end(), "open-sesame"));
+    assert_eq!((server.callers().len(), own.callers().len()), (2, 1));
+    cluster.records(1).await;
+    let mut child = start(&web.place, folder.path());
+    assert_eq!(web.curl(&url).await, (Some(0), format!("you are {}\n", web.place.v4)));
+    assert_eq!(outside.curl(&format!("http://{}/", web.at(8080))).await.0, Some(0));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    // Without rules it is as any other pod.
+    web.namespace.run(|| Redirection::default().remove()).unwrap().unwrap();
+    assert_eq!(web.place.run("nft", &["list", "ruleset"]), "");
+    assert_eq!(web.curl(&url).await.0, Some(0));
+}
