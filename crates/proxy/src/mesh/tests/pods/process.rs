@@ -9,6 +9,8 @@ use super::*;
 use crate::mesh::Secured;
 
 const FOLDER: &str = "HANDFAST_TEST_PROXY";
+/// Set where the process has no rights at all.
+const MAY_NOT: &str = "HANDFAST_TEST_PROXY_MAY_NOT";
 
 /// The pods of this test: all are in the world of the process.
 const PODS: [(&str, u8); 2] = [("web", 2), ("ledger", 3)];
@@ -32,14 +34,19 @@ fn the_proxy_of_web() {
         let (_keep, receiver) = watch::channel(Arc::new(world));
         let told = (receiver, Arc::new(|_: &Record| ()) as Arc<dyn Fn(&Record) + Send + Sync>);
         let address = Ipv4Addr::new(10, 77, 0, 2).into();
-        let _attached = attach("web", address, Arc::new(credential), told, None, Probes::default());
+        let may = std::env::var_os(MAY_NOT).is_none();
+        let rights = (may, Probes::default());
+        let _attached = attach("web", address, Arc::new(credential), told, None, rights).unwrap();
         println!("\nready");
         std::future::pending::<()>().await;
     });
 }
 
 fn start(place: &Place, folder: &Path) -> Child {
-    let mut command: Command = place.command(std::env::current_exe().unwrap().to_str().unwrap());
+    run(place.command(std::env::current_exe().unwrap().to_str().unwrap()), folder)
+}
+
+fn run(mut command: Command, folder: &Path) -> Child {
     let name = "mesh::tests::pods::process::the_proxy_of_web";
     command.args(["--ignored", "--exact", "--nocapture", name]).env(FOLDER, folder).stdout(Stdio::piped());
     let mut child = command.spawn().unwrap();
@@ -48,17 +55,22 @@ fn start(place: &Place, folder: &Path) -> Child {
     child
 }
 
+fn credential(cluster: &Cluster) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let (chain, key) = cluster.ca.pair(&["spiffe://cluster.local/ns/bank/sa/web"], |_| ());
+    for (name, text) in [("chain", &chain), ("key", &key), ("root", &cluster.ca.root)] {
+        std::fs::write(folder.path().join(name), text).unwrap();
+    }
+    folder
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_pod_whose_proxy_is_killed_calls_and_is_called_no_more_until_it_is_back() {
     let Some(cluster) = Cluster::start() else { return };
     let (ledger, web, outside) = (cluster.join("ledger", 3), cluster.stranger(2), cluster.stranger(4));
     cluster.change(Change::Workload(workload("web", web.place.addresses())));
     let (server, own) = (ledger.serve(8080, ""), web.serve(8080, ""));
-    let folder = tempfile::tempdir().unwrap();
-    let (chain, key) = cluster.ca.pair(&["spiffe://cluster.local/ns/bank/sa/web"], |_| ());
-    for (name, text) in [("chain", &chain), ("key", &key), ("root", &cluster.ca.root)] {
-        std::fs::write(folder.path().join(name), text).unwrap();
-    }
+    let folder = credential(&cluster);
     web.namespace.run(|| Redirection::default().apply()).unwrap().unwrap();
     let url = format!("http://{}/open-sesame", ledger.at(8080));
     let works = async |calls: usize| {
@@ -94,4 +106,51 @@ async fn a_pod_whose_proxy_is_killed_calls_and_is_called_no_more_until_it_is_bac
     web.namespace.run(|| Redirection::default().remove()).unwrap().unwrap();
     assert_eq!(web.place.run("nft", &["list", "ruleset"]), "");
     assert_eq!(web.curl(&url).await.0, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_proxy_without_any_right_is_known_by_its_user_and_carries_all_but_the_clients_address() {
+    let Some(cluster) = Cluster::start() else { return };
+    let (ledger, web, outside) = (cluster.join("ledger", 3), cluster.stranger(2), cluster.stranger(4));
+    cluster.change(Change::Workload(workload("web", web.place.addresses())));
+    cluster.mode("ledger", &ledger, Mode::Strict);
+    let (server, own) = (ledger.serve(8080, ""), web.serve(8080, ""));
+    let folder = credential(&cluster);
+    // Whoever it runs as has to reach the program and its files; the folders above are the builder's.
+    let program = folder.path().join("proxy");
+    std::fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
+    let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(folder.path(), open).unwrap();
+    let redirection = Redirection { proxy_uid: Some(1337), ..Redirection::default() };
+    web.namespace.run(move || redirection.apply()).unwrap().unwrap();
+    let mut command = web.place.command("setpriv");
+    command.args(["--reuid", "1337", "--regid", "1337", "--clear-groups", "--inh-caps=-all"]);
+    command.args(["--bounding-set=-all", "--no-new-privs"]).arg(&program).env(MAY_NOT, "1");
+    let mut child = run(command, folder.path());
+    let url = format!("http://{}/", ledger.at(8080));
+    assert_eq!(web.curl(&url).await, (Some(0), format!("you are {}\n", web.place.v4)));
+    assert_eq!(cluster.records(1).await[0].secured, Secured::Hbone);
+    assert_eq!(outside.curl(&format!("http://{}/", web.at(8080))).await.0, Some(0));
+    assert_eq!((server.callers(), own.callers()), (vec![web.place.v4.into()], vec![web.place.v4.into()]));
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_missing_right_is_told_before_anything_is_carried() {
+    let Some(cluster) = Cluster::start() else { return };
+    let web = cluster.stranger(2);
+    // The thread in the pod's network gives its rights up, and ends with it.
+    web.namespace
+        .run(|| {
+            let none = rustix::thread::CapabilitySet::empty();
+            let sets = rustix::thread::CapabilitySets { effective: none, permitted: none, inheritable: none };
+            rustix::thread::set_capabilities(None, sets).unwrap();
+        })
+        .unwrap();
+    let told = (cluster.world.subscribe(), Arc::new(|_: &Record| ()) as Arc<dyn Fn(&Record) + Send + Sync>);
+    let (address, credential) = (web.place.v4.into(), cluster.ca.credential("web"));
+    let rights = (true, Probes::default());
+    let refused = attach("web", address, credential, told, Some(web.namespace.clone()), rights);
+    assert_eq!(refused.err().unwrap().kind(), std::io::ErrorKind::PermissionDenied);
 }

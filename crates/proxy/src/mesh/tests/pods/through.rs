@@ -143,9 +143,11 @@ async fn what_is_excepted_goes_round_the_mesh_and_all_else_leaves_marked() {
                   add rule inet judge out oif eth0 tcp flags syn / fin,syn,rst,ack meta mark != 1337 counter";
     web.place.run("nft", &[counts]);
     let url = format!("http://{}/", ledger.at(9000));
+    let capture = Capture::start(&cluster.network);
     assert_eq!(web.curl(&url).await, (Some(0), format!("you are {}\n", web.place.v4)));
     assert_eq!(outside.curl(&url).await.0, Some(0));
     assert!(cluster.records(0).await.is_empty(), "no proxy had it");
+    assert!(contains(&capture.end(), "you are"), "so is plain text found on the wire");
     assert_eq!(server.callers().len(), 2);
     assert_eq!(web.curl(&format!("http://{}/", outside.at(8080))).await.0, Some(0));
     assert_ne!(web.curl(&format!("http://{}/", ledger.at(8081))).await.0, Some(0), "nobody listens there");
