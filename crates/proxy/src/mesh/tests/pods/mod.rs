@@ -71,7 +71,7 @@ fn attach(
     name: &str,
     address: IpAddr,
     credential: Arc<Credential>,
-    (world, observer): (watch::Receiver<Arc<World>>, Arc<dyn Fn(&Record) + Send + Sync>),
+    options: Options,
     namespace: Option<Namespace>,
     (may, probes): (bool, Probes),
 ) -> std::io::Result<Attached> {
@@ -88,7 +88,7 @@ fn attach(
         namespace,
         probes,
     };
-    let mesh = Mesh::start(Options { world, observer });
+    let mesh = Mesh::start(options);
     let attachment = Attachment {
         uid: uid(name),
         credential: watch::channel(credential).1,
@@ -129,7 +129,7 @@ impl Cluster {
             name,
             member.place.v4.into(),
             self.ca.credential(name),
-            (self.world.subscribe(), observer),
+            Options { world: self.world.subscribe(), observer },
             Some(member.namespace.clone()),
             (true, probes),
         );

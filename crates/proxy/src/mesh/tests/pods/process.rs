@@ -32,7 +32,7 @@ fn the_proxy_of_web() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let (_keep, receiver) = watch::channel(Arc::new(world));
-        let told = (receiver, Arc::new(|_: &Record| ()) as Arc<dyn Fn(&Record) + Send + Sync>);
+        let told = Options { world: receiver, observer: Arc::new(|_| ()) };
         let address = Ipv4Addr::new(10, 77, 0, 2).into();
         let may = std::env::var_os(MAY_NOT).is_none();
         let rights = (may, Probes::default());
@@ -148,7 +148,7 @@ async fn a_missing_right_is_told_before_anything_is_carried() {
             rustix::thread::set_capabilities(None, sets).unwrap();
         })
         .unwrap();
-    let told = (cluster.world.subscribe(), Arc::new(|_: &Record| ()) as Arc<dyn Fn(&Record) + Send + Sync>);
+    let told = Options { world: cluster.world.subscribe(), observer: Arc::new(|_| ()) };
     let (address, credential) = (web.place.v4.into(), cluster.ca.credential("web"));
     let rights = (true, Probes::default());
     let refused = attach("web", address, credential, told, Some(web.namespace.clone()), rights);

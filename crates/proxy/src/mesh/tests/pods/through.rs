@@ -122,7 +122,9 @@ async fn whoever_calls_a_proxy_itself_gets_nowhere() {
     for port in [15001, 15006] {
         let (code, _) = outside.curl(&format!("http://{}/", ledger.at(port))).await;
         assert_ne!(code, Some(0), "{port}");
-        assert_eq!(cluster.records(1).await[0].code, Some(&codes::LOOP), "{port}");
+        let record = cluster.records(1).await.remove(0);
+        assert_eq!(record.code, Some(&codes::LOOP), "{port}");
+        assert_eq!(record.detail, format!("{} is this proxy itself", ledger.at(port)));
     }
     assert!(server.callers().is_empty());
 }
@@ -158,4 +160,35 @@ async fn what_is_excepted_goes_round_the_mesh_and_all_else_leaves_marked() {
     };
     // One to the server outside, one to the ledger's proxy; and the application's own that is excepted.
     assert_eq!((count("mark 0x00000539"), count("mark != 0x00000539")), (2, 1), "{counted}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_at_one_time_each_have_their_own_and_are_seen_by_their_own_addresses() {
+    let Some(cluster) = Cluster::start() else { return };
+    let (web, ledger, outside) = (cluster.join("web", 2), cluster.join("ledger", 3), cluster.stranger(4));
+    let server = ledger.serve(8080, "");
+    let mut open = Vec::new();
+    for n in 0..300_u32 {
+        let member = if n % 2 == 0 { &web } else { &outside };
+        let mut client = member.connect(ledger.at(8080)).await.unwrap();
+        client.write_all(&n.to_be_bytes()).await.unwrap();
+        open.push(client);
+    }
+    for (n, client) in (0..300_u32).zip(&mut open) {
+        let mut back = [0; 4];
+        tokio::time::timeout(Duration::from_secs(10), client.read_exact(&mut back)).await.unwrap().unwrap();
+        assert_eq!(u32::from_be_bytes(back), n);
+    }
+    drop(open);
+    let callers = server.callers();
+    for member in [&web, &outside] {
+        let own = IpAddr::from(member.place.v4);
+        assert_eq!(callers.iter().filter(|caller| **caller == own).count(), 150);
+    }
+    // A call has two records in the mesh, and one from outside.
+    let mut records = Vec::new();
+    while records.len() < 450 {
+        records.extend(cluster.records(1).await);
+    }
+    assert!(records.iter().all(|record| record.code.is_none() && record.sent == 4), "{records:#?}");
 }
