@@ -119,12 +119,12 @@ async fn whoever_calls_a_proxy_itself_gets_nowhere() {
         assert_eq!(code_of(Direction::Outbound), Some(&codes::PEER_REFUSED), "{port}");
     }
     // From outside of the mesh, in plain text.
-    for port in [15001, 15006] {
+    for (port, why) in [(15001, "is this proxy itself"), (15006, "nothing was redirected")] {
         let (code, _) = outside.curl(&format!("http://{}/", ledger.at(port))).await;
         assert_ne!(code, Some(0), "{port}");
         let record = cluster.records(1).await.remove(0);
         assert_eq!(record.code, Some(&codes::LOOP), "{port}");
-        assert_eq!(record.detail, format!("{} is this proxy itself", ledger.at(port)));
+        assert!(record.detail.contains(why), "{record:?}");
     }
     assert!(server.callers().is_empty());
 }
