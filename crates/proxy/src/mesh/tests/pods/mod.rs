@@ -68,10 +68,10 @@ fn service(name: &str, last: u8) -> Service {
 
 /// A proxy for one pod, within its network or from outside, with the right to mark its sockets or without.
 fn attach(
+    mesh: &Mesh,
     name: &str,
-    address: IpAddr,
+    address: Option<IpAddr>,
     credential: Arc<Credential>,
-    options: Options,
     namespace: Option<Namespace>,
     (may, probes): (bool, Probes),
 ) -> std::io::Result<Attached> {
@@ -88,11 +88,10 @@ fn attach(
         namespace,
         probes,
     };
-    let mesh = Mesh::start(options);
     let attachment = Attachment {
         uid: uid(name),
         credential: watch::channel(credential).1,
-        address: Some(address),
+        address,
         hbone,
         ways_out: Vec::new(),
         pod: Some(pod),
@@ -123,13 +122,11 @@ impl Cluster {
         let mut member = self.stranger(last);
         self.change(Change::Service(service(name, last)));
         self.change(Change::Workload(workload(name, member.place.addresses())));
-        let seen = Arc::clone(&self.records);
-        let observer = Arc::new(move |record: &Record| seen.lock().unwrap().push(record.clone()));
         let attached = attach(
+            &self.mesh(),
             name,
-            member.place.v4.into(),
+            Some(member.place.v4.into()),
             self.ca.credential(name),
-            Options { world: self.world.subscribe(), observer },
             Some(member.namespace.clone()),
             (true, probes),
         );
@@ -137,6 +134,13 @@ impl Cluster {
         let redirection = redirection.clone();
         member.namespace.run(move || redirection.apply()).unwrap().unwrap();
         member
+    }
+
+    /// A proxy, for one pod or for several.
+    fn mesh(&self) -> Mesh {
+        let seen = Arc::clone(&self.records);
+        let observer = Arc::new(move |record: &Record| seen.lock().unwrap().push(record.clone()));
+        Mesh::start(Options { world: self.world.subscribe(), observer })
     }
 
     /// A pod that nobody knows.

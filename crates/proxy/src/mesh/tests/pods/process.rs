@@ -15,12 +15,9 @@ const MAY_NOT: &str = "HANDFAST_TEST_PROXY_MAY_NOT";
 /// The pods of this test: all are in the world of the process.
 const PODS: [(&str, u8); 2] = [("web", 2), ("ledger", 3)];
 
-/// The process itself. It is in the network of web, and ends when it is killed.
-#[test]
-#[ignore = "the child of another test"]
-fn the_proxy_of_web() {
-    let Some(folder) = std::env::var_os(FOLDER) else { return };
-    let read = |name: &str| std::fs::read(Path::new(&folder).join(name)).unwrap();
+/// The process itself: the program of these tests, in the network of web, until it is killed.
+async fn be_the_proxy_of_web(folder: &Path) {
+    let read = |name: &str| std::fs::read(folder.join(name)).unwrap();
     let credential = Credential::new(&read("chain"), &read("key"), &read("root")).unwrap();
     let mut world = World::default();
     for (name, last) in PODS {
@@ -29,17 +26,13 @@ fn the_proxy_of_web() {
         world.apply(Change::Service(service(name, last)));
         world.apply(Change::Workload(workload(name, addresses)));
     }
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(async {
-        let (_keep, receiver) = watch::channel(Arc::new(world));
-        let told = Options { world: receiver, observer: Arc::new(|_| ()) };
-        let address = Ipv4Addr::new(10, 77, 0, 2).into();
-        let may = std::env::var_os(MAY_NOT).is_none();
-        let rights = (may, Probes::default());
-        let _attached = attach("web", address, Arc::new(credential), told, None, rights).unwrap();
-        println!("\nready");
-        std::future::pending::<()>().await;
-    });
+    let (_keep, receiver) = watch::channel(Arc::new(world));
+    let mesh = Mesh::start(Options { world: receiver, observer: Arc::new(|_| ()) });
+    let address = Some(Ipv4Addr::new(10, 77, 0, 2).into());
+    let rights = (std::env::var_os(MAY_NOT).is_none(), Probes::default());
+    let _attached = attach(&mesh, "web", address, Arc::new(credential), None, rights).unwrap();
+    println!("\nready");
+    std::future::pending::<()>().await;
 }
 
 fn start(place: &Place, folder: &Path) -> Child {
@@ -47,8 +40,11 @@ fn start(place: &Place, folder: &Path) -> Child {
 }
 
 fn run(mut command: Command, folder: &Path) -> Child {
-    let name = "mesh::tests::pods::process::the_proxy_of_web";
-    command.args(["--ignored", "--exact", "--nocapture", name]).env(FOLDER, folder).stdout(Stdio::piped());
+    let name = concat!(
+        "mesh::tests::pods::process::",
+        "a_pod_whose_proxy_is_killed_calls_and_is_called_no_more_until_it_is_back"
+    );
+    command.args(["--exact", "--nocapture", name]).env(FOLDER, folder).stdout(Stdio::piped());
     let mut child = command.spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     assert!(lines.any(|line| line.unwrap() == "ready"), "the process ended");
@@ -66,6 +62,9 @@ fn credential(cluster: &Cluster) -> tempfile::TempDir {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_pod_whose_proxy_is_killed_calls_and_is_called_no_more_until_it_is_back() {
+    if let Some(folder) = std::env::var_os(FOLDER) {
+        return be_the_proxy_of_web(Path::new(&folder)).await;
+    }
     let Some(cluster) = Cluster::start() else { return };
     let (ledger, web, outside) = (cluster.join("ledger", 3), cluster.stranger(2), cluster.stranger(4));
     cluster.change(Change::Workload(workload("web", web.place.addresses())));
@@ -148,9 +147,8 @@ async fn a_missing_right_is_told_before_anything_is_carried() {
             rustix::thread::set_capabilities(None, sets).unwrap();
         })
         .unwrap();
-    let told = Options { world: cluster.world.subscribe(), observer: Arc::new(|_| ()) };
-    let (address, credential) = (web.place.v4.into(), cluster.ca.credential("web"));
+    let (mesh, credential) = (cluster.mesh(), cluster.ca.credential("web"));
     let rights = (true, Probes::default());
-    let refused = attach("web", address, credential, told, Some(web.namespace.clone()), rights);
+    let refused = attach(&mesh, "web", None, credential, Some(web.namespace.clone()), rights);
     assert_eq!(refused.err().unwrap().kind(), std::io::ErrorKind::PermissionDenied);
 }

@@ -192,3 +192,37 @@ async fn many_at_one_time_each_have_their_own_and_are_seen_by_their_own_addresse
     }
     assert!(records.iter().all(|record| record.code.is_none() && record.sent == 4), "{records:#?}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_proxy_of_several_pods_calls_from_the_network_of_each() {
+    let Some(cluster) = Cluster::start() else { return };
+    let ledger = cluster.join("ledger", 3);
+    let server = ledger.serve(8080, "");
+    let mesh = cluster.mesh();
+    // Alike in all but where they are: the same account, and no address that was said.
+    let mut pods = Vec::new();
+    for (name, last) in [("web-1", 4), ("web-2", 5)] {
+        let mut member = cluster.stranger(last);
+        let mut own = workload(name, member.place.addresses());
+        own.service_account = "web".into();
+        cluster.change(Change::Workload(own));
+        let (credential, namespace) = (cluster.ca.credential("web"), Some(member.namespace.clone()));
+        let attached = attach(&mesh, name, None, credential, namespace, (true, Probes::default()));
+        member.attached = Some(attached.unwrap());
+        member.namespace.run(|| Redirection::default().apply()).unwrap().unwrap();
+        pods.push(member);
+    }
+    for _ in 0..2 {
+        for pod in &pods {
+            let url = format!("http://{}/", ledger.at(8080));
+            assert_eq!(pod.curl(&url).await, (Some(0), format!("you are {}\n", pod.place.v4)));
+        }
+    }
+    assert_eq!(server.callers().len(), 4);
+    // One calls the other: both ends are the same process.
+    let _other = pods[1].serve(8080, "");
+    let url = format!("http://{}/", pods[1].at(8080));
+    assert_eq!(pods[0].curl(&url).await, (Some(0), format!("you are {}\n", pods[0].place.v4)));
+    assert_eq!(mesh.shared.pool.len(), 3);
+    assert!(cluster.records(10).await.iter().all(|record| record.secured == Secured::Hbone));
+}
