@@ -199,14 +199,15 @@ async fn one_proxy_of_several_pods_calls_from_the_network_of_each() {
     let ledger = cluster.join("ledger", 3);
     let server = ledger.serve(8080, "");
     let mesh = cluster.mesh();
-    // Alike in all but where they are: the same account, and no address that was said.
+    // Alike in all but where they are: the same account with one certificate, and no address that was said.
+    let credential = cluster.ca.credential("web");
     let mut pods = Vec::new();
     for (name, last) in [("web-1", 4), ("web-2", 5)] {
         let mut member = cluster.stranger(last);
         let mut own = workload(name, member.place.addresses());
         own.service_account = "web".into();
         cluster.change(Change::Workload(own));
-        let (credential, namespace) = (cluster.ca.credential("web"), Some(member.namespace.clone()));
+        let (credential, namespace) = (Arc::clone(&credential), Some(member.namespace.clone()));
         let attached = attach(&mesh, name, None, credential, namespace, (true, Probes::default()));
         member.attached = Some(attached.unwrap());
         member.namespace.run(|| Redirection::default().apply()).unwrap().unwrap();
