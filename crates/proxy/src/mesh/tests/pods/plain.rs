@@ -1,5 +1,7 @@
 //! Plain text arrives at a pod of the mesh: from outside of it, from the node, and while the mode changes.
 
+use std::net::Ipv6Addr;
+
 use model::codes::mesh as codes;
 
 use super::*;
@@ -93,4 +95,38 @@ async fn kubelet_probes_in_plain_text_from_its_address_at_the_ports_of_probes_an
     let _late = ledger.serve(8082, "");
     assert_eq!(from_node(format!("http://{}/", ledger.at(8082))).await, Some(0));
     assert_ne!(outside.curl(&format!("http://{}/", ledger.at(8082))).await.0, Some(0), "the node alone");
+}
+
+/// IPv6 gives each interface an address that nobody assigned: it is no way round the proxy.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_address_that_the_workload_is_not_known_by_is_no_way_in() {
+    let Some(cluster) = Cluster::start() else { return };
+    let (ledger, outside) = (cluster.join("ledger", 3), cluster.stranger(4));
+    let server = ledger.serve(8080, "");
+    let other: IpAddr = "10.77.0.33".parse().unwrap();
+    ledger.place.add_address("eth0", other);
+    let mut link_local = None;
+    for _ in 0..100 {
+        let lines = ledger.place.run("cat", &["/proc/net/if_inet6"]);
+        // Flag 40: whether anybody else has it is still being asked.
+        let ready =
+            |words: &Vec<&str>| words[0].starts_with("fe80") && words[4] != "40" && words[5] == "eth0";
+        link_local = lines
+            .lines()
+            .map(|line| line.split_whitespace().collect::<Vec<_>>())
+            .find(ready)
+            .map(|words| Ipv6Addr::from(u128::from_str_radix(words[0], 16).unwrap()));
+        if link_local.is_some() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let link_local = link_local.expect("a link-local address");
+    for url in [format!("http://{other}:8080/"), format!("http://[{link_local}%25eth0]:8080/")] {
+        assert_ne!(outside.curl(&url).await.0, Some(0), "{url}");
+        let record = cluster.records(1).await.remove(0);
+        assert_eq!(record.code, Some(&codes::APPLICATION_UNREACHABLE), "{record:?}");
+        assert!(record.detail.contains("is no address of"), "{record:?}");
+    }
+    assert!(server.callers().is_empty());
 }
