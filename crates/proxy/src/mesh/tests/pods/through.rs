@@ -227,3 +227,23 @@ async fn one_proxy_of_several_pods_calls_from_the_network_of_each() {
     assert_eq!(mesh.shared.pool.len(), 3);
     assert!(cluster.records(10).await.iter().all(|record| record.secured == Secured::Hbone));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_strict_pod_sends_nothing_in_plain_text() {
+    let Some(cluster) = Cluster::start() else { return };
+    let (web, outside) = (cluster.join("web", 2), cluster.stranger(4));
+    let server = outside.serve(8080, "");
+    let mut strict = workload("web", web.place.addresses());
+    strict.modes.outbound = Mode::Strict.into();
+    cluster.change(Change::Workload(strict));
+    let capture = Capture::start(&cluster.network);
+    for host in [outside.place.v4.to_string(), format!("[{}]", outside.place.v6)] {
+        assert_ne!(web.curl(&format!("http://{host}:8080/open-sesame")).await.0, Some(0));
+        let record = cluster.records(1).await.remove(0);
+        assert_eq!((record.code, record.secured), (Some(&codes::WOULD_BE_PLAIN), Secured::Refused));
+        assert_eq!(record.source, WEB);
+    }
+    let segments = capture.end();
+    assert!(segments.is_empty(), "{segments:?}");
+    assert!(server.callers().is_empty());
+}
