@@ -42,7 +42,7 @@ fn stray(namespace: &Namespace, from: SocketAddrV4, to: SocketAddrV4, flags: u8,
     segment[2..4].copy_from_slice(&to.port().to_be_bytes());
     segment[4..8].copy_from_slice(&1_000_u32.to_be_bytes());
     segment[8..12].copy_from_slice(&2_000_u32.to_be_bytes());
-    (segment[12], segment[13]) = (length / 4 << 4, flags);
+    (segment[12], segment[13]) = ((length / 4) << 4, flags);
     segment[14..16].copy_from_slice(&1024_u16.to_be_bytes());
     // RFC 9293, section 3.1: over the addresses, the protocol, the length and the segment.
     let mut summed = [from.ip().octets(), to.ip().octets()].concat();
