@@ -13,6 +13,9 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 static NEXT: AtomicU64 = AtomicU64::new(1);
 
+/// It makes sockets and sends rules; a node may have a hundred of them.
+const STACK: usize = 256 << 10;
+
 type Work = Box<dyn FnOnce() + Send>;
 
 /// A network namespace, with a thread of its own in it. Cheap to clone; the thread ends with the last one.
@@ -46,7 +49,8 @@ impl Namespace {
     pub fn enter(namespace: OwnedFd) -> io::Result<Self> {
         let (work, waiting) = mpsc::channel::<Work>();
         let (entered, answer) = mpsc::channel();
-        std::thread::Builder::new().name("netns".to_owned()).spawn(move || {
+        let thread = std::thread::Builder::new().name("netns".to_owned()).stack_size(STACK);
+        thread.spawn(move || {
             let inside = move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network));
             let is_inside = inside.is_ok();
             // Nobody waiting is nobody who wants it.

@@ -8,7 +8,7 @@
 )]
 
 use handfast_sys::redirection::{Error, Exceptions};
-use handfast_sys::{Namespace, Redirection};
+use handfast_sys::{Namespace, Outgoing, Redirection, listen, original_destination, outgoing};
 use testkit::network::{Network, Place};
 
 fn inside<T: Send + 'static>(place: &Place, work: impl FnOnce() -> T + Send + 'static) -> T {
@@ -92,6 +92,14 @@ fn a_pod_without_ipv6_is_redirected_too() {
     pod.run("sh", &["-c", "echo 1 > /proc/sys/net/ipv6/conf/all/disable_ipv6"]);
     inside(&pod, || Redirection::default().apply()).unwrap();
     assert!(pod.run("nft", &["list", "ruleset"]).contains("redirect to :15001"));
+    let wanted = "10.77.0.9:80".parse().unwrap();
+    let asked = inside(&pod, move || {
+        let proxy = listen(15001)?;
+        let socket = socket2::Socket::from(outgoing(wanted, &Outgoing::default())?);
+        socket.connect_timeout(&wanted.into(), std::time::Duration::from_secs(3))?;
+        original_destination(proxy.accept()?.0)
+    });
+    assert_eq!(asked.unwrap(), Some(wanted));
     inside(&pod, || Redirection::default().remove()).unwrap();
     assert_eq!(pod.run("nft", &["list", "ruleset"]), "");
 }

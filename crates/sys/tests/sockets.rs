@@ -140,6 +140,11 @@ fn an_application_sees_its_clients_address_and_its_answers_come_to_the_proxy() {
     let Some(network) = Network::start() else { return };
     let (pod, other) = (network.pod(2), network.pod(3));
     let (inside, outside) = (enter(&pod), enter(&other));
+    // As strict as a node may be with addresses that come from where they do not belong.
+    for interface in ["all", "default", "lo", "eth0"] {
+        let strict = format!("echo 1 > /proc/sys/net/ipv4/conf/{interface}/rp_filter");
+        pod.run("sh", &["-c", &strict]);
+    }
     inside.run(|| Redirection::default().apply()).unwrap().unwrap();
     let (proxy, application) = (listener(&inside, 15006), listener(&inside, 8080));
     for n in 0..2 {

@@ -33,7 +33,8 @@ impl Network {
                 return None;
             }
         }
-        let name = format!("hf-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        sweep();
+        let name = format!("hf-pods-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let made = Command::new("ip").args(["netns", "add", &name]).output().unwrap();
         if !made.status.success() {
             let why = String::from_utf8_lossy(&made.stderr).into_owned();
@@ -67,6 +68,17 @@ impl Network {
         pod.ip(&["route", "add", "default", "via", &self.node.v4.to_string()]);
         pod.ip(&["-6", "route", "add", "default", "via", &self.node.v6.to_string()]);
         pod
+    }
+}
+
+/// Takes away what test programs left behind that were killed.
+fn sweep() {
+    for entry in std::fs::read_dir("/run/netns").into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let process = name.strip_prefix("hf-pods-").and_then(|rest| rest.split('-').next());
+        if process.is_some_and(|process| !PathBuf::from("/proc").join(process).exists()) {
+            let _ = Command::new("ip").args(["netns", "del", &name]).output();
+        }
     }
 }
 

@@ -84,6 +84,7 @@ impl Attached {
         let Attachment { uid, credential, address, hbone, ways_out, pod } = attachment;
         let ending = Ending::default();
         let dialer = Dialer::new(address, pod.as_ref());
+        dialer.check()?;
         let tunnels = listener(hbone)?;
         let hbone = tunnels.local_addr()?;
         let mut sockets = vec![(tunnels, Serves::Tunnels)];

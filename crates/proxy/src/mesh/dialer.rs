@@ -1,7 +1,7 @@
 //! How a workload's proxy connects: from which address and network, and how its sockets are known for its own.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use sys::{From, Namespace, Outgoing};
 use tokio::net::{TcpSocket, TcpStream};
@@ -24,6 +24,21 @@ impl Dialer {
             keeps_client_address: pod.is_some_and(|pod| pod.keeps_client_address),
             namespace: pod.and_then(|pod| pod.namespace.clone()),
         }
+    }
+
+    /// Whether it may do what is asked of it: better said at the start than of each connection.
+    ///
+    /// # Errors
+    ///
+    /// `PermissionDenied` where the right to mark a socket or to use a client's address is missing.
+    pub(super) fn check(&self) -> io::Result<()> {
+        let somewhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 9));
+        let from = match self.keeps_client_address {
+            // TEST-NET-1 (RFC 5737) is nobody's.
+            true => From::Foreign(Ipv4Addr::new(192, 0, 2, 1).into()),
+            false => From::Any,
+        };
+        self.socket(somewhere, from).map(drop)
     }
 
     /// The address that others see.
@@ -50,12 +65,16 @@ impl Dialer {
     }
 
     async fn open(&self, to: SocketAddr, from: From) -> io::Result<TcpStream> {
+        TcpSocket::from_std_stream(self.socket(to, from)?).connect(to).await
+    }
+
+    /// Not connected yet.
+    fn socket(&self, to: SocketAddr, from: From) -> io::Result<std::net::TcpStream> {
         let how = Outgoing { mark: self.mark, from };
-        let socket = match &self.namespace {
+        match &self.namespace {
             // A socket stays in the network that it was made in. To make one takes microseconds.
-            Some(namespace) => namespace.run(move || sys::outgoing(to, &how))??,
-            None => sys::outgoing(to, &how)?,
-        };
-        TcpSocket::from_std_stream(socket).connect(to).await
+            Some(namespace) => namespace.run(move || sys::outgoing(to, &how))?,
+            None => sys::outgoing(to, &how),
+        }
     }
 }

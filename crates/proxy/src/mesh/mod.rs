@@ -139,7 +139,7 @@ impl Mesh {
     ///
     /// # Errors
     ///
-    /// When a socket cannot be used.
+    /// When a socket cannot be used, or the right to mark one or to keep a client's address is missing.
     pub fn attach(&self, attachment: Attachment) -> std::io::Result<Attached> {
         Attached::start(Arc::clone(&self.shared), attachment)
     }

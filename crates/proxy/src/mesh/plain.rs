@@ -44,10 +44,6 @@ async fn one(own: &Arc<Own>, socket: TcpStream, from: SocketAddr) {
         Ok(admitted) => admitted,
         Err((record, code, detail)) => return refuse(*record, code, detail),
     };
-    let Ok(_slot) = Arc::clone(&own.tunnels).try_acquire_owned() else {
-        let detail = format!("{} are open", super::attached::TUNNELS);
-        return refuse(record, &codes::TOO_MANY, detail);
-    };
     let application = match application(own, from.ip(), target).await {
         Ok(application) => application,
         Err(why) => {

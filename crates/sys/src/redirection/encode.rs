@@ -29,8 +29,9 @@ const VERDICT: u32 = 0;
 const REGISTER: u32 = 1;
 /// `LOOPBACK_IFINDEX`: in each namespace.
 const LOOPBACK: u32 = 1;
-/// `NFT_RETURN`.
+/// `NFT_RETURN`, `NF_DROP`.
 const RETURN: i32 = -5;
+const DROP: i32 = 0;
 /// Transport protocol TCP; address families as `NFPROTO_*`.
 const TCP: u8 = 6;
 const IPV4: u8 = 2;
@@ -87,7 +88,12 @@ fn encode_chain(chain: &Chain, attributes: &mut Attributes<'_>) {
     attributes.text(3, chain.name);
     attributes.nested(4, |hook| {
         // `enum nf_inet_hooks`.
-        hook.network(1, if chain.hook == Hook::Prerouting { 0 } else { 3 });
+        let number = match chain.hook {
+            Hook::Prerouting => 0,
+            Hook::Input => 1,
+            Hook::Output => 3,
+        };
+        hook.network(1, number);
         hook.network(2, chain.priority as u32);
     });
     // NF_ACCEPT.
@@ -161,11 +167,11 @@ fn encode_match(matched: &Match, list: &mut Attributes<'_>) {
 
 fn encode_action(action: &Action, list: &mut Attributes<'_>) {
     match action {
-        Action::Return => expression(list, "immediate", |immediate| {
-            immediate.network(1, VERDICT);
-            // NFTA_DATA_VERDICT with NFTA_VERDICT_CODE.
-            immediate.nested(2, |data| data.nested(2, |verdict| verdict.network(1, RETURN as u32)));
-        }),
+        Action::Return => verdict(list, RETURN),
+        Action::Drop => {
+            expression(list, "counter", |_| ());
+            verdict(list, DROP);
+        }
         Action::Redirect(port) => {
             load(list, &port.to_be_bytes());
             // `NFTA_REDIR_*`; NF_NAT_RANGE_PROTO_SPECIFIED.
@@ -198,6 +204,14 @@ fn encode_action(action: &Action, list: &mut Attributes<'_>) {
             });
         }
     }
+}
+
+/// What becomes of the packet: `NFTA_DATA_VERDICT` with `NFTA_VERDICT_CODE`.
+fn verdict(list: &mut Attributes<'_>, code: i32) {
+    expression(list, "immediate", |immediate| {
+        immediate.network(1, VERDICT);
+        immediate.nested(2, |data| data.nested(2, |verdict| verdict.network(1, code as u32)));
+    });
 }
 
 /// An address in the header of the network's protocol (1) has to be of a network.

@@ -17,6 +17,8 @@ pub(super) struct Chain {
 pub(super) enum Hook {
     /// Those that arrive.
     Prerouting,
+    /// Those that have arrived for this machine.
+    Input,
     /// Those that are made here.
     Output,
 }
@@ -58,6 +60,8 @@ pub(super) enum Match {
 pub(super) enum Action {
     /// Nothing more.
     Return,
+    /// It is counted, and goes nowhere.
+    Drop,
     /// It goes to this port of this machine.
     Redirect(u16),
     /// It gets this mark.
@@ -74,6 +78,8 @@ const RAW: i32 = -300;
 const MANGLE: i32 = -150;
 /// `NF_IP_PRI_NAT_DST`.
 const NAT: i32 = -100;
+/// Once addresses are translated (`NF_IP_PRI_FILTER`).
+const FILTER: i32 = 0;
 
 impl Redirection {
     /// All chains; those that redirect are empty where nothing new is to be redirected.
@@ -96,62 +102,84 @@ impl Redirection {
                 "the answer goes to the proxy, whose-ever address it is for",
             ),
         ];
-        let (outbound, inbound) =
-            if redirects { (self.outbound_rules(), self.inbound_rules()) } else { Default::default() };
+        let none = Vec::new;
+        let (outbound, inbound, leaves, arrives) = match redirects {
+            true => {
+                (self.outbound_rules(), self.inbound_rules(), self.leaving_rules(), self.arriving_rules())
+            }
+            false => (none(), none(), none(), none()),
+        };
         let chain = |name, kind, hook, priority, rules| Chain { name, kind, hook, priority, rules };
         vec![
             chain("zone", "filter", Hook::Output, RAW, vec![zone]),
             chain("answers", "route", Hook::Output, MANGLE, marks),
             chain("outbound", "nat", Hook::Output, NAT, outbound),
+            chain("leaves", "filter", Hook::Output, FILTER, leaves),
             chain("inbound", "nat", Hook::Prerouting, NAT, inbound),
+            chain("arrives", "filter", Hook::Input, FILTER, arrives),
         ]
     }
 
-    fn outbound_rules(&self) -> Vec<Rule> {
-        let mut rules = Vec::new();
-        let mut except =
-            |matched, why| rules.push(Rule { matches: vec![matched], action: Action::Return, why });
-        except(Match::Mark(self.mark), "the proxy itself");
+    /// What is not redirected when the pod calls.
+    fn outbound_exceptions(&self) -> Vec<Rule> {
+        let mut rules = vec![except(vec![Match::Mark(self.mark)], "the proxy itself")];
         if let Some(uid) = self.proxy_uid {
-            except(Match::Uid(uid), "the proxy itself");
+            rules.push(except(vec![Match::Uid(uid)], "the proxy itself"));
         }
-        except(Match::OutLoopback, "stays in the pod");
-        for port in &self.outbound.ports {
-            except(Match::Port(*port), "excepted");
-        }
-        for subnet in &self.outbound.subnets {
-            except(Match::To(*subnet), "excepted");
-        }
-        let to_proxy = |mut matches: Vec<Match>| {
+        rules.push(except(vec![Match::OutLoopback], "stays in the pod"));
+        rules.extend(self.outbound.ports.iter().map(|port| except(vec![Match::Port(*port)], "excepted")));
+        rules.extend(self.outbound.subnets.iter().map(|subnet| except(vec![Match::To(*subnet)], "excepted")));
+        rules
+    }
+
+    /// What becomes of all else that opens a connection from the pod.
+    fn outbound_rest(&self, action: impl Fn() -> Action, why: &'static str) -> Vec<Rule> {
+        let rest = |mut matches: Vec<Match>| {
             matches.push(Match::Opens);
-            Rule { matches, action: Action::Redirect(self.outbound_port), why: "the pod calls" }
+            Rule { matches, action: action(), why }
         };
         match self.only_outbound_subnets.is_empty() {
-            true => rules.push(to_proxy(Vec::new())),
-            false => rules
-                .extend(self.only_outbound_subnets.iter().map(|subnet| to_proxy(vec![Match::To(*subnet)]))),
+            true => vec![rest(Vec::new())],
+            false => self.only_outbound_subnets.iter().map(|subnet| rest(vec![Match::To(*subnet)])).collect(),
         }
+    }
+
+    fn outbound_rules(&self) -> Vec<Rule> {
+        let mut rules = self.outbound_exceptions();
+        rules.extend(self.outbound_rest(|| Action::Redirect(self.outbound_port), "the pod calls"));
+        rules
+    }
+
+    /// A connection that the tracking takes for an open one is not translated, although it is opened just now: whoever
+    /// wants that can bring it about. What should have gone to the proxy and did not goes nowhere.
+    fn leaving_rules(&self) -> Vec<Rule> {
+        let mut rules = self.outbound_exceptions();
+        for loopback in Subnet::loopback() {
+            rules.push(except(vec![Match::To(loopback)], "redirected"));
+        }
+        rules.extend(self.outbound_rest(|| Action::Drop, "not redirected, and not excepted"));
+        rules
+    }
+
+    /// What is not redirected when the pod is called.
+    fn inbound_exceptions(&self) -> Vec<Rule> {
+        let mut rules = vec![
+            except(vec![Match::InLoopback], "stays in the pod"),
+            except(vec![Match::Port(HBONE)], "tunnels"),
+            except(vec![Match::Port(METRICS)], "metrics of the proxy"),
+            except(vec![Match::Port(READINESS)], "readiness of the proxy"),
+        ];
+        rules.extend(self.inbound_ports.iter().map(|port| except(vec![Match::Port(*port)], "excepted")));
+        rules.extend(
+            self.probes.iter().map(|(node, port)| {
+                except(vec![Match::From(*node), Match::Port(*port)], "a probe of the node")
+            }),
+        );
         rules
     }
 
     fn inbound_rules(&self) -> Vec<Rule> {
-        let mut rules = Vec::new();
-        let mut except =
-            |matched, why| rules.push(Rule { matches: vec![matched], action: Action::Return, why });
-        except(Match::InLoopback, "stays in the pod");
-        except(Match::Port(HBONE), "tunnels");
-        except(Match::Port(METRICS), "metrics of the proxy");
-        except(Match::Port(READINESS), "readiness of the proxy");
-        for port in &self.inbound_ports {
-            except(Match::Port(*port), "excepted");
-        }
-        for (node, port) in &self.probes {
-            rules.push(Rule {
-                matches: vec![Match::From(*node), Match::Port(*port)],
-                action: Action::Return,
-                why: "a probe of the node",
-            });
-        }
+        let mut rules = self.inbound_exceptions();
         rules.push(Rule {
             matches: vec![Match::Local, Match::Opens],
             action: Action::Redirect(self.inbound_port),
@@ -159,4 +187,20 @@ impl Redirection {
         });
         rules
     }
+
+    /// As [`Redirection::leaving_rules`], for what arrives.
+    fn arriving_rules(&self) -> Vec<Rule> {
+        let mut rules = self.inbound_exceptions();
+        rules.push(except(vec![Match::Port(self.inbound_port)], "redirected"));
+        rules.push(Rule {
+            matches: vec![Match::Opens],
+            action: Action::Drop,
+            why: "not redirected, and not excepted",
+        });
+        rules
+    }
+}
+
+fn except(matches: Vec<Match>, why: &'static str) -> Rule {
+    Rule { matches, action: Action::Return, why }
 }

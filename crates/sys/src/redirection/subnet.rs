@@ -1,7 +1,7 @@
 //! A network: an address and how many of its bits count.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
 /// A network, as in `10.96.0.0/12` or `fd00::/8`; an address alone is one of itself.
@@ -17,6 +17,12 @@ pub struct Subnet {
 pub struct NotASubnet(pub String);
 
 impl Subnet {
+    /// Those that never leave a machine.
+    pub(super) fn loopback() -> [Self; 2] {
+        let v4 = Self { address: Ipv4Addr::new(127, 0, 0, 0).into(), length: 8 };
+        [v4, Self { address: Ipv6Addr::LOCALHOST.into(), length: 128 }]
+    }
+
     /// Its first address.
     pub fn address(&self) -> IpAddr {
         self.address

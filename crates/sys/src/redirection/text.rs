@@ -13,6 +13,7 @@ pub(super) fn table(chains: &[Chain]) -> String {
         let gap = if n == 0 { "" } else { "\n" };
         let hook = match chain.hook {
             Hook::Prerouting => "prerouting",
+            Hook::Input => "input",
             Hook::Output => "output",
         };
         // Writing to a String cannot fail.
@@ -32,6 +33,7 @@ fn rule(rule: &Rule) -> String {
     let mut words: Vec<String> = rule.matches.iter().map(matched).collect();
     words.push(match rule.action {
         Action::Return => "return".to_owned(),
+        Action::Drop => "counter drop".to_owned(),
         Action::Redirect(port) => format!("redirect to :{port}"),
         Action::SetMark(mark) => format!("meta mark set {mark:#010x}"),
         Action::SetConnectionMark(mark) => format!("ct mark set {mark:#010x}"),

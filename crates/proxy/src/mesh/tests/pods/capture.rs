@@ -25,7 +25,8 @@ impl Capture {
         let node = Namespace::open(&network.node().path()).unwrap();
         // ETH_P_ALL, as the network has it.
         let all = socket2::Protocol::from(i32::from(3_u16.to_be()));
-        let made = node.run(move || socket2::Socket::new(socket2::Domain::PACKET, socket2::Type::RAW, Some(all)));
+        let made =
+            node.run(move || socket2::Socket::new(socket2::Domain::PACKET, socket2::Type::RAW, Some(all)));
         let mut socket = made.unwrap().unwrap();
         socket.set_recv_buffer_size(8 << 20).unwrap();
         socket.set_read_timeout(Some(Duration::from_millis(100))).unwrap();

@@ -66,15 +66,15 @@ fn service(name: &str, last: u8) -> Service {
     }
 }
 
-/// A proxy for one pod, whose sockets are made by `listen`.
+/// A proxy for one pod, within its network or from outside, with the right to mark its sockets or without.
 fn attach(
+    mesh: &Mesh,
     name: &str,
-    address: IpAddr,
+    address: Option<IpAddr>,
     credential: Arc<Credential>,
-    (world, observer): (watch::Receiver<Arc<World>>, Arc<dyn Fn(&Record) + Send + Sync>),
     namespace: Option<Namespace>,
-    probes: Probes,
-) -> Attached {
+    (may, probes): (bool, Probes),
+) -> std::io::Result<Attached> {
     let listen = |port| match &namespace {
         Some(namespace) => namespace.run(move || sys::listen(port)).unwrap().unwrap(),
         None => sys::listen(port).unwrap(),
@@ -83,21 +83,20 @@ fn attach(
     let pod = Pod {
         outbound: listen(15001),
         inbound: listen(15006),
-        mark: Some(1337),
-        keeps_client_address: true,
+        mark: may.then_some(1337),
+        keeps_client_address: may,
         namespace,
         probes,
     };
-    let mesh = Mesh::start(Options { world, observer });
     let attachment = Attachment {
         uid: uid(name),
         credential: watch::channel(credential).1,
-        address: Some(address),
+        address,
         hbone,
         ways_out: Vec::new(),
         pod: Some(pod),
     };
-    mesh.attach(attachment).unwrap()
+    mesh.attach(attachment)
 }
 
 impl Cluster {
@@ -123,19 +122,25 @@ impl Cluster {
         let mut member = self.stranger(last);
         self.change(Change::Service(service(name, last)));
         self.change(Change::Workload(workload(name, member.place.addresses())));
-        let seen = Arc::clone(&self.records);
-        let observer = Arc::new(move |record: &Record| seen.lock().unwrap().push(record.clone()));
-        member.attached = Some(attach(
+        let attached = attach(
+            &self.mesh(),
             name,
-            member.place.v4.into(),
+            Some(member.place.v4.into()),
             self.ca.credential(name),
-            (self.world.subscribe(), observer),
             Some(member.namespace.clone()),
-            probes,
-        ));
+            (true, probes),
+        );
+        member.attached = Some(attached.unwrap());
         let redirection = redirection.clone();
         member.namespace.run(move || redirection.apply()).unwrap().unwrap();
         member
+    }
+
+    /// A proxy, for one pod or for several.
+    fn mesh(&self) -> Mesh {
+        let seen = Arc::clone(&self.records);
+        let observer = Arc::new(move |record: &Record| seen.lock().unwrap().push(record.clone()));
+        Mesh::start(Options { world: self.world.subscribe(), observer })
     }
 
     /// A pod that nobody knows.

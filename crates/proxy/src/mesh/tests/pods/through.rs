@@ -69,7 +69,8 @@ async fn a_server_that_speaks_first_is_heard_at_once_within_the_mesh_and_outside
         assert_eq!(back.len(), 3_000_000, "{to}");
     }
     let records = cluster.records(4).await;
-    let plain = records.iter().filter(|record| record.secured == Secured::Plain("destination_unknown")).count();
+    let plain =
+        records.iter().filter(|record| record.secured == Secured::Plain("destination_unknown")).count();
     assert_eq!((plain, records.len()), (2, 4), "{records:#?}");
 }
 
@@ -118,10 +119,12 @@ async fn whoever_calls_a_proxy_itself_gets_nowhere() {
         assert_eq!(code_of(Direction::Outbound), Some(&codes::PEER_REFUSED), "{port}");
     }
     // From outside of the mesh, in plain text.
-    for port in [15001, 15006] {
+    for (port, why) in [(15001, "is this proxy itself"), (15006, "nothing was redirected")] {
         let (code, _) = outside.curl(&format!("http://{}/", ledger.at(port))).await;
         assert_ne!(code, Some(0), "{port}");
-        assert_eq!(cluster.records(1).await[0].code, Some(&codes::LOOP), "{port}");
+        let record = cluster.records(1).await.remove(0);
+        assert_eq!(record.code, Some(&codes::LOOP), "{port}");
+        assert!(record.detail.contains(why), "{record:?}");
     }
     assert!(server.callers().is_empty());
 }
@@ -142,9 +145,11 @@ async fn what_is_excepted_goes_round_the_mesh_and_all_else_leaves_marked() {
                   add rule inet judge out oif eth0 tcp flags syn / fin,syn,rst,ack meta mark != 1337 counter";
     web.place.run("nft", &[counts]);
     let url = format!("http://{}/", ledger.at(9000));
+    let capture = Capture::start(&cluster.network);
     assert_eq!(web.curl(&url).await, (Some(0), format!("you are {}\n", web.place.v4)));
     assert_eq!(outside.curl(&url).await.0, Some(0));
     assert!(cluster.records(0).await.is_empty(), "no proxy had it");
+    assert!(contains(&capture.end(), "you are"), "so is plain text found on the wire");
     assert_eq!(server.callers().len(), 2);
     assert_eq!(web.curl(&format!("http://{}/", outside.at(8080))).await.0, Some(0));
     assert_ne!(web.curl(&format!("http://{}/", ledger.at(8081))).await.0, Some(0), "nobody listens there");
@@ -155,4 +160,90 @@ async fn what_is_excepted_goes_round_the_mesh_and_all_else_leaves_marked() {
     };
     // One to the server outside, one to the ledger's proxy; and the application's own that is excepted.
     assert_eq!((count("mark 0x00000539"), count("mark != 0x00000539")), (2, 1), "{counted}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_at_one_time_each_have_their_own_and_are_seen_by_their_own_addresses() {
+    let Some(cluster) = Cluster::start() else { return };
+    let (web, ledger, outside) = (cluster.join("web", 2), cluster.join("ledger", 3), cluster.stranger(4));
+    let server = ledger.serve(8080, "");
+    let mut open = Vec::new();
+    for n in 0..300_u32 {
+        let member = if n % 2 == 0 { &web } else { &outside };
+        let mut client = member.connect(ledger.at(8080)).await.unwrap();
+        client.write_all(&n.to_be_bytes()).await.unwrap();
+        open.push(client);
+    }
+    for (n, client) in (0..300_u32).zip(&mut open) {
+        let mut back = [0; 4];
+        tokio::time::timeout(Duration::from_secs(10), client.read_exact(&mut back)).await.unwrap().unwrap();
+        assert_eq!(u32::from_be_bytes(back), n);
+    }
+    drop(open);
+    let callers = server.callers();
+    for member in [&web, &outside] {
+        let own = IpAddr::from(member.place.v4);
+        assert_eq!(callers.iter().filter(|caller| **caller == own).count(), 150);
+    }
+    // A call has two records in the mesh, and one from outside.
+    let mut records = Vec::new();
+    while records.len() < 450 {
+        records.extend(cluster.records(1).await);
+    }
+    assert!(records.iter().all(|record| record.code.is_none() && record.sent == 4), "{records:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_proxy_of_several_pods_calls_from_the_network_of_each() {
+    let Some(cluster) = Cluster::start() else { return };
+    let ledger = cluster.join("ledger", 3);
+    let server = ledger.serve(8080, "");
+    let mesh = cluster.mesh();
+    // Alike in all but where they are: the same account with one certificate, and no address that was said.
+    let credential = cluster.ca.credential("web");
+    let mut pods = Vec::new();
+    for (name, last) in [("web-1", 4), ("web-2", 5)] {
+        let mut member = cluster.stranger(last);
+        let mut own = workload(name, member.place.addresses());
+        own.service_account = "web".into();
+        cluster.change(Change::Workload(own));
+        let (credential, namespace) = (Arc::clone(&credential), Some(member.namespace.clone()));
+        let attached = attach(&mesh, name, None, credential, namespace, (true, Probes::default()));
+        member.attached = Some(attached.unwrap());
+        member.namespace.run(|| Redirection::default().apply()).unwrap().unwrap();
+        pods.push(member);
+    }
+    for _ in 0..2 {
+        for pod in &pods {
+            let url = format!("http://{}/", ledger.at(8080));
+            assert_eq!(pod.curl(&url).await, (Some(0), format!("you are {}\n", pod.place.v4)));
+        }
+    }
+    assert_eq!(server.callers().len(), 4);
+    // One calls the other: both ends are the same process.
+    let _other = pods[1].serve(8080, "");
+    let url = format!("http://{}/", pods[1].at(8080));
+    assert_eq!(pods[0].curl(&url).await, (Some(0), format!("you are {}\n", pods[0].place.v4)));
+    assert_eq!(mesh.shared.pool.len(), 3);
+    assert!(cluster.records(10).await.iter().all(|record| record.secured == Secured::Hbone));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_strict_pod_sends_nothing_in_plain_text() {
+    let Some(cluster) = Cluster::start() else { return };
+    let (web, outside) = (cluster.join("web", 2), cluster.stranger(4));
+    let server = outside.serve(8080, "");
+    let mut strict = workload("web", web.place.addresses());
+    strict.modes.outbound = Mode::Strict.into();
+    cluster.change(Change::Workload(strict));
+    let capture = Capture::start(&cluster.network);
+    for host in [outside.place.v4.to_string(), format!("[{}]", outside.place.v6)] {
+        assert_ne!(web.curl(&format!("http://{host}:8080/open-sesame")).await.0, Some(0));
+        let record = cluster.records(1).await.remove(0);
+        assert_eq!((record.code, record.secured), (Some(&codes::WOULD_BE_PLAIN), Secured::Refused));
+        assert_eq!(record.source, WEB);
+    }
+    let segments = capture.end();
+    assert!(segments.is_empty(), "{segments:?}");
+    assert!(server.callers().is_empty());
 }
