@@ -101,8 +101,10 @@ pub struct State {
     pub ready: bool,
     /// What the control plane called the last state that was taken in.
     pub generation: String,
-    /// How many answers were taken in, and how many refused.
+    /// How many answers were taken in.
     pub taken: u64,
+    /// How many resources they had, those that are gone among them.
+    pub resources: u64,
     /// How many answers were refused, or a part of them.
     pub refused: u64,
     /// Resources that are not understood at this time, and why; the first of them.
@@ -139,6 +141,7 @@ pub fn discover(options: Options) -> (Discovery, impl Future<Output = ()> + Send
         ready: false,
         generation: String::new(),
         taken: 0,
+        resources: 0,
         refused: 0,
         not_understood: Vec::new(),
     });
@@ -238,6 +241,7 @@ impl Listener {
     fn heard(&mut self, answer: DeltaDiscoveryResponse) -> DeltaDiscoveryRequest {
         let (type_url, response_nonce) = (answer.type_url.clone(), answer.nonce.clone());
         let generation = answer.system_version_info.clone();
+        let resources = answer.resources.len() + answer.removed_resources.len();
         let taken = self.mirror.take(answer);
         if taken.changed {
             self.world.send_replace(Arc::new(self.mirror.world().clone()));
@@ -248,6 +252,7 @@ impl Listener {
         self.state.send_modify(|state| {
             state.ready |= self.mirror.is_whole();
             state.taken += 1;
+            state.resources += resources as u64;
             state.refused += u64::from(taken.refused.is_some());
             state.generation = generation;
             let shown = self.mirror.refused().iter().take(SHOWN);

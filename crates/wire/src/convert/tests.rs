@@ -7,8 +7,8 @@ use model::mesh::{Modes, PortModes, Tunnel, WorkloadKind};
 use prost::Message as _;
 
 use super::*;
-use crate::proto::{Any, Extension};
 use crate::proto::mesh::{MODES_EXTENSION, MODES_TYPE};
+use crate::proto::{Any, Extension};
 
 fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()

@@ -1,0 +1,9 @@
+//! The control plane and its proxies over real sockets: our own client and server, one that says what it should not, and
+//! programs that are not ours.
+
+mod certificates;
+mod foreign;
+mod limits;
+mod messages;
+mod plane;
+mod streams;
