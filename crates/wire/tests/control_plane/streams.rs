@@ -162,22 +162,25 @@ async fn a_thousand_proxies_hear_one_change_each_and_nothing_else() {
     for _ in 0..20 {
         let channel = plane.channel().await;
         for number in 0..50 {
-            let mut proxy = channel.stream(&format!("n{number}")).await;
-            proxy.ask(Type::Authorization).await;
-            proxy.ask(Type::Address).await;
-            proxies.push(proxy);
+            let channel = channel.clone();
+            proxies.push(tokio::spawn(async move {
+                let mut proxy = channel.stream(&format!("n{number}")).await;
+                proxy.ask(Type::Authorization).await;
+                proxy.ask(Type::Address).await;
+                let mut heard = 0;
+                for _ in 0..2 {
+                    let answer = proxy.hear().await.unwrap();
+                    heard += answer.resources.len();
+                    proxy.yes(&answer).await;
+                }
+                // Twenty and a service; a policy and that of strict modes.
+                assert_eq!(heard, 23);
+                proxy
+            }));
         }
     }
-    for proxy in &mut proxies {
-        let mut heard = 0;
-        for _ in 0..2 {
-            let answer = proxy.hear().await.unwrap();
-            heard += answer.resources.len();
-            proxy.yes(&answer).await;
-        }
-        // Twenty and a service; a policy and that of strict modes.
-        assert_eq!(heard, 23);
-    }
+    let proxies = futures_util::future::join_all(proxies).await;
+    let mut proxies: Vec<Raw> = proxies.into_iter().map(Result::unwrap).collect();
     assert_eq!(plane.proxies.len(), 1000);
     plane.change([Change::Workload(workload(20))]);
     for proxy in &mut proxies {
