@@ -28,6 +28,8 @@ use crate::proto::discovery::{
 
 /// How long the other end may take to open a stream: it may still be finding out who we are.
 const OPENING: Duration = Duration::from_secs(60);
+/// How long the other end may leave our words unread.
+const SAYING: Duration = Duration::from_secs(30);
 /// `INVALID_ARGUMENT` of gRPC, which an answer that is not understood is refused with.
 const INVALID_ARGUMENT: i32 = 3;
 /// How many resources that are not understood are shown in the state.
@@ -209,7 +211,7 @@ impl Listener {
                 initial_resource_versions: self.mirror.versions(of),
                 ..DeltaDiscoveryRequest::default()
             };
-            say(&requests, request, &address)?;
+            say(&requests, request, &address).await?;
         }
         let stream = futures_util::stream::unfold(receiver, |mut receiver| async move {
             receiver.recv().await.map(|request| (request, receiver))
@@ -232,7 +234,7 @@ impl Listener {
         while let Some(answer) =
             answers.message().await.map_err(|status| Error::of_status(&address, &status))?
         {
-            say(&requests, self.heard(answer), &address)?;
+            say(&requests, self.heard(answer), &address).await?;
         }
         Ok(())
     }
@@ -285,14 +287,17 @@ async fn unwatched(world: &watch::Sender<Arc<World>>, state: &watch::Sender<Stat
     state.closed().await;
 }
 
-/// Who sends answers without waiting for a word on them is left: nothing queues up for him.
-fn say(
+/// Answers are read no faster than words on them are taken: nothing queues up.
+async fn say(
     requests: &mpsc::Sender<DeltaDiscoveryRequest>,
     request: DeltaDiscoveryRequest,
     address: &str,
 ) -> Result<(), Error> {
-    requests.try_send(request).map_err(|_| Error::Answer {
-        address: address.to_owned(),
-        reason: "it takes no word on its answers".to_owned(),
-    })
+    match requests.send_timeout(request, SAYING).await {
+        Ok(()) => Ok(()),
+        Err(_) => {
+            let reason = "it takes no word on its answers".to_owned();
+            Err(Error::Answer { address: address.to_owned(), reason })
+        }
+    }
 }
