@@ -5,6 +5,7 @@ mod curl;
 mod gnutls;
 mod go;
 mod openssl;
+mod python;
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -13,6 +14,7 @@ use crate::pki::Credential;
 
 pub use go::{GoClient, Round, rounds};
 pub use openssl::run as openssl;
+pub use python::python_with;
 
 /// A protocol version that a client is held to.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]

@@ -29,6 +29,7 @@ enum Place {
 
 /// One thing that became otherwise.
 #[derive(Clone, Debug)]
+#[allow(clippy::large_enum_variant)] // Most changes are of workloads, and none is kept.
 pub enum Change {
     /// A workload is so now.
     Workload(Workload),

@@ -339,6 +339,6 @@ fn addresses(world: &World) -> impl Iterator<Item = (String, Source)> {
     // A workload that calls itself as a service is called is told to nobody.
     let workloads = world
         .workloads()
-        .filter(|workload| !service_name(&workload.uid).is_some_and(|name| world.service(&name).is_some()));
+        .filter(|workload| service_name(&workload.uid).is_none_or(|name| world.service(&name).is_none()));
     services.chain(workloads.map(|workload| (workload.uid.clone(), Source::Workload(Arc::clone(workload)))))
 }

@@ -107,8 +107,8 @@ fn a_name_or_an_address_finds_all_that_a_call_needs() {
     assert_eq!(find(&service), both);
     assert_eq!(find("/10.96.0.7"), both);
     assert_eq!(find("/fd00:1::7"), both);
-    assert_eq!(find(&pod), [pod.clone()]);
-    assert_eq!(find("/10.0.0.1"), [pod.clone()]);
+    assert_eq!(find(&pod), std::slice::from_ref(&pod));
+    assert_eq!(find("/10.0.0.1"), [pod]);
     for nothing in ["/10.0.0.9", "far/10.0.0.1", "10.0.0.1", "/", "", "bank/who"] {
         assert_eq!(find(nothing), [""; 0], "{nothing}");
     }

@@ -28,6 +28,8 @@ use crate::proto::discovery::{
 
 /// How long the other end may take to open a stream: it may still be finding out who we are.
 const OPENING: Duration = Duration::from_secs(60);
+/// How long the other end may leave our words unread.
+const SAYING: Duration = Duration::from_secs(30);
 /// `INVALID_ARGUMENT` of gRPC, which an answer that is not understood is refused with.
 const INVALID_ARGUMENT: i32 = 3;
 /// How many resources that are not understood are shown in the state.
@@ -101,8 +103,10 @@ pub struct State {
     pub ready: bool,
     /// What the control plane called the last state that was taken in.
     pub generation: String,
-    /// How many answers were taken in, and how many refused.
+    /// How many answers were taken in.
     pub taken: u64,
+    /// How many resources they had, those that are gone among them.
+    pub resources: u64,
     /// How many answers were refused, or a part of them.
     pub refused: u64,
     /// Resources that are not understood at this time, and why; the first of them.
@@ -139,6 +143,7 @@ pub fn discover(options: Options) -> (Discovery, impl Future<Output = ()> + Send
         ready: false,
         generation: String::new(),
         taken: 0,
+        resources: 0,
         refused: 0,
         not_understood: Vec::new(),
     });
@@ -206,7 +211,7 @@ impl Listener {
                 initial_resource_versions: self.mirror.versions(of),
                 ..DeltaDiscoveryRequest::default()
             };
-            say(&requests, request, &address)?;
+            say(&requests, request, &address).await?;
         }
         let stream = futures_util::stream::unfold(receiver, |mut receiver| async move {
             receiver.recv().await.map(|request| (request, receiver))
@@ -229,7 +234,7 @@ impl Listener {
         while let Some(answer) =
             answers.message().await.map_err(|status| Error::of_status(&address, &status))?
         {
-            say(&requests, self.heard(answer), &address)?;
+            say(&requests, self.heard(answer), &address).await?;
         }
         Ok(())
     }
@@ -238,6 +243,7 @@ impl Listener {
     fn heard(&mut self, answer: DeltaDiscoveryResponse) -> DeltaDiscoveryRequest {
         let (type_url, response_nonce) = (answer.type_url.clone(), answer.nonce.clone());
         let generation = answer.system_version_info.clone();
+        let resources = answer.resources.len() + answer.removed_resources.len();
         let taken = self.mirror.take(answer);
         if taken.changed {
             self.world.send_replace(Arc::new(self.mirror.world().clone()));
@@ -248,6 +254,7 @@ impl Listener {
         self.state.send_modify(|state| {
             state.ready |= self.mirror.is_whole();
             state.taken += 1;
+            state.resources += resources as u64;
             state.refused += u64::from(taken.refused.is_some());
             state.generation = generation;
             let shown = self.mirror.refused().iter().take(SHOWN);
@@ -280,14 +287,17 @@ async fn unwatched(world: &watch::Sender<Arc<World>>, state: &watch::Sender<Stat
     state.closed().await;
 }
 
-/// Who sends answers without waiting for a word on them is left: nothing queues up for him.
-fn say(
+/// Answers are read no faster than words on them are taken: nothing queues up.
+async fn say(
     requests: &mpsc::Sender<DeltaDiscoveryRequest>,
     request: DeltaDiscoveryRequest,
     address: &str,
 ) -> Result<(), Error> {
-    requests.try_send(request).map_err(|_| Error::Answer {
-        address: address.to_owned(),
-        reason: "it takes no word on its answers".to_owned(),
-    })
+    match requests.send_timeout(request, SAYING).await {
+        Ok(()) => Ok(()),
+        Err(_) => {
+            let reason = "it takes no word on its answers".to_owned();
+            Err(Error::Answer { address: address.to_owned(), reason })
+        }
+    }
 }

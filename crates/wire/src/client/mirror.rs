@@ -113,11 +113,11 @@ impl Mirror {
                 match instead {
                     Instead::Else(change) if !known => {
                         versions.insert(name, String::new());
-                        self.world.apply(change);
+                        self.world.apply(*change);
                     }
                     Instead::Always(change) => {
                         versions.insert(name, String::new());
-                        self.world.apply(change);
+                        self.world.apply(*change);
                     }
                     Instead::Before | Instead::Else(_) => {}
                 }

@@ -77,9 +77,15 @@ pub enum Instead {
     /// What was known before stays.
     Before,
     /// What was known before stays; where nothing was, this is taken.
-    Else(Change),
+    Else(Box<Change>),
     /// This, whatever was known before.
-    Always(Change),
+    Always(Box<Change>),
+}
+
+impl Instead {
+    fn always(change: Change) -> Self {
+        Self::Always(Box::new(change))
+    }
 }
 
 impl From<Invalid> for Refused {
@@ -114,10 +120,7 @@ pub fn read_address(name: &str, bytes: &[u8], context: &Context) -> Result<Chang
     let address = proto::Address::decode(bytes).map_err(|error| undecodable(&error))?;
     let (own, change) = match address.r#type {
         Some(proto::AddressType::Workload(message)) => {
-            let workload = match workload::from_wire(message, context) {
-                Ok(workload) => workload,
-                Err(refused) => return Err(refused),
-            };
+            let workload = workload::from_wire(message, context)?;
             (workload.uid.clone(), Change::Workload(workload))
         }
         Some(proto::AddressType::Service(message)) => {
@@ -140,7 +143,7 @@ pub fn read_address(name: &str, bytes: &[u8], context: &Context) -> Result<Chang
 pub fn read_authorization(name: &str, bytes: &[u8]) -> Result<Option<Change>, Refused> {
     let closed = |error: Invalid, scope: Scope| Refused {
         error,
-        instead: Instead::Always(Change::PolicyUnknown { key: name.to_owned(), scope }),
+        instead: Instead::always(Change::PolicyUnknown { key: name.to_owned(), scope }),
     };
     let message = security::Authorization::decode(bytes)
         .map_err(|error| unreadable(Type::Authorization, name, undecodable(&error)))?;
@@ -155,7 +158,7 @@ pub fn read_authorization(name: &str, bytes: &[u8]) -> Result<Option<Change>, Re
     match read {
         Ok(policy) if policy.namespace == MODES_NAMESPACE => Ok(None),
         Ok(policy) => Ok(Some(Change::Policy(policy))),
-        Err(error) if dry_run => Err(Refused { error, instead: Instead::Always(tried(name, scope)) }),
+        Err(error) if dry_run => Err(Refused { error, instead: Instead::always(tried(name, scope)) }),
         Err(error) => Err(closed(error, scope)),
     }
 }
@@ -166,7 +169,7 @@ pub(crate) fn unreadable(of: Type, name: &str, error: Invalid) -> Refused {
         Type::Address => Instead::Before,
         // Whom it was meant for is not known: it may have been anybody.
         Type::Authorization => {
-            Instead::Always(Change::PolicyUnknown { key: name.to_owned(), scope: Scope::Global })
+            Instead::always(Change::PolicyUnknown { key: name.to_owned(), scope: Scope::Global })
         }
     };
     Refused { error, instead }

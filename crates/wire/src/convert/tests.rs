@@ -7,8 +7,8 @@ use model::mesh::{Modes, PortModes, Tunnel, WorkloadKind};
 use prost::Message as _;
 
 use super::*;
-use crate::proto::{Any, Extension};
 use crate::proto::mesh::{MODES_EXTENSION, MODES_TYPE};
+use crate::proto::{Any, Extension};
 
 fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
@@ -256,7 +256,8 @@ fn modes_that_make_no_sense_are_strict_until_something_is_known() {
         let extension = Extension { name: MODES_EXTENSION.into(), config };
         let found = refused(proto::Workload { extensions: vec![extension], ..message() });
         assert!(found.error.to_string().contains(expected), "{}", found.error);
-        let Instead::Else(Change::Workload(closed)) = found.instead else { panic!() };
+        let Instead::Else(change) = found.instead else { panic!() };
+        let Change::Workload(closed) = *change else { panic!() };
         assert_eq!((closed.modes.inbound.all, closed.modes.outbound.all), (Mode::Strict, Mode::Strict));
         assert!(closed.modes.inbound.ports.is_empty());
     }
@@ -358,12 +359,13 @@ fn a_policy_that_makes_no_sense_closes_what_it_would_apply_to() {
             edit(&mut changed);
             let found = read_authorization("bank/who", &changed.encode_to_vec()).unwrap_err();
             assert!(found.error.to_string().starts_with(expected), "{}", found.error);
-            match found.instead {
-                Instead::Always(Change::PolicyUnknown { key, scope }) => {
+            let Instead::Always(change) = found.instead else { panic!() };
+            match *change {
+                Change::PolicyUnknown { key, scope } => {
                     assert_eq!((key.as_str(), scope), ("bank/who", closes));
                     assert!(!dry_run || closes == Scope::Global);
                 }
-                Instead::Always(Change::Policy(tried)) => assert!(dry_run && tried.dry_run),
+                Change::Policy(tried) => assert!(dry_run && tried.dry_run),
                 other => panic!("{other:?}"),
             }
         }
@@ -375,7 +377,8 @@ fn a_policy_that_makes_no_sense_closes_what_it_would_apply_to() {
     let found = read_authorization("bank/who", &bytes).unwrap_err();
     assert!(found.error.what.contains("not known"), "{}", found.error);
     let garbage = read_authorization("bank/who", &[0xff]).unwrap_err();
-    let Instead::Always(Change::PolicyUnknown { scope, .. }) = garbage.instead else { panic!() };
+    let Instead::Always(change) = garbage.instead else { panic!() };
+    let Change::PolicyUnknown { scope, .. } = *change else { panic!() };
     assert_eq!(scope, Scope::Global);
 }
 

@@ -77,7 +77,7 @@ pub(super) fn from_wire(message: proto::Workload, context: &Context) -> Result<W
     }
     match wrong {
         None => Ok(workload),
-        Some(error) => Err(Refused { error, instead: Instead::Else(Change::Workload(workload)) }),
+        Some(error) => Err(Refused { error, instead: Instead::Else(Box::new(Change::Workload(workload))) }),
     }
 }
 

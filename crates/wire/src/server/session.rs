@@ -35,6 +35,9 @@ pub(crate) enum Ended {
     TooFarBehind,
 }
 
+/// Resources, and names of what is gone.
+type Said = (Vec<Resource>, Vec<String>);
+
 /// What a proxy has, and wants, of one type.
 #[derive(Debug)]
 pub(crate) struct Watch {
@@ -127,11 +130,7 @@ impl Watch {
 
     /// What has to be said of a catalog; none where there is nothing. Policies that are gone wait until `addresses` has
     /// come as far as the change that took them away.
-    fn answer(
-        &mut self,
-        catalog: &Catalog,
-        addresses: Option<u64>,
-    ) -> Result<Option<(Vec<Resource>, Vec<String>)>, Ended> {
+    fn answer(&mut self, catalog: &Catalog, addresses: Option<u64>) -> Result<Option<Said>, Ended> {
         let resources = catalog.resources(self.of);
         let target = catalog.generation();
         let mut said = Vec::new();

@@ -1,0 +1,11 @@
+//! The control plane and its proxies over real sockets: our own client and server, one that says what it should not, and
+//! programs that are not ours.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // A test fails by panicking.
+
+mod certificates;
+mod foreign;
+mod limits;
+mod messages;
+mod plane;
+mod streams;
