@@ -156,7 +156,7 @@ pub fn read_authorization(name: &str, bytes: &[u8]) -> Result<Option<Change>, Re
         )
         .and_then(|()| policy::from_wire(message));
     match read {
-        Ok(policy) if policy.namespace == MODES_NAMESPACE => Ok(None),
+        Ok(policy) if policy.namespace == MODES_NAMESPACE && policy.scope == Scope::Selected => Ok(None),
         Ok(policy) => Ok(Some(Change::Policy(policy))),
         Err(error) if dry_run => Err(Refused { error, instead: Instead::always(tried(name, scope)) }),
         Err(error) => Err(closed(error, scope)),

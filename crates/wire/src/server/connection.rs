@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
@@ -29,6 +30,9 @@ const SEND_BUFFER: usize = 256 << 10;
 const RESETS_OF_CALLER: usize = 20;
 /// How many streams we may have reset for what the caller did.
 const RESETS_OF_OURS: usize = 64;
+
+/// How often it is looked whether a connection is idle, at most.
+const SHORTEST_LOOK: Duration = Duration::from_millis(10);
 
 pub(super) async fn run(
     stream: TcpStream,
@@ -66,7 +70,7 @@ where
     let mut connection = pin!(builder(&limits).serve_connection(TokioIo::new(stream), service));
     let mut ending = false;
     // Seen twice in a row without a request, it is idle.
-    let mut looks = interval(limits.idle / 2);
+    let mut looks = interval((limits.idle / 2).max(SHORTEST_LOOK));
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     looks.tick().await;
     let mut unused = 0;
