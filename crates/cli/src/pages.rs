@@ -154,7 +154,8 @@ fn answer(request: &Request<Incoming>, pages: &Pages) -> Response<Full<Bytes>> {
         Method::GET | Method::HEAD => pages(request.uri().path()),
         _ => Some(Page { status: StatusCode::METHOD_NOT_ALLOWED, ..Page::text("only GET\n") }),
     };
-    let page = page.unwrap_or_else(|| Page { status: StatusCode::NOT_FOUND, ..Page::text("there is no such page\n") });
+    let page = page
+        .unwrap_or_else(|| Page { status: StatusCode::NOT_FOUND, ..Page::text("there is no such page\n") });
     let mut response = Response::new(Full::new(Bytes::from(page.body)));
     *response.status_mut() = page.status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(page.kind));

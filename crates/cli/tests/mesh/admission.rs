@@ -63,7 +63,9 @@ fn a_job_ends_a_server_may_speak_first_and_a_skipped_port_goes_around() {
     turn.wait(&["-n", "jobs", "job", "once"], POD, |job| job["status"]["succeeded"] == 1);
     let said = turn.kubectl(&["-n", "jobs", "logs", "job/once", "-c", "app"]);
     assert!(said.contains("hello from web") && said.contains("220 hello first"), "{said}");
-    let secured = |line: &Value| line["secured"] == "hbone" && line["source"] == "spiffe://cluster.local/ns/jobs/sa/default";
+    let secured = |line: &Value| {
+        line["secured"] == "hbone" && line["source"] == "spiffe://cluster.local/ns/jobs/sa/default"
+    };
     assert!(stage.connections("greeter").iter().any(secured), "{:#?}", stage.connections("greeter"));
 
     stage.ready("around");

@@ -16,7 +16,14 @@ fn pods_go_on_without_the_control_plane_and_catch_up_when_it_is_back() {
     stage.ready("client");
     stage.call_until("client", "http://web/", true);
     let scale = |count: &str| {
-        turn.kubectl(&["-n", "handfast-system", "scale", "deployment", "handfast-mesh", &format!("--replicas={count}")]);
+        turn.kubectl(&[
+            "-n",
+            "handfast-system",
+            "scale",
+            "deployment",
+            "handfast-mesh",
+            &format!("--replicas={count}"),
+        ]);
     };
     scale("0");
     let selector = ["-n", "handfast-system", "pods", "-l", "app.kubernetes.io/name=handfast-mesh"];
@@ -27,8 +34,16 @@ fn pods_go_on_without_the_control_plane_and_catch_up_when_it_is_back() {
     }
     // No pod of the mesh is made without its proxy.
     let refused = turn.try_kubectl(&["-n", "away", "run", "late", "--image=none", "--dry-run=server"]);
-    assert!(refused.code == Some(1) && refused.err().contains("inject.mesh.handfast.dev"), "{}", refused.all());
-    stage.policy("nobody", "web", "action: ALLOW, rules: [{from: [{source: {principals: [cluster.local/ns/x/sa/y]}}]}]");
+    assert!(
+        refused.code == Some(1) && refused.err().contains("inject.mesh.handfast.dev"),
+        "{}",
+        refused.all()
+    );
+    stage.policy(
+        "nobody",
+        "web",
+        "action: ALLOW, rules: [{from: [{source: {principals: [cluster.local/ns/x/sa/y]}}]}]",
+    );
     std::thread::sleep(Duration::from_secs(2));
     assert_eq!(stage.call("client", "http://web/").code, Some(0), "nobody has told of the policy yet");
     scale("2");
@@ -58,7 +73,11 @@ fn a_killed_proxy_comes_back_and_nothing_goes_around_it() {
     let process = proxy_process("killed", "web");
     let before = stage.ready("web")["status"]["containerStatuses"][0]["containerID"].clone();
     let killed = Instant::now();
-    rustix::process::kill_process(rustix::process::Pid::from_raw(process).unwrap(), rustix::process::Signal::KILL).unwrap();
+    rustix::process::kill_process(
+        rustix::process::Pid::from_raw(process).unwrap(),
+        rustix::process::Signal::KILL,
+    )
+    .unwrap();
     let mut failed = 0;
     let back = loop {
         let said = stage.call("client", "http://web/");

@@ -16,7 +16,11 @@ fn a_policy_decides_about_new_connections_and_open_ones() {
         stage.ready(pod);
     }
     stage.call_until("gossip", "http://web/", true);
-    let from = |who: &str| format!("action: ALLOW, rules: [{{from: [{{source: {{principals: [cluster.local/ns/policies/sa/{who}]}}}}]}}]");
+    let from = |who: &str| {
+        format!(
+            "action: ALLOW, rules: [{{from: [{{source: {{principals: [cluster.local/ns/policies/sa/{who}]}}}}]}}]"
+        )
+    };
 
     // A connection that waits for its request, from the one who will not be allowed.
     let ended = std::thread::scope(|scope| {
@@ -32,13 +36,15 @@ fn a_policy_decides_about_new_connections_and_open_ones() {
         let within = changed.elapsed();
         let lines = loop {
             let lines = stage.connections("web");
-            if lines.iter().any(|line| line["code"] == "HF8017") || changed.elapsed() > Duration::from_secs(8) {
+            if lines.iter().any(|line| line["code"] == "HF8017") || changed.elapsed() > Duration::from_secs(8)
+            {
                 break lines;
             }
             std::thread::sleep(Duration::from_millis(300));
         };
         assert!(
-            lines.iter().any(|line| line["code"] == "HF8017" && line["source"] == "spiffe://cluster.local/ns/policies/sa/gossip"),
+            lines.iter().any(|line| line["code"] == "HF8017"
+                && line["source"] == "spiffe://cluster.local/ns/policies/sa/gossip"),
             "the open connection was not closed: {lines:#?}"
         );
         let _ = within;
@@ -50,12 +56,15 @@ fn a_policy_decides_about_new_connections_and_open_ones() {
     let lines = stage.connections("web");
     let why = |line: &serde_json::Value| {
         line["code"] == "HF8004"
-            && line["detail"].as_str().is_some_and(|text| text.contains("1 rule of policies/teller-only considered, none matched"))
+            && line["detail"]
+                .as_str()
+                .is_some_and(|text| text.contains("1 rule of policies/teller-only considered, none matched"))
     };
     assert!(lines.iter().any(why), "{lines:#?}");
 
     // DENY comes before ALLOW.
-    let deny = "action: DENY, rules: [{from: [{source: {principals: [cluster.local/ns/policies/sa/teller]}}]}]";
+    let deny =
+        "action: DENY, rules: [{from: [{source: {principals: [cluster.local/ns/policies/sa/teller]}}]}]";
     stage.policy("not-the-teller", "web", deny);
     stage.call_until("teller", "http://web/", false);
     turn.kubectl(&["-n", "policies", "delete", "authorizationpolicy", "not-the-teller"]);
@@ -64,7 +73,14 @@ fn a_policy_decides_about_new_connections_and_open_ones() {
     // What is not understood closes, and is named by the control plane.
     stage.policy("by-path", "web", "action: ALLOW, rules: [{to: [{operation: {paths: [/]}}]}]");
     stage.call_until("teller", "http://web/", false);
-    let log = turn.kubectl(&["-n", "handfast-system", "logs", "-l", "app.kubernetes.io/name=handfast-mesh", "--tail=-1"]);
+    let log = turn.kubectl(&[
+        "-n",
+        "handfast-system",
+        "logs",
+        "-l",
+        "app.kubernetes.io/name=handfast-mesh",
+        "--tail=-1",
+    ]);
     assert!(log.contains("HF8031") && log.contains("by-path"), "{log}");
     turn.kubectl(&["-n", "policies", "delete", "authorizationpolicy", "by-path"]);
     stage.call_until("teller", "http://web/", true);

@@ -26,7 +26,8 @@ fn two_unchanged_pods_talk_by_mutual_tls_alone_and_a_stranger_gets_nothing() {
     let capturing = std::thread::scope(|scope| {
         let capturing = scope.spawn(|| {
             let filter = format!("host {web} and tcp");
-            let words = ["tshark", "-q", "-i", "pods", "-a", "duration:8", "-c", "4000", "-f", &filter, "-w", &path];
+            let words =
+                ["tshark", "-q", "-i", "pods", "-a", "duration:8", "-c", "4000", "-f", &filter, "-w", &path];
             turn.exec(&words, Duration::from_secs(40))
         });
         std::thread::sleep(Duration::from_secs(2));
@@ -44,7 +45,8 @@ fn two_unchanged_pods_talk_by_mutual_tls_alone_and_a_stranger_gets_nothing() {
     assert_eq!(capturing.code, Some(0), "{}", capturing.all());
     let tunnel = capture::segments(&file, 15008);
     assert!(tunnel.len() > 6, "{} packets of the tunnel", tunnel.len());
-    let between = tunnel.iter().all(|one| [&web, &client].contains(&&one.from) && [&web, &client].contains(&&one.to));
+    let between =
+        tunnel.iter().all(|one| [&web, &client].contains(&&one.from) && [&web, &client].contains(&&one.to));
     assert!(between, "the tunnel is between the two pods alone");
     for text in ["hello", "GET ", "HTTP/", "PRI * ", "spiffe", "web"] {
         assert!(!capture::holds(&tunnel, text), "{text:?} is readable on the wire");
@@ -54,7 +56,10 @@ fn two_unchanged_pods_talk_by_mutual_tls_alone_and_a_stranger_gets_nothing() {
     // In plain text there are the node's probes, and nothing of the client's; the stranger's request was never answered.
     let plain = capture::segments(&file, 8080);
     assert!(capture::holds(&plain, "kube-probe"), "the capture has seen the probes");
-    assert!(plain.iter().all(|one| one.from != client && one.to != client), "the client called in plain text");
+    assert!(
+        plain.iter().all(|one| one.from != client && one.to != client),
+        "the client called in plain text"
+    );
     let stranger = turn.get(&["pod", "wire-stranger"])["status"]["podIP"].as_str().unwrap().to_owned();
     assert!(plain.iter().all(|one| one.to != stranger), "the stranger got an answer");
 

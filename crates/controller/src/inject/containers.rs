@@ -98,10 +98,7 @@ fn resources() -> Value {
 /// not redirected.
 pub(super) fn check_users(pod: &Value) -> Result<(), Refusal> {
     let refuse = |field: String| {
-        Err(Refusal::new(
-            field,
-            format!("the user {MESH_USER} is kept for proxies of the mesh"),
-        ))
+        Err(Refusal::new(field, format!("the user {MESH_USER} is kept for proxies of the mesh")))
     };
     if pod["spec"]["securityContext"]["runAsUser"] == MESH_USER {
         return refuse("spec.securityContext.runAsUser".to_owned());

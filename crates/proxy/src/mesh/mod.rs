@@ -34,8 +34,8 @@ use crate::tunnel::client::Pool;
 
 pub use attached::Attached;
 pub use credential::Credential;
-pub use metrics::Metrics;
 pub(crate) use dialer::Dialer;
+pub use metrics::Metrics;
 pub use pod::{Pod, Probes};
 pub use record::{Direction, Record, Secured};
 

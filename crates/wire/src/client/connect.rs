@@ -145,7 +145,10 @@ async fn connect(address: &str, make: &Socket) -> io::Result<TcpStream> {
 
 impl fmt::Debug for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Target").field("address", &self.address).field("server_name", &self.server_name).finish_non_exhaustive()
+        f.debug_struct("Target")
+            .field("address", &self.address)
+            .field("server_name", &self.server_name)
+            .finish_non_exhaustive()
     }
 }
 

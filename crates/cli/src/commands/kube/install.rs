@@ -209,7 +209,13 @@ async fn install(args: &Args, client: &Client, objects: &[Value], imported: Opti
 }
 
 /// The controller with what cannot be chosen otherwise as `kube install` has it.
-pub fn deployed(image: &str, pull_policy: &str, replicas: u32, trust_domain: &str, cluster_domain: &str) -> Installation {
+pub fn deployed(
+    image: &str,
+    pull_policy: &str,
+    replicas: u32,
+    trust_domain: &str,
+    cluster_domain: &str,
+) -> Installation {
     Installation {
         namespace: SYSTEM_NAMESPACE.to_owned(),
         image: image.to_owned(),

@@ -89,7 +89,10 @@ pub struct Args {
 pub fn run(args: Args, globals: &Globals) -> Outcome {
     logging::init(&globals.log, args.log_format)?;
     if !args.admin.ip().is_loopback() {
-        return Err(Failure::usage(format!("--admin {}: it is for this machine only, as 127.0.0.1:15000", args.admin)));
+        return Err(Failure::usage(format!(
+            "--admin {}: it is for this machine only, as 127.0.0.1:15000",
+            args.admin
+        )));
     }
     let trust_domain = args
         .trust_domain
@@ -188,7 +191,9 @@ async fn compare_clocks(client: kube::Client, clock: Clock) {
         match clock::measure(&client).await {
             Ok(ahead) => clock.set(ahead),
             // What was measured before goes on to count.
-            Err(error) => tracing::debug!("the clocks were not compared: {}", controller::error::chain(&error)),
+            Err(error) => {
+                tracing::debug!("the clocks were not compared: {}", controller::error::chain(&error))
+            }
         }
         tokio::time::sleep(COMPARE).await;
     }

@@ -105,7 +105,8 @@ fn image_of(deployment: &Deployment) -> Option<String> {
 /// As `kube install` writes it, with the same image and domains.
 fn controller_objects(args: &Args, image: &str) -> Result<Vec<Value>, Failure> {
     eprintln!("there is no controller yet: it is installed as `handfast kube install` does it");
-    Ok(deployed(image, &args.image_pull_policy, args.replicas, &args.trust_domain, &args.cluster_domain).objects()?)
+    Ok(deployed(image, &args.image_pull_policy, args.replicas, &args.trust_domain, &args.cluster_domain)
+        .objects()?)
 }
 
 async fn show(client: &Client, objects: &[Value]) -> Outcome {
@@ -133,6 +134,8 @@ async fn install(args: &Args, client: &Client, objects: &[Value]) -> Outcome {
         let what = format!("the control plane {MESH} has not taken up its webhook");
         return Err(Failure::new(&codes::INSTALL_NOT_READY, what));
     }
-    eprintln!("the mesh is ready: kubectl label namespace NAME handfast.dev/mesh=enabled, and restart its pods");
+    eprintln!(
+        "the mesh is ready: kubectl label namespace NAME handfast.dev/mesh=enabled, and restart its pods"
+    );
     Ok(EXIT_OK)
 }

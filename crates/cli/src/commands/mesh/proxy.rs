@@ -41,8 +41,12 @@ const INBOUND: u16 = 15006;
 #[derive(clap::Args)]
 pub struct Args {
     /// The control plane.
-    #[arg(long, env = "HANDFAST_CONTROL_PLANE", default_value = "handfast-mesh.handfast-system.svc:15012",
-          value_name = "HOST:PORT")]
+    #[arg(
+        long,
+        env = "HANDFAST_CONTROL_PLANE",
+        default_value = "handfast-mesh.handfast-system.svc:15012",
+        value_name = "HOST:PORT"
+    )]
     control_plane: String,
     /// Name of the cluster, as the uids of its workloads have it.
     #[arg(long, env = "HANDFAST_CLUSTER_NAME", default_value = "Kubernetes", value_name = "NAME")]
@@ -120,8 +124,8 @@ async fn carry(args: Args, identity: SpiffeId) -> Outcome {
     let (host, server_name) = control_plane(&args)?;
     let (roots, keep_roots) = identity::roots(args.identity_dir.join(ROOTS_FILE)).await;
     tasks.spawn(keep_roots);
-    let tls = identity::tls(roots.clone(), &mut tasks)
-        .map_err(|why| Failure::new(&serving::TLS_SETTINGS, why))?;
+    let tls =
+        identity::tls(roots.clone(), &mut tasks).map_err(|why| Failure::new(&serving::TLS_SETTINGS, why))?;
     let target = Target { socket: Some(marked()), ..Target::new(host, server_name, tls) };
     let token = identity::token(args.identity_dir.join(TOKEN_FILE));
     let asking = identity::Asking {

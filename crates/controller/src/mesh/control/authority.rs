@@ -16,7 +16,11 @@ use crate::names::AUTHORITY_SECRET;
 
 /// Follows the authority's Secret: `None` until there is one. What cannot be used is refused, and the last good one stays
 /// in force. Does not end.
-pub async fn follow(store: AuthorityStore, trust_domain: TrustDomain, sender: watch::Sender<Option<Arc<State>>>) {
+pub async fn follow(
+    store: AuthorityStore,
+    trust_domain: TrustDomain,
+    sender: watch::Sender<Option<Arc<State>>>,
+) {
     let config = watcher::Config::default().fields(&format!("metadata.name={AUTHORITY_SECRET}"));
     let mut watched = Watched::new(&trust_domain);
     loop {

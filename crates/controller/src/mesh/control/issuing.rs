@@ -130,7 +130,8 @@ impl Issuing {
             return Ok(Some(found));
         }
         let api: Api<Pod> = Api::namespaced(self.client.clone(), namespace);
-        let found = api.get_opt(name).await.map_err(Error::api(format!("read the pod {namespace}/{name}")))?;
+        let found =
+            api.get_opt(name).await.map_err(Error::api(format!("read the pod {namespace}/{name}")))?;
         Ok(found.map(Arc::new))
     }
 }

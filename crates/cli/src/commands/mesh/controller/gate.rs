@@ -26,7 +26,8 @@ impl Authenticator for Gate {
 impl Authority for Gate {
     fn sign(&self, request: CertificateRequest) -> BoxFuture<'_, Result<Vec<String>, Status>> {
         async move {
-            let seconds = request.validity.map_or(0, |span| i64::try_from(span.as_secs()).unwrap_or(i64::MAX));
+            let seconds =
+                request.validity.map_or(0, |span| i64::try_from(span.as_secs()).unwrap_or(i64::MAX));
             let asked = Asked { csr: &request.csr, seconds, impersonated: request.impersonated.as_deref() };
             let issued = self.0.issue(token(&request.caller)?, &asked).await;
             issued.map_err(|refused| status(&request.caller, refused, Status::permission_denied))

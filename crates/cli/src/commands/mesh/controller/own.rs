@@ -70,7 +70,8 @@ fn settings(
     names: &[String],
     now: OffsetDateTime,
 ) -> Result<(Settings, OffsetDateTime), String> {
-    let own = own(state, cluster_domain, names, now).map_err(|error| format!("{}: {error}", error.code().id))?;
+    let own =
+        own(state, cluster_domain, names, now).map_err(|error| format!("{}: {error}", error.code().id))?;
     let settings = Settings { control: tls::server(&own, b"h2")?, webhook: tls::server(&own, b"http/1.1")? };
     Ok((settings, own.renew_at))
 }

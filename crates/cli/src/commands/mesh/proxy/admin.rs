@@ -66,7 +66,9 @@ fn answer(request: &Request<Incoming>, shown: &Shown) -> Response<Body> {
     let (status, body) = match (request.method(), request.uri().path()) {
         (&Method::GET, "/status") => (StatusCode::OK, whole(status(shown).to_string() + "\n")),
         (&Method::GET, "/tap") => (StatusCode::OK, tap(shown.mesh.tap())),
-        _ => (StatusCode::NOT_FOUND, whole("{\"error\": \"there are GET /status and GET /tap\"}\n".to_owned())),
+        _ => {
+            (StatusCode::NOT_FOUND, whole("{\"error\": \"there are GET /status and GET /tap\"}\n".to_owned()))
+        }
     };
     let mut response = Response::new(body);
     *response.status_mut() = status;

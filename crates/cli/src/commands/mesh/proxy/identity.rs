@@ -31,7 +31,8 @@ const LONGEST: Duration = Duration::from_secs(30);
 pub fn token(path: PathBuf) -> Token {
     Arc::new(move || {
         let read = std::fs::read_to_string(&path);
-        read.map(|token| Some(token.trim().to_owned())).map_err(|error| format!("{}: {error}", path.display()))
+        read.map(|token| Some(token.trim().to_owned()))
+            .map_err(|error| format!("{}: {error}", path.display()))
     })
 }
 
@@ -168,7 +169,10 @@ impl Asking {
                 }
                 Err(why) => {
                     let code = &codes::NO_CERTIFICATE;
-                    tracing::warn!(code = code.id, "there is no certificate from the control plane: {why}; it is asked again");
+                    tracing::warn!(
+                        code = code.id,
+                        "there is no certificate from the control plane: {why}; it is asked again"
+                    );
                 }
             }
             // Some time between the half and the whole, so that not all ask at one moment.

@@ -50,7 +50,8 @@ mod tests {
         let hop = "fd00000000000000000000000000000a";
         let line = format!("{nothing} 00 {nothing} 00 {hop} 00000400 00000001 00000000 00000003 eth0");
         assert_eq!(gateway_v6(&line), Some("fd00::a".parse().unwrap()));
-        let unreachable = format!("{nothing} 00 {nothing} 00 {nothing} ffffffff 00000001 00000000 00200200 lo");
+        let unreachable =
+            format!("{nothing} 00 {nothing} 00 {nothing} ffffffff 00000001 00000000 00200200 lo");
         assert_eq!(gateway_v6(&unreachable), None);
     }
 }
