@@ -13,5 +13,6 @@ pub mod convert;
 mod error;
 pub mod proto;
 pub mod server;
+pub mod workload_api;
 
 pub use error::Error;

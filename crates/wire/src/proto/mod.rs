@@ -6,6 +6,7 @@ pub mod discovery;
 pub mod mesh;
 pub mod security;
 pub mod workload;
+pub mod workload_api;
 
 /// `google.protobuf.Any`. Its value is shared, not copied: thousands of proxies are sent the same resource.
 #[derive(Clone, PartialEq, ::prost::Message)]
