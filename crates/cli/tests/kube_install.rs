@@ -17,14 +17,17 @@ const DEPLOY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy");
 #[test]
 fn what_lies_in_deploy_is_what_the_command_prints() {
     let dir = tempfile::tempdir().unwrap();
-    let printed = run(testkit::binary!(), dir.path(), &["kube", "install"]);
-    assert_eq!(printed.code, Some(0), "{}", printed.all());
-    let path = Path::new(DEPLOY).join("handfast.yaml");
-    let lies = std::fs::read_to_string(&path).unwrap();
-    let text = lies.split_once("---\n").map_or("", |(_, text)| text);
-    let printed = printed.out();
-    let printed = printed.strip_prefix("---\n").unwrap();
-    assert!(text == printed, "write it again with: handfast kube install > deploy/handfast.yaml");
+    let all: [(&[&str], &str); 2] =
+        [(&["kube", "install"], "handfast.yaml"), (&["mesh", "install", "--crds"], "mesh.yaml")];
+    for (words, file) in all {
+        let printed = run(testkit::binary!(), dir.path(), words);
+        assert_eq!(printed.code, Some(0), "{}", printed.all());
+        let lies = std::fs::read_to_string(Path::new(DEPLOY).join(file)).unwrap();
+        let text = lies.split_once("---\n").map_or("", |(_, text)| text);
+        let printed = printed.out();
+        let printed = printed.strip_prefix("---\n").unwrap();
+        assert!(text == printed, "write it again with: handfast {} > deploy/{file}", words.join(" "));
+    }
 }
 
 #[test]

@@ -104,6 +104,17 @@ pub const SKIP_OUTBOUND_PORTS: &str = "handfast.dev/skip-outbound-ports";
 pub const SKIP_OUTBOUND_SUBNETS: &str = "handfast.dev/skip-outbound-subnets";
 /// Annotation of a pod: ports whose bytes are never looked into, by comma. None are, at present.
 pub const OPAQUE_PORTS: &str = "handfast.dev/opaque-ports";
+/// Annotation of a pod whose application wants its identity itself: `enabled` gives its containers the socket of the
+/// SPIFFE Workload API.
+pub const WORKLOAD_API_ANNOTATION: &str = "handfast.dev/workload-api";
+/// Volume with that socket, and where it is mounted.
+pub const WORKLOAD_API_VOLUME: &str = "handfast-workload-api";
+/// See [`WORKLOAD_API_VOLUME`].
+pub const WORKLOAD_API_MOUNT: &str = "/run/handfast/workload-api";
+/// The socket.
+pub const WORKLOAD_API_SOCKET: &str = "/run/handfast/workload-api/api.sock";
+/// Where libraries of SPIFFE look for its address.
+pub const WORKLOAD_API_VARIABLE: &str = "SPIFFE_ENDPOINT_SOCKET";
 /// Annotation of a pod, written at admission: the version that was injected.
 pub const INJECTED_ANNOTATION: &str = "handfast.dev/injected";
 

@@ -8,6 +8,7 @@
 mod annotations;
 mod containers;
 mod review;
+mod workload_api;
 
 #[cfg(test)]
 mod tests;
@@ -97,10 +98,12 @@ pub fn inject(pod: &Value, settings: &Settings) -> Result<Injected, Refusal> {
     containers::check_users(pod)?;
     let redirected = Redirected::read(&pod["metadata"]["annotations"])?;
     let mut next = pod.clone();
-    let proxy = containers::proxy(settings, &containers::probe_ports(pod), &redirected);
-    let own = [containers::redirect(settings, &redirected), proxy];
+    let mut proxy = containers::proxy(settings, &containers::probe_ports(pod), &redirected);
     let spec = &mut next["spec"];
-    prepend(spec, "initContainers", own);
+    if workload_api::is_wanted(pod)? {
+        workload_api::give(spec, &mut proxy);
+    }
+    prepend(spec, "initContainers", [containers::redirect(settings, &redirected), proxy]);
     prepend(spec, "volumes", [volume()]);
     next["metadata"]["annotations"][INJECTED_ANNOTATION] = json!(env!("CARGO_PKG_VERSION"));
     Ok(Injected::Pod(next))

@@ -152,3 +152,29 @@ fn a_review_is_answered_with_a_patch_or_a_refusal_with_its_code() {
     assert!(message.contains("HF8034") && message.contains("runAsUser"), "{message}");
     assert!(super::answer(b"{}", &settings()).is_err());
 }
+
+#[test]
+fn who_wants_its_identity_itself_gets_the_socket() {
+    let wants = |value: &str| {
+        pod(|pod| pod["metadata"]["annotations"][crate::names::WORKLOAD_API_ANNOTATION] = value.into())
+    };
+    let next = injected(&wants("enabled"));
+    let has = |container: &Value, read_only: bool| {
+        container["volumeMounts"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|mount| mount["name"] == "handfast-workload-api" && mount["readOnly"] == read_only)
+    };
+    let init = next["spec"]["initContainers"].as_array().unwrap();
+    assert!(has(&init[1], false) && has(&init[2], true) && has(&next["spec"]["containers"][0], true));
+    assert_eq!(init[0]["volumeMounts"], Value::Null);
+    assert_eq!(
+        next["spec"]["containers"][0]["env"][0],
+        json!({ "name": "SPIFFE_ENDPOINT_SOCKET", "value": "unix:///run/handfast/workload-api/api.sock" })
+    );
+    assert!(args(&init[1]).join(" ").ends_with("--workload-api /run/handfast/workload-api/api.sock"));
+    let without = injected(&wants("disabled"));
+    assert!(!args(&without["spec"]["initContainers"][1]).join(" ").contains("--workload-api"));
+    assert!(inject(&wants("yes"), &settings()).unwrap_err().field.contains("workload-api"));
+}
