@@ -17,7 +17,9 @@ mod stage;
 mod admission;
 #[path = "mesh/faults.rs"]
 mod faults;
+#[path = "mesh/wire.rs"]
+mod on_the_wire;
 #[path = "mesh/policies.rs"]
 mod policies;
-#[path = "mesh/wire.rs"]
-mod wire;
+#[path = "mesh/tokens.rs"]
+mod tokens;

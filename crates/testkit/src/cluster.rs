@@ -95,6 +95,13 @@ impl Cluster {
         &self.dir
     }
 
+    /// The network namespace that all of it is in: a file that can be entered.
+    pub fn network(&self) -> PathBuf {
+        let done = Program::run(&mut self.command(&["status"]), b"", Duration::from_secs(60));
+        let path = done.out().rsplit_once(", ").map(|(_, path)| PathBuf::from(path.trim()));
+        path.filter(|path| path.exists()).unwrap_or_else(|| panic!("no network: {}", done.all()))
+    }
+
     /// A command of `tests/cluster/cluster`.
     fn command(&self, words: &[&str]) -> Command {
         let mut command = Command::new(program());

@@ -4,7 +4,8 @@ use serde_json::{Value, json};
 
 use super::{Refusal, prepend};
 use crate::names::{
-    WORKLOAD_API_ANNOTATION, WORKLOAD_API_MOUNT, WORKLOAD_API_SOCKET, WORKLOAD_API_VARIABLE, WORKLOAD_API_VOLUME,
+    WORKLOAD_API_ANNOTATION, WORKLOAD_API_MOUNT, WORKLOAD_API_SOCKET, WORKLOAD_API_VARIABLE,
+    WORKLOAD_API_VOLUME,
 };
 
 /// Whether a pod asks for it.
@@ -28,9 +29,7 @@ pub(super) fn is_wanted(pod: &Value) -> Result<bool, Refusal> {
 
 /// Gives it to all containers that were there, to read, and to the proxy, to make it. Nothing of it is on a disk.
 pub(super) fn give(spec: &mut Value, proxy: &mut Value) {
-    let mount = |read_only: bool| {
-        json!({ "name": WORKLOAD_API_VOLUME, "mountPath": WORKLOAD_API_MOUNT, "readOnly": read_only })
-    };
+    let mount = |read_only: bool| json!({ "name": WORKLOAD_API_VOLUME, "mountPath": WORKLOAD_API_MOUNT, "readOnly": read_only });
     for list in ["initContainers", "containers"] {
         for container in spec[list].as_array_mut().into_iter().flatten() {
             prepend(container, "volumeMounts", [mount(true)]);

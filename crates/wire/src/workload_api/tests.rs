@@ -78,7 +78,11 @@ async fn a_public_client_gets_the_identity_and_hears_of_its_renewal() {
     let done = done.await.unwrap();
     let said = done.out();
     assert_eq!(done.code, Some(0), "{}", done.all());
-    assert!(said.contains(&format!("fetched {ID}")) && said.contains("bundle cluster.local 1"), "{}", done.all());
+    assert!(
+        said.contains(&format!("fetched {ID}")) && said.contains("bundle cluster.local 1"),
+        "{}",
+        done.all()
+    );
     assert_eq!(said.matches("told 0x").count(), 2, "{}", done.all());
     assert!(said.contains("ended") && said.contains("no jwt"), "{}", done.all());
     serving.abort();
