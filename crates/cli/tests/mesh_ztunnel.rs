@@ -98,12 +98,22 @@ fn a_real_ztunnel_runs_from_our_control_plane_and_talks_with_our_proxies_both_wa
         return;
     };
     let Some(turn) = stage::take_turn() else { return };
-    turn.control(&["image", ZTUNNEL, "--binary", &format!("{binary}:/ztunnel"), "--entrypoint", "/ztunnel", "--user", "0"]);
+    turn.control(&[
+        "image",
+        ZTUNNEL,
+        "--binary",
+        &format!("{binary}:/ztunnel"),
+        "--entrypoint",
+        "/ztunnel",
+        "--user",
+        "0",
+    ]);
     let stage = Stage::new(&turn, "interop");
     stage.strict();
     stage.server("web");
     stage.client("client");
-    let serve = "mkdir -p /tmp/w && echo hello from zweb > /tmp/w/index.html && exec httpd -f -v -p 8080 -h /tmp/w";
+    let serve =
+        "mkdir -p /tmp/w && echo hello from zweb > /tmp/w/index.html && exec httpd -f -v -p 8080 -h /tmp/w";
     turn.apply(&pod("zweb", serve));
     turn.apply(&pod("zclient", "exec sleep 100000"));
     for pod in ["web", "client", "zweb", "zclient"] {

@@ -3,82 +3,17 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops where something is not as expected")]
 
+#[path = "up/place.rs"]
+mod place;
+
 use std::net::{SocketAddr, TcpStream};
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::PathBuf;
 use std::process::Command;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use testkit::capture;
 use testkit::program::Program;
 
-const SOON: Duration = Duration::from_secs(60);
-const EXAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/bank");
-/// Debian's `nobody`.
-const NOBODY: &str = "65534";
-
-/// One test at a time: a machine that has ended gives its addresses to the next one, and a test looks whether they are
-/// free.
-static TURN: Mutex<()> = Mutex::new(());
-
-fn turn() -> MutexGuard<'static, ()> {
-    TURN.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// A folder that everybody may use, with the example in it.
-struct Place {
-    dir: tempfile::TempDir,
-}
-
-impl Place {
-    fn new() -> Self {
-        let dir = tempfile::Builder::new().prefix("handfast-bank-").tempdir_in("/tmp").unwrap();
-        std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o777)).unwrap();
-        std::fs::create_dir(dir.path().join("bank")).unwrap();
-        std::fs::set_permissions(dir.path().join("bank"), std::fs::Permissions::from_mode(0o777)).unwrap();
-        for name in ["bank.yaml", "bank.py"] {
-            std::fs::copy(format!("{EXAMPLE}/{name}"), dir.path().join("bank").join(name)).unwrap();
-        }
-        // The test's own target folder may be closed to others.
-        std::fs::copy(testkit::binary!(), dir.path().join("handfast")).unwrap();
-        Self { dir }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.dir.path().join(name)
-    }
-
-    /// `handfast` as a user without any right, where this test may become one.
-    fn handfast(&self, words: &[&str]) -> Command {
-        let mut command = if rustix::process::getuid().is_root() {
-            let mut command = Command::new("setpriv");
-            command.args(["--reuid", NOBODY, "--regid", NOBODY, "--clear-groups", "--no-new-privs", "--"]);
-            command.arg(self.path("handfast"));
-            command
-        } else {
-            Command::new(self.path("handfast"))
-        };
-        command.env_clear().env("PATH", "/usr/local/bin:/usr/bin:/bin").env("NO_COLOR", "1");
-        command.env("HOME", self.dir.path()).current_dir(self.dir.path()).args(words);
-        command
-    }
-
-    fn edit(&self, change: impl FnOnce(String) -> String) {
-        let path = self.path("bank/bank.yaml");
-        let text = std::fs::read_to_string(&path).unwrap();
-        let changed = change(text.clone());
-        assert_ne!(changed, text, "the edit changes nothing");
-        std::fs::write(path, changed).unwrap();
-    }
-}
-
-/// The address of a pod in the table that is printed at the start.
-fn address(table: &str, pod: &str) -> String {
-    let line =
-        table.lines().find(|line| line.starts_with(pod)).unwrap_or_else(|| panic!("no {pod} in:\n{table}"));
-    line.split_whitespace().nth(1).unwrap().to_owned()
-}
+use place::{Place, SOON, address, turn};
 
 fn has_line(text: &str, parts: &[&str]) -> bool {
     text.lines().any(|line| parts.iter().all(|part| line.contains(part)))

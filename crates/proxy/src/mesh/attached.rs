@@ -10,6 +10,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use super::live::Live;
+use super::slots::Slots;
 use super::{Attachment, Credential, Dialer, Ending, Probes, Shared, WayOut};
 use super::{explicit, inbound, plain, pod};
 
@@ -31,7 +32,7 @@ pub(crate) struct Own {
     /// Who may look after it in plain text.
     pub(super) probes: Probes,
     /// How many tunnels to it may be open.
-    pub(super) tunnels: Arc<Semaphore>,
+    pub(super) tunnels: Arc<Slots>,
     pub(crate) credential: watch::Receiver<Arc<Credential>>,
     pub(super) live: Arc<Live>,
     pub(crate) ending: Ending,
@@ -119,7 +120,7 @@ impl Attached {
             uid,
             dialer,
             probes,
-            tunnels: Arc::new(Semaphore::new(TUNNELS)),
+            tunnels: Arc::default(),
             credential,
             live: Arc::default(),
             ending: attached.ending.clone(),

@@ -182,9 +182,9 @@ async fn one(own: Arc<Own>, caller: Arc<Caller>, asked: Asked) {
         return refuse(asked, StatusCode::UNAUTHORIZED, record, code, decision.reason.to_string());
     }
     record.detail = decision.reason.to_string();
-    let Ok(_slot) = Arc::clone(&own.tunnels).try_acquire_owned() else {
-        let detail = format!("{} are open", super::attached::TUNNELS);
-        return refuse(asked, StatusCode::SERVICE_UNAVAILABLE, record, &codes::TOO_MANY, detail);
+    let _slot = match own.tunnels.take(&caller.identity) {
+        Ok(slot) => slot,
+        Err(why) => return refuse(asked, StatusCode::SERVICE_UNAVAILABLE, record, &codes::TOO_MANY, why),
     };
     record.service = service_of(asked.headers());
     let application = match application(&own, caller.from.ip(), target).await {

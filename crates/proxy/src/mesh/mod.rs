@@ -16,6 +16,7 @@ mod outbound;
 mod plain;
 mod pod;
 mod record;
+mod slots;
 mod socks;
 
 #[cfg(test)]

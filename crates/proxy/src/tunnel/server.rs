@@ -11,8 +11,8 @@ use tokio_rustls::server::TlsStream;
 
 use super::{CONNECTION_WINDOW, FRAME, HEADERS, PING_EVERY, PING_PATIENCE, STREAM_WINDOW, TunnelStream};
 
-/// Streams of a connection at one time; foreign proxies open a hundred.
-const STREAMS: u32 = 1000;
+/// Streams of a connection at one time. Foreign proxies open a hundred, ours no more either.
+const STREAMS: u32 = 200;
 /// Streams that a peer opened and reset before anybody looked: more is an attack (CVE-2023-44487).
 const RESET: usize = 100;
 
