@@ -363,3 +363,36 @@ fn a_service_is_found_by_the_names_that_a_pod_may_use() {
         assert_eq!(world.service_called(host, namespace).is_some(), found, "{host} in {namespace}");
     }
 }
+
+#[test]
+fn an_address_that_several_have_is_the_running_ones_and_goes_back_when_the_other_ends() {
+    let place = |name: &str, node: &str, healthy: bool| Workload {
+        node: node.into(),
+        healthy,
+        ..workload(name, "10.244.0.9", Tunnel::Hbone)
+    };
+    let owner = |world: &World| match world.at(ip("10.244.0.9")) {
+        Some(Owner::Workload(found)) => found.name.clone(),
+        other => panic!("{other:?}"),
+    };
+    // Whoever was heard of last: the one that takes connections, and one that runs nowhere has nobody's address.
+    let forged = Workload { tunnel: Tunnel::None, ..place("forged", "", true) };
+    let all = [place("ends", "one", false), place("new", "one", true), forged];
+    for order in [[0, 1, 2], [2, 1, 0], [1, 2, 0], [1, 0, 2]] {
+        let mut world = world(order.map(|n| Change::Workload(all[n].clone())));
+        assert_eq!(owner(&world), "new");
+        world.apply(Change::WorkloadGone(all[0].uid.clone()));
+        assert_eq!(owner(&world), "new");
+        world.apply(Change::WorkloadGone(all[1].uid.clone()));
+        assert_eq!(owner(&world), "forged");
+        world.apply(Change::WorkloadGone(all[2].uid.clone()));
+        assert!(world.at(ip("10.244.0.9")).is_none());
+    }
+    // A Service's address stays the Service's.
+    let thief = Workload { node: "one".into(), ..workload("thief", "10.96.0.7", Tunnel::None) };
+    for order in [[0, 1], [1, 0]] {
+        let changes = [Change::Service(service()), Change::Workload(thief.clone())];
+        let world = world(order.map(|n| changes[n].clone()));
+        assert!(matches!(world.at(ip("10.96.0.7")), Some(Owner::Service(_))));
+    }
+}

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::policy::Scope;
-use super::{Owner, Policy, Service, ServiceName, Workload};
+use super::{Owner, Policy, Service, ServiceName, Tunnel, Workload};
 
 /// Workloads, services and policies. Copies share what they hold, so that a changed copy is cheap to make while
 /// connections go on with the one that they began with.
@@ -16,12 +16,13 @@ pub struct World {
     policies: HashMap<String, Arc<Policy>>,
     /// Policies of the mesh or of a namespace that nobody could make sense of.
     unknown: BTreeMap<String, Scope>,
-    addresses: HashMap<IpAddr, Place>,
+    /// Who has an address: one, or during a moment several, for addresses are used again.
+    addresses: HashMap<IpAddr, Vec<Place>>,
     /// The workloads of a service; those of one that is not known yet are kept for it.
     endpoints: HashMap<ServiceName, BTreeSet<String>>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Place {
     Workload(String),
     Service(ServiceName),
@@ -65,7 +66,7 @@ impl World {
                 // The address of a node is that of many pods, and no pod's own.
                 if !workload.host_network {
                     for address in &workload.addresses {
-                        self.addresses.insert(*address, Place::Workload(workload.uid.clone()));
+                        self.claim(*address, Place::Workload(workload.uid.clone()));
                     }
                 }
                 self.workloads.insert(workload.uid.clone(), Arc::new(workload));
@@ -74,7 +75,7 @@ impl World {
             Change::Service(service) => {
                 self.remove_service(&service.name);
                 for address in &service.addresses {
-                    self.addresses.insert(*address, Place::Service(service.name.clone()));
+                    self.claim(*address, Place::Service(service.name.clone()));
                 }
                 self.services.insert(service.name.clone(), Arc::new(service));
             }
@@ -95,13 +96,27 @@ impl World {
         }
     }
 
-    /// Addresses are used again: only what still is this one's is taken away.
+    fn claim(&mut self, address: IpAddr, place: Place) {
+        let claims = self.addresses.entry(address).or_default();
+        if !claims.contains(&place) {
+            claims.push(place);
+        }
+    }
+
+    /// Who has the same address too keeps it.
+    fn release(&mut self, address: IpAddr, place: &Place) {
+        if let Some(claims) = self.addresses.get_mut(&address) {
+            claims.retain(|claim| claim != place);
+            if claims.is_empty() {
+                self.addresses.remove(&address);
+            }
+        }
+    }
+
     fn remove_workload(&mut self, uid: &str) {
         let Some(old) = self.workloads.remove(uid) else { return };
         for address in &old.addresses {
-            if matches!(self.addresses.get(address), Some(Place::Workload(owner)) if owner == uid) {
-                self.addresses.remove(address);
-            }
+            self.release(*address, &Place::Workload(uid.to_owned()));
         }
         for name in old.services.keys() {
             if let Some(endpoints) = self.endpoints.get_mut(name) {
@@ -116,18 +131,31 @@ impl World {
     fn remove_service(&mut self, name: &ServiceName) {
         let Some(old) = self.services.remove(name) else { return };
         for address in &old.addresses {
-            if matches!(self.addresses.get(address), Some(Place::Service(owner)) if owner == name) {
-                self.addresses.remove(address);
-            }
+            self.release(*address, &Place::Service(name.clone()));
         }
     }
 
-    /// What an address belongs to.
+    /// What an address belongs to. A Service's is never a workload's: a pod whose status somebody wrote takes over
+    /// nobody's. Of several workloads it is the one that runs on a node, takes connections and is in the mesh, in this
+    /// order; and always the same one, whichever was heard of last.
     pub fn at(&self, address: IpAddr) -> Option<Owner> {
-        match self.addresses.get(&address.to_canonical())? {
-            Place::Workload(uid) => self.workloads.get(uid).cloned().map(Owner::Workload),
-            Place::Service(name) => self.services.get(name).cloned().map(Owner::Service),
+        let claims = self.addresses.get(&address.to_canonical())?;
+        let services = claims.iter().filter_map(|claim| match claim {
+            Place::Service(name) => self.services.get(name),
+            Place::Workload(_) => None,
+        });
+        if let Some(service) = services.min_by(|a, b| a.name.cmp(&b.name)) {
+            return Some(Owner::Service(Arc::clone(service)));
         }
+        let workloads = claims.iter().filter_map(|claim| match claim {
+            Place::Workload(uid) => self.workloads.get(uid),
+            Place::Service(_) => None,
+        });
+        let best = workloads.max_by_key(|one| {
+            let in_mesh = one.tunnel == Tunnel::Hbone;
+            (!one.node.is_empty(), one.healthy, in_mesh, std::cmp::Reverse(one.uid.as_str()))
+        });
+        best.cloned().map(Owner::Workload)
     }
 
     /// A workload by its uid.

@@ -1,16 +1,17 @@
 //! One workload whose connections are carried: its listeners, and how they end.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener as StdListener};
+use std::net::{IpAddr, SocketAddr, TcpListener as StdListener};
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::mesh::{ServiceName, Workload};
+use model::identity::SpiffeId;
+use model::mesh::ServiceName;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use super::live::Live;
-use super::slots::Slots;
+use super::slots::{Slot, Slots};
 use super::{Attachment, Credential, Dialer, Ending, Probes, Shared, WayOut};
 use super::{explicit, inbound, plain, pod};
 
@@ -18,8 +19,11 @@ use super::{explicit, inbound, plain, pod};
 const BACK_OFF: Duration = Duration::from_millis(100);
 /// Connections to one socket of a workload: one of another proxy carries many tunnels.
 const CONNECTIONS: usize = 1024;
-/// Tunnels to one workload at one time.
-pub(super) const TUNNELS: usize = 8192;
+/// Of them, those of one address to where tunnels arrive: a proxy makes eight side by side, and as many again when its
+/// credential is renewed. Each may hold what its window lets in, and nobody was asked yet whether he may call.
+const OF_ONE_ADDRESS: usize = 32;
+/// Tunnels to one workload at one time; a quarter of them for one caller.
+const TUNNELS: usize = 8192;
 /// Changes that come together are one.
 const GATHER: Duration = Duration::from_millis(50);
 
@@ -32,7 +36,7 @@ pub(crate) struct Own {
     /// Who may look after it in plain text.
     pub(super) probes: Probes,
     /// How many tunnels to it may be open.
-    pub(super) tunnels: Arc<Slots>,
+    pub(super) tunnels: Arc<Slots<SpiffeId>>,
     pub(crate) credential: watch::Receiver<Arc<Credential>>,
     pub(super) live: Arc<Live>,
     pub(crate) ending: Ending,
@@ -60,12 +64,13 @@ enum Serves {
 }
 
 impl Serves {
-    /// How many connections at one time.
-    fn limit(&self) -> usize {
+    /// How many connections at one time, and how many of one address.
+    fn limits(&self) -> (usize, usize) {
         match self {
-            Self::Tunnels | Self::Proxy | Self::Service(..) => CONNECTIONS,
+            Self::Tunnels => (CONNECTIONS, OF_ONE_ADDRESS),
+            Self::Proxy | Self::Service(..) => (CONNECTIONS, CONNECTIONS),
             // Each carries one of the application's only.
-            Self::Calls | Self::Plain => TUNNELS,
+            Self::Calls | Self::Plain => (TUNNELS, TUNNELS),
         }
     }
 
@@ -120,15 +125,15 @@ impl Attached {
             uid,
             dialer,
             probes,
-            tunnels: Arc::default(),
+            tunnels: Slots::new(TUNNELS, TUNNELS / 4),
             credential,
             live: Arc::default(),
             ending: attached.ending.clone(),
         });
         for (socket, serves) in sockets {
             let carried = Arc::clone(&own);
-            let (slots, ending) = (serves.limit(), own.ending.clone());
-            own.ending.tasks.spawn(accept(socket, slots, ending, move |socket, from, slot| {
+            let (limits, ending) = (serves.limits(), own.ending.clone());
+            own.ending.tasks.spawn(accept(socket, limits, ending, move |socket, from, slot| {
                 let (own, serves) = (Arc::clone(&carried), serves.clone());
                 own.ending.tasks.clone().spawn(async move {
                     serves.serve(own, socket, from).await;
@@ -195,14 +200,16 @@ fn listener(socket: StdListener) -> io::Result<TcpListener> {
     TcpListener::from_std(socket)
 }
 
-/// A slot is taken before a connection is accepted, so that what is above the limit waits in the kernel's queue.
+/// A slot is taken before a connection is accepted, so that what is above the limit waits in the kernel's queue; who has
+/// as many as one may have is turned away, for he must not wait in others' place.
 async fn accept(
     socket: TcpListener,
-    slots: usize,
+    (all, of_one): (usize, usize),
     ending: Ending,
-    take: impl Fn(TcpStream, SocketAddr, OwnedSemaphorePermit),
+    take: impl Fn(TcpStream, SocketAddr, (OwnedSemaphorePermit, Slot<IpAddr>)),
 ) {
-    let slots = Arc::new(Semaphore::new(slots));
+    let slots = Arc::new(Semaphore::new(all));
+    let callers = Slots::new(all, of_one);
     let mut exhausted = false;
     loop {
         let next = async {
@@ -218,9 +225,15 @@ async fn accept(
         match accepted {
             Ok((stream, from)) => {
                 exhausted = false;
-                // Small messages of request and answer wait for nothing.
-                let _ = stream.set_nodelay(true);
-                take(stream, SocketAddr::new(from.ip().to_canonical(), from.port()), slot);
+                let from = SocketAddr::new(from.ip().to_canonical(), from.port());
+                match callers.take(&from.ip()) {
+                    Ok(own) => {
+                        // Small messages of request and answer wait for nothing.
+                        let _ = stream.set_nodelay(true);
+                        take(stream, from, (slot, own));
+                    }
+                    Err(why) => tracing::debug!(%from, "turned away: {why}"),
+                }
             }
             // The peer went before it was accepted.
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
@@ -239,7 +252,7 @@ async fn accept(
 /// Judges open connections again whenever what they were allowed by may have changed.
 async fn judge(own: Arc<Own>) {
     let mut world = own.shared.world.clone();
-    let mut before: Option<(Arc<Workload>, Vec<Arc<model::mesh::Policy>>)> = None;
+    let mut before = None;
     loop {
         let now = Arc::clone(&world.borrow_and_update());
         if let Some(workload) = now.workload(&own.uid) {
@@ -249,7 +262,9 @@ async fn judge(own: Arc<Own>) {
                 .chain(workload.policies.iter().filter_map(|key| now.policy(key).cloned()))
                 .collect();
             policies.sort_by_cached_key(|policy| policy.key());
-            let state = (Arc::clone(workload), policies);
+            // One that came and is not understood denies (invariant 5).
+            let unknown = now.unknown_policy_of(&workload.namespace).map(str::to_owned);
+            let state = (Arc::clone(workload), policies, unknown);
             if before.as_ref() != Some(&state) {
                 own.live.judge(&now, workload);
                 before = Some(state);

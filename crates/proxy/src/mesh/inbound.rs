@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use http::StatusCode;
 use model::codes::{Code, mesh as codes, refusals};
 use model::identity::SpiffeId;
+use model::mesh::Workload;
 use model::mesh::policy::decide;
 use model::peer::{Peer, Verification};
 use prometheus_client::metrics::counter::Counter;
@@ -26,6 +27,8 @@ use crate::tunnel::{HANDSHAKE, TunnelStream};
 
 /// How long an application may take to accept.
 const CONNECT: Duration = Duration::from_secs(5);
+/// A connection of another proxy without a stream for so long is ended. Proxies let go of theirs after as long.
+const UNUSED: Duration = Duration::from_secs(300);
 /// A connection on which nothing was said for so long is ended, on either side.
 pub(super) const IDLE: Duration = Duration::from_secs(3600);
 
@@ -81,6 +84,7 @@ pub(super) async fn serve(own: Arc<Own>, socket: TcpStream, from: SocketAddr) {
         let tasks = own.ending.tasks.clone();
         // Another credential may trust other roots: the caller comes again, and is judged by those.
         let mut credentials = own.credential.clone();
+        let streams = Arc::new(());
         let drain = async {
             let other = credentials.wait_for(|now| now.epoch != credential.epoch);
             let other = async {
@@ -91,11 +95,17 @@ pub(super) async fn serve(own: Arc<Own>, socket: TcpStream, from: SocketAddr) {
             tokio::select! {
                 () = own.ending.drain.cancelled() => {}
                 () = other => {}
+                () = unused(&streams) => {}
             }
         };
         let ended = tunnels
             .run(drain, |asked| {
-                tasks.spawn(one(Arc::clone(&own), Arc::clone(&caller), asked));
+                let one = one(Arc::clone(&own), Arc::clone(&caller), asked);
+                let stream = Arc::clone(&streams);
+                tasks.spawn(async move {
+                    one.await;
+                    drop(stream);
+                });
             })
             .await;
         if let Err(error) = ended {
@@ -105,6 +115,16 @@ pub(super) async fn serve(own: Arc<Own>, socket: TcpStream, from: SocketAddr) {
     tokio::select! {
         () = work => {}
         () = cut.cancelled() => {}
+    }
+}
+
+/// Comes back when a connection has had no stream for long: whoever needs it then comes again, and nobody holds places
+/// that he does not use.
+async fn unused(streams: &Arc<()>) {
+    let mut since = 0;
+    while since < 2 {
+        tokio::time::sleep(UNUSED / 2).await;
+        since = if Arc::strong_count(streams) == 1 { since + 1 } else { 0 };
     }
 }
 
@@ -186,7 +206,7 @@ async fn one(own: Arc<Own>, caller: Arc<Caller>, asked: Asked) {
         Ok(slot) => slot,
         Err(why) => return refuse(asked, StatusCode::SERVICE_UNAVAILABLE, record, &codes::TOO_MANY, why),
     };
-    record.service = service_of(asked.headers());
+    record.service = service_of(asked.headers(), workload);
     let application = match application(&own, caller.from.ip(), target).await {
         Ok(application) => application,
         Err(why) => {
@@ -233,12 +253,15 @@ impl Arrived for TcpStream {
     }
 }
 
-/// `host` of the first element of `forwarded` (RFC 7239): the service that the caller called.
-fn service_of(headers: &http::HeaderMap) -> String {
+/// The service that the caller says it called (`host` of the first element of `forwarded`, RFC 7239), if it is one that
+/// leads to this workload: what callers make up is in no log and no metric.
+fn service_of(headers: &http::HeaderMap, workload: &Workload) -> String {
     let text = headers.get("forwarded").and_then(|value| value.to_str().ok()).unwrap_or_default();
     let first = text.split(',').next().unwrap_or_default();
     let host = first.split(';').find_map(|pair| pair.trim().strip_prefix("host="));
-    host.unwrap_or_default().trim_matches('"').chars().filter(char::is_ascii_graphic).take(253).collect()
+    let host = host.unwrap_or_default().trim_matches('"');
+    let known = workload.services.keys().find(|name| name.hostname == host);
+    known.map(ToString::to_string).unwrap_or_default()
 }
 
 /// Copies between a caller and an application until one of them ends or `closed` says so.

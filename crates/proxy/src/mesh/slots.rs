@@ -1,61 +1,63 @@
-//! How many tunnels to a workload may be open: in all, and by one caller, so that one who opens them without end keeps
-//! nobody else out.
+//! How much of something may be taken: in all, and by one, so that one who takes it without end keeps nobody else out.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use model::identity::SpiffeId;
-
-/// Tunnels to one workload at one time.
-const ALL: usize = 8192;
-/// Of them, those of one identity.
-const OF_ONE: usize = ALL / 4;
-
-/// The open tunnels to a workload.
-#[derive(Default)]
-pub(super) struct Slots(Mutex<Taken>);
-
-#[derive(Default)]
-struct Taken {
+/// Places, and who has them.
+pub(super) struct Slots<K: Eq + Hash> {
     all: usize,
-    by: HashMap<SpiffeId, usize>,
+    of_one: usize,
+    taken: Mutex<Taken<K>>,
 }
 
-/// The place of one tunnel; dropping it gives it back.
-pub(super) struct Slot {
-    slots: Arc<Slots>,
-    caller: SpiffeId,
+struct Taken<K> {
+    all: usize,
+    by: HashMap<K, usize>,
 }
 
-impl Slots {
-    /// A place for a tunnel of this caller; or why there is none.
-    pub(super) fn take(self: &Arc<Self>, caller: &SpiffeId) -> Result<Slot, String> {
+/// One place; dropping it gives it back.
+pub(super) struct Slot<K: Eq + Hash> {
+    slots: Arc<Slots<K>>,
+    who: K,
+}
+
+impl<K: Eq + Hash + Clone> Slots<K> {
+    /// So many in all, and so many for one.
+    pub(super) fn new(all: usize, of_one: usize) -> Arc<Self> {
+        Arc::new(Self { all, of_one, taken: Mutex::new(Taken { all: 0, by: HashMap::new() }) })
+    }
+
+    /// A place; or why there is none.
+    pub(super) fn take(self: &Arc<Self>, who: &K) -> Result<Slot<K>, String> {
         let mut taken = self.lock();
-        if taken.all >= ALL {
-            return Err(format!("{ALL} are open"));
+        if taken.all >= self.all {
+            return Err(format!("{} are open", self.all));
         }
-        let own = taken.by.entry(caller.clone()).or_default();
-        if *own >= OF_ONE {
-            return Err(format!("{OF_ONE} of this caller are open"));
+        let own = taken.by.get(who).copied().unwrap_or_default();
+        if own >= self.of_one {
+            return Err(format!("{} of this caller are open", self.of_one));
         }
-        *own += 1;
+        taken.by.insert(who.clone(), own + 1);
         taken.all += 1;
-        Ok(Slot { slots: Arc::clone(self), caller: caller.clone() })
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Taken> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        Ok(Slot { slots: Arc::clone(self), who: who.clone() })
     }
 }
 
-impl Drop for Slot {
+impl<K: Eq + Hash> Slots<K> {
+    fn lock(&self) -> MutexGuard<'_, Taken<K>> {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<K: Eq + Hash> Drop for Slot<K> {
     fn drop(&mut self) {
         let mut taken = self.slots.lock();
         taken.all = taken.all.saturating_sub(1);
-        match taken.by.get_mut(&self.caller) {
+        match taken.by.get_mut(&self.who) {
             Some(own) if *own > 1 => *own -= 1,
             _ => {
-                taken.by.remove(&self.caller);
+                taken.by.remove(&self.who);
             }
         }
     }
@@ -67,19 +69,18 @@ mod tests {
 
     #[test]
     fn one_caller_keeps_nobody_else_out() {
-        let slots = Arc::new(Slots::default());
-        let id = |name: &str| format!("spiffe://cluster.local/ns/a/sa/{name}").parse::<SpiffeId>().unwrap();
-        let mut taken: Vec<Slot> =
-            (0..OF_ONE).map(|_| slots.take(&id("one")).unwrap_or_else(|e| panic!("{e}"))).collect();
-        assert!(slots.take(&id("one")).is_err_and(|why| why.contains("of this caller")));
-        let other = slots.take(&id("two")).unwrap_or_else(|e| panic!("{e}"));
-        taken.pop();
-        taken.push(slots.take(&id("one")).unwrap_or_else(|e| panic!("{e}")));
-        for name in ["three", "four", "five"] {
-            taken.extend((0..OF_ONE).map_while(|_| slots.take(&id(name)).ok()));
-        }
-        assert!(slots.take(&id("six")).is_err_and(|why| why == format!("{ALL} are open")));
-        drop((taken, other));
+        let slots = Slots::new(10, 3);
+        let take = |who: &str, count: usize| -> Vec<_> {
+            (0..count).map(|_| slots.take(&who.to_owned()).unwrap_or_else(|e| panic!("{e}"))).collect()
+        };
+        let mut one = take("one", 3);
+        assert!(slots.take(&"one".to_owned()).is_err_and(|why| why == "3 of this caller are open"));
+        let other = take("two", 3);
+        one.pop();
+        one.extend(take("one", 1));
+        let more = (take("three", 3), take("four", 1));
+        assert!(slots.take(&"five".to_owned()).is_err_and(|why| why == "10 are open"));
+        drop((one, other, more));
         assert!(slots.lock().by.is_empty() && slots.lock().all == 0, "callers are forgotten");
     }
 }

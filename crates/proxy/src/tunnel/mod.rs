@@ -12,9 +12,9 @@ pub(crate) use stream::TunnelStream;
 /// The only protocol (RFC 7301).
 pub(crate) const ALPN: &[u8] = b"h2";
 /// What a stream may have in flight.
-const STREAM_WINDOW: u32 = 4 << 20;
-/// What all streams of a connection may have in flight.
-const CONNECTION_WINDOW: u32 = 16 << 20;
+const STREAM_WINDOW: u32 = 2 << 20;
+/// What all streams of a connection may have in flight: what is not read yet waits in memory.
+const CONNECTION_WINDOW: u32 = 8 << 20;
 /// The largest frame that is accepted.
 const FRAME: u32 = 1 << 20;
 /// Headers of a CONNECT are a few hundred bytes; this is for foreign ones with much baggage.
