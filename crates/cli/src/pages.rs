@@ -81,7 +81,7 @@ pub type Pages = Arc<dyn Fn(&str) -> Option<Page> + Send + Sync>;
 
 /// Answers until it is dropped.
 pub async fn serve(socket: TcpListener, limits: Limits, pages: Pages) {
-    let seats = Arc::new(Seats { limits, taken: Mutex::default() });
+    let seats = Seats::new(limits.most, limits.most_each);
     loop {
         let Ok((stream, peer)) = socket.accept().await else {
             tokio::time::sleep(Duration::from_millis(100)).await;
@@ -108,24 +108,31 @@ pub async fn serve(socket: TcpListener, limits: Limits, pages: Pages) {
 }
 
 /// The connections of a listener, by address.
-struct Seats {
-    limits: Limits,
+pub struct Seats {
+    most: usize,
+    most_each: usize,
     taken: Mutex<HashMap<IpAddr, usize>>,
 }
 
 /// One of them. Dropping it gives it back.
-struct Seat {
+pub struct Seat {
     seats: Arc<Seats>,
     peer: IpAddr,
 }
 
 impl Seats {
-    fn take(seats: &Arc<Self>, peer: IpAddr) -> Option<Seat> {
+    /// So many in all, and so many for one address.
+    pub fn new(most: usize, most_each: usize) -> Arc<Self> {
+        Arc::new(Self { most, most_each, taken: Mutex::default() })
+    }
+
+    /// A seat, if there is one.
+    pub fn take(seats: &Arc<Self>, peer: IpAddr) -> Option<Seat> {
         let peer = peer.to_canonical();
         let mut taken = seats.lock();
         let all: usize = taken.values().sum();
         let own = taken.get(&peer).copied().unwrap_or_default();
-        if all >= seats.limits.most || own >= seats.limits.most_each {
+        if all >= seats.most || own >= seats.most_each {
             return None;
         }
         taken.insert(peer, own + 1);

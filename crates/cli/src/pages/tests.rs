@@ -9,7 +9,7 @@ fn limits(most: usize, most_each: usize) -> Limits {
 
 #[test]
 fn nobody_takes_all_seats() {
-    let seats = Arc::new(Seats { limits: limits(3, 2), taken: Mutex::default() });
+    let seats = Seats::new(3, 2);
     let peer = |text: &str| text.parse::<IpAddr>().unwrap();
     let first = Seats::take(&seats, peer("10.0.0.1"));
     let second = Seats::take(&seats, peer("::ffff:10.0.0.1"));

@@ -9,6 +9,7 @@ mod webhook;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use controller::audit::Audit;
@@ -34,6 +35,8 @@ use crate::failure::{EXIT_OK, EXIT_USAGE, Failure, Outcome};
 use crate::logging::{self, LogForm};
 use crate::pages::{self, Page, Pages};
 
+/// So long the API server and the nodes may take to send nobody here any more.
+const LEAVE: Duration = Duration::from_secs(6);
 /// Between two comparisons of the clocks.
 const COMPARE: Duration = Duration::from_secs(10);
 
@@ -127,7 +130,8 @@ async fn stay(args: Args, domains: Domains) -> Outcome {
     let watched = Watched::start(&client, options);
     let (catalog, keep_catalog) = catalog::keep(watched.index.clone());
     tasks.spawn(keep_catalog);
-    let (own, keep_own) = own::keep(authority.clone(), args.cluster_domain.clone(), args.dns_names.clone());
+    let (own, keep_own) =
+        own::keep(authority.clone(), args.cluster_domain.clone(), args.dns_names.clone(), clock.clone());
     tasks.spawn(keep_own);
 
     let who = args.pod_name.clone().unwrap_or_else(|| format!("process-{}", std::process::id()));
@@ -141,7 +145,8 @@ async fn stay(args: Args, domains: Domains) -> Outcome {
         clock,
     });
     let proxies = Proxies::default();
-    let all = answers(catalog.clone(), own.clone(), proxies.clone());
+    let leaving = Arc::new(AtomicBool::new(false));
+    let all = answers(catalog.clone(), own.clone(), proxies.clone(), Arc::clone(&leaving));
     tasks.spawn(pages::serve(bind(args.metrics_listen).await?, pages::METRICS, all));
     let shown = status::pages(catalog.clone(), proxies.clone());
     tasks.spawn(pages::serve(bind(args.admin).await?, pages::METRICS, shown));
@@ -175,6 +180,9 @@ async fn stay(args: Args, domains: Domains) -> Outcome {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
+        // Who is sent here until the cluster knows that nobody should be is still answered.
+        leaving.store(true, Ordering::Release);
+        tokio::time::sleep(LEAVE).await;
         ending.cancel();
     };
     tokio::select! {
@@ -200,10 +208,18 @@ async fn compare_clocks(client: kube::Client, clock: Clock) {
 }
 
 /// Ready is who knows the mesh and can prove himself.
-fn answers(catalog: catalog::Receiver, own: own::Receiver, proxies: Proxies) -> Pages {
+fn answers(
+    catalog: catalog::Receiver,
+    own: own::Receiver,
+    proxies: Proxies,
+    leaving: Arc<AtomicBool>,
+) -> Pages {
     Arc::new(move |path| match path {
         "/livez" => Some(Page::text("alive\n")),
-        "/readyz" => Some(Page::ready(catalog.borrow().generation() > 0 && own.borrow().is_some())),
+        "/readyz" => {
+            let leaves = leaving.load(Ordering::Acquire);
+            Some(Page::ready(!leaves && catalog.borrow().generation() > 0 && own.borrow().is_some()))
+        }
         "/metrics" => Some(Page::metrics(status::metrics(&catalog.borrow(), &proxies))),
         _ => None,
     })

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use controller::authority::State;
+use controller::clock::Clock;
 use controller::mesh::control::own;
 use model::codes::Coded as _;
 use rustls::ServerConfig;
@@ -14,9 +15,9 @@ use tokio::sync::watch;
 use crate::commands::mesh::tls;
 
 /// After it could not be made.
-const AGAIN: Duration = Duration::from_secs(5);
-/// A clock that is set is noticed.
-const LOOK: Duration = Duration::from_secs(300);
+const AGAIN: Duration = Duration::from_secs(2);
+/// A clock that is set is noticed after so long.
+const LOOK: Duration = Duration::from_secs(60);
 
 /// The settings of both servers.
 #[derive(Clone, Debug)]
@@ -33,23 +34,26 @@ pub fn keep(
     mut authority: watch::Receiver<Option<Arc<State>>>,
     cluster_domain: String,
     names: Vec<String>,
+    clock: Clock,
 ) -> (Receiver, impl Future<Output = ()> + Send) {
     let (sender, receiver) = watch::channel(None);
     let keep = async move {
         let mut made_by = String::new();
-        let mut renew_at = OffsetDateTime::UNIX_EPOCH;
+        let (mut made_at, mut renew_at) = (OffsetDateTime::UNIX_EPOCH, OffsetDateTime::UNIX_EPOCH);
         loop {
             let state = authority.borrow_and_update().clone();
             let now = OffsetDateTime::now_utc();
             let issuer = state.as_ref().and_then(|state| Some(state.active().ok()?.0.certificate.to_pem()));
             let mut wait = LOOK;
             if let (Some(state), Some(issuer)) = (state, issuer)
-                && (now >= renew_at || issuer != made_by)
+                && (now >= renew_at || now < made_at || issuer != made_by)
             {
-                match settings(&state, &cluster_domain, &names, now) {
+                // By a clock that is wrong it would be good for nobody, or only later.
+                let checked = clock.check().map_err(|error| format!("{}: {error}", error.code().id));
+                match checked.and_then(|()| settings(&state, &cluster_domain, &names, now)) {
                     Ok((settings, until)) => {
                         sender.send_replace(Some(settings));
-                        (made_by, renew_at) = (issuer, until);
+                        (made_by, made_at, renew_at) = (issuer, now, until);
                         tracing::info!("made the control plane's own certificate");
                     }
                     Err(why) => {

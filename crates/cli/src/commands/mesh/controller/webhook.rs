@@ -21,10 +21,16 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::pages::Seats;
+
 /// The API server's own limit of a request is 3 MiB.
 const LARGEST: usize = 4 << 20;
-/// Connections at one time: an API server keeps a few.
+/// Connections at one time: an API server keeps a few. Of them, those of one address, so that no pod keeps the API server
+/// out.
 const CONNECTIONS: usize = 256;
+const OF_ONE_ADDRESS: usize = 16;
+/// Bodies that are read and answered at one time: each may be as large as the largest.
+const BODIES: usize = 8;
 /// How long TLS and the head of a request may take.
 const HEAD: Duration = Duration::from_secs(10);
 /// How long connections may go on at the end.
@@ -37,23 +43,25 @@ pub async fn serve(
     settings: Arc<Settings>,
     ending: CancellationToken,
 ) {
-    let seats = Arc::new(Semaphore::new(CONNECTIONS));
+    let seats = Seats::new(CONNECTIONS, OF_ONE_ADDRESS);
+    let bodies = Arc::new(Semaphore::new(BODIES));
     let connections = TaskTracker::new();
     loop {
-        // The semaphore is never closed.
-        let Ok(seat) = Arc::clone(&seats).acquire_owned().await else { return };
         let accepted = tokio::select! {
             accepted = socket.accept() => accepted,
             () = ending.cancelled() => break,
         };
-        let Ok((stream, _)) = accepted else {
+        let Ok((stream, peer)) = accepted else {
             tokio::time::sleep(Duration::from_millis(100)).await;
             continue;
         };
+        // Who has no seat is turned away at once: the next one may be the API server.
+        let Some(seat) = Seats::take(&seats, peer.ip()) else { continue };
         let acceptor = TlsAcceptor::from(Arc::clone(&tls.borrow()));
-        let (settings, ending) = (Arc::clone(&settings), ending.clone());
+        let shared = Shared { settings: Arc::clone(&settings), bodies: Arc::clone(&bodies) };
+        let ending = ending.clone();
         connections.spawn(async move {
-            connection(stream, acceptor, settings, ending).await;
+            connection(stream, acceptor, shared, ending).await;
             drop(seat);
         });
     }
@@ -61,20 +69,22 @@ pub async fn serve(
     let _ = tokio::time::timeout(DRAIN, connections.wait()).await;
 }
 
-async fn connection(
-    stream: TcpStream,
-    acceptor: TlsAcceptor,
+/// What all connections share.
+#[derive(Clone)]
+struct Shared {
     settings: Arc<Settings>,
-    ending: CancellationToken,
-) {
+    bodies: Arc<Semaphore>,
+}
+
+async fn connection(stream: TcpStream, acceptor: TlsAcceptor, shared: Shared, ending: CancellationToken) {
     let stream = match tokio::time::timeout(HEAD, acceptor.accept(stream)).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => return tracing::debug!("the webhook's caller ends in TLS: {error}"),
         Err(_) => return,
     };
     let service = service_fn(|request| {
-        let settings = Arc::clone(&settings);
-        async move { Ok::<_, Infallible>(answer(request, &settings).await) }
+        let shared = shared.clone();
+        async move { Ok::<_, Infallible>(answer(request, &shared).await) }
     });
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -91,7 +101,7 @@ async fn connection(
     }
 }
 
-async fn answer(request: Request<Incoming>, settings: &Settings) -> Response<Full<Bytes>> {
+async fn answer(request: Request<Incoming>, shared: &Shared) -> Response<Full<Bytes>> {
     let text = |status, body: String| {
         let mut response = Response::new(Full::new(Bytes::from(body)));
         *response.status_mut() = status;
@@ -103,11 +113,14 @@ async fn answer(request: Request<Incoming>, settings: &Settings) -> Response<Ful
     if request.method() != Method::POST {
         return text(StatusCode::METHOD_NOT_ALLOWED, "only POST\n".to_owned());
     }
-    let body = tokio::time::timeout(HEAD, Limited::new(request.into_body(), LARGEST).collect()).await;
+    let Ok(Ok(_body)) = tokio::time::timeout(HEAD, shared.bodies.acquire()).await else {
+        return text(StatusCode::SERVICE_UNAVAILABLE, "there are too many requests\n".to_owned());
+    };
+    let body = tokio::time::timeout(HEAD / 2, Limited::new(request.into_body(), LARGEST).collect()).await;
     let Ok(Ok(body)) = body else {
         return text(StatusCode::BAD_REQUEST, "the body is too long, too slow, or broken off\n".to_owned());
     };
-    match inject::answer(&body.to_bytes(), settings) {
+    match inject::answer(&body.to_bytes(), &shared.settings) {
         Ok(review) => {
             let mut response = Response::new(Full::new(Bytes::from(review)));
             response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
