@@ -2,8 +2,8 @@
 //! connection from now on.
 
 use std::convert::Infallible;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, SystemTime};
 
 use futures_util::{StreamExt as _, stream};
 use http_body_util::combinators::BoxBody;
@@ -14,11 +14,11 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use proxy::mesh::{Mesh, Record, Secured};
+use proxy::mesh::{Credential, Mesh, Plain, Record, Secured};
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, broadcast};
+use tokio::sync::{Semaphore, broadcast, watch};
 use wire::client::Discovery;
 
 /// Connections at one time.
@@ -33,6 +33,8 @@ pub struct Shown {
     pub discovery: Discovery,
     /// The workload.
     pub uid: String,
+    /// What it proves itself with, once it has something.
+    pub credential: Arc<OnceLock<watch::Receiver<Arc<Credential>>>>,
 }
 
 type Body = BoxBody<Bytes, Infallible>;
@@ -123,6 +125,7 @@ fn status(shown: &Shown) -> Value {
     json!({
         "version": 1,
         "handfast": env!("CARGO_PKG_VERSION"),
+        "time": rfc3339(SystemTime::now()),
         "workload": shown.uid,
         "known": known.is_some(),
         "inbound_mode": known.map(|own| own.modes.inbound.all.as_str()),
@@ -130,7 +133,7 @@ fn status(shown: &Shown) -> Value {
         "policies": known.map(|own| own.policies.clone()),
         "control_plane": {
             "connected": state.connected,
-            "since": certs::rfc3339(OffsetDateTime::from(state.since)),
+            "since": rfc3339(state.since),
             "error": state.error,
             "ready": state.ready,
             "generation": state.generation,
@@ -140,5 +143,51 @@ fn status(shown: &Shown) -> Value {
         },
         "workloads": world.workloads().count(),
         "services": world.services().count(),
+        "certificate": shown.credential.get().map(|credential| certificate(&credential.borrow())),
+        "redirection": redirection(),
+        "plain": plain(&shown.mesh),
     })
+}
+
+fn certificate(credential: &Credential) -> Value {
+    let date = |seconds| OffsetDateTime::from_unix_timestamp(seconds).map(certs::rfc3339).unwrap_or_default();
+    json!({
+        "identity": credential.identity.to_string(),
+        "issuer": credential.issuer,
+        "serial": credential.serial,
+        "not_before": date(credential.not_before),
+        "not_after": date(credential.not_after),
+        "roots": credential.roots,
+    })
+}
+
+/// What the kernel has in force in this network, and not what was once asked for.
+fn redirection() -> Value {
+    match sys::redirection::in_force() {
+        Ok(rules) => json!({ "in_force": rules.both(), "outbound_rules": rules.outbound, "inbound_rules": rules.inbound }),
+        Err(error) => json!({ "in_force": null, "error": error.to_string() }),
+    }
+}
+
+/// Between whom plain text went, as long as this process has run.
+fn plain(mesh: &Mesh) -> Value {
+    let (seen, forgotten) = mesh.plain_seen();
+    let pair = |plain: &Plain| {
+        json!({
+            "direction": plain.direction.as_str(),
+            "source": plain.source.to_string(),
+            "destination": plain.destination.to_string(),
+            "port": plain.port,
+            "service": plain.service,
+            "why": plain.why,
+            "count": plain.count,
+            "first": rfc3339(plain.first),
+            "last": rfc3339(plain.last),
+        })
+    };
+    json!({ "forgotten": forgotten, "pairs": seen.iter().map(pair).collect::<Vec<_>>() })
+}
+
+fn rfc3339(at: SystemTime) -> String {
+    certs::rfc3339(OffsetDateTime::from(at))
 }
