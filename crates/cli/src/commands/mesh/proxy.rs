@@ -156,6 +156,7 @@ async fn carry(args: Args, identity: SpiffeId) -> Outcome {
         mesh: mesh.clone(),
         discovery: discovery.clone(),
         uid: uid.clone(),
+        started: std::time::SystemTime::now(),
         credential: Arc::default(),
     };
     let shown_credential = Arc::clone(&shown.credential);

@@ -33,6 +33,8 @@ pub struct Shown {
     pub discovery: Discovery,
     /// The workload.
     pub uid: String,
+    /// Since when it remembers what it saw.
+    pub started: SystemTime,
     /// What it proves itself with, once it has something.
     pub credential: Arc<OnceLock<watch::Receiver<Arc<Credential>>>>,
 }
@@ -113,6 +115,7 @@ fn line(record: &Record) -> Value {
         "received": record.received,
         "seconds": record.duration.as_secs_f64(),
         "detail": record.detail,
+        "ending": record.ending,
         "code": record.code.map(|code| code.id),
         "would_refuse": record.would_refuse,
     })
@@ -126,6 +129,7 @@ fn status(shown: &Shown) -> Value {
         "version": 1,
         "handfast": env!("CARGO_PKG_VERSION"),
         "time": rfc3339(SystemTime::now()),
+        "started": rfc3339(shown.started),
         "workload": shown.uid,
         "known": known.is_some(),
         "inbound_mode": known.map(|own| own.modes.inbound.all.as_str()),
