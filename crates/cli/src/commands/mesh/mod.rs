@@ -1,6 +1,8 @@
 //! `handfast mesh`: one file per subcommand, each with `Args` and `run`.
 
+mod check;
 mod controller;
+mod explain;
 mod install;
 mod look;
 mod proxy;
@@ -29,6 +31,10 @@ enum Command {
     Uninstall(uninstall::Args),
     /// Say who is connected, how far each proxy has come, and which pods are missing.
     Status(status::Args),
+    /// Look whether everything that the mesh needs is there and in order.
+    Check(check::Args),
+    /// Say which is the first layer that stops a call, with the rule.
+    Explain(explain::Args),
     /// Show connections of pods as they end, and refusals as they come.
     Tap(tap::Args),
     /// Ask for mutual TLS in a namespace; with --preview, say who would be refused then.
@@ -47,6 +53,8 @@ pub fn run(args: Args, globals: &Globals) -> Outcome {
         Command::Install(args) => install::run(args, globals),
         Command::Uninstall(args) => uninstall::run(args, globals),
         Command::Status(args) => status::run(args, globals),
+        Command::Check(args) => check::run(args, globals),
+        Command::Explain(args) => explain::run(args, globals),
         Command::Tap(args) => tap::run(args, globals),
         Command::Strict(args) => strict::run(args, globals),
         Command::Controller(args) => controller::run(*args, globals),

@@ -7,6 +7,7 @@
 mod admin;
 mod identity;
 mod node;
+mod trial;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;

@@ -4,7 +4,6 @@
 pub mod reach;
 
 use controller::Error;
-use controller::install::mesh::CONTROL_PORT;
 use controller::mesh::list::{self, Listed};
 use controller::mesh::{Index, Options, index};
 use controller::names::{INJECTED_ANNOTATION, MESH, MESH_PROXY, SYSTEM_NAMESPACE};
@@ -121,12 +120,6 @@ fn options(control_plane: Option<&Deployment>) -> Options {
     options
 }
 
-/// The uid of a pod's workload in the world.
-pub fn uid<'a>(world: &'a World, pod: &Told) -> Option<&'a str> {
-    let found = world.workloads().find(|workload| workload.name == pod.pod && workload.namespace == pod.namespace);
-    found.map(|workload| workload.uid.as_str())
-}
-
 /// Asks pods for their `/status`, in the order of their names.
 pub async fn ask(client: &Client, pods: &[&Pod]) -> Vec<Told> {
     let asking = pods.iter().map(|pod| {
@@ -167,9 +160,4 @@ pub fn name(pod: &Pod) -> &str {
 /// A pod's namespace.
 pub fn namespace(pod: &Pod) -> &str {
     pod.metadata.namespace.as_deref().unwrap_or("default")
-}
-
-/// Where proxies are told of the mesh, for people.
-pub fn control_address() -> String {
-    format!("{MESH}.{SYSTEM_NAMESPACE}.svc:{CONTROL_PORT}")
 }

@@ -1,7 +1,8 @@
 //! What a proxy says of itself, to whoever is in its pod: `/status` as a document, `/tap` as one line of JSON for each
-//! connection from now on.
+//! connection from now on, `/try/ADDRESS:PORT` calls as the application would.
 
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
@@ -20,6 +21,8 @@ use time::OffsetDateTime;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, broadcast, watch};
 use wire::client::Discovery;
+
+use super::trial;
 
 /// Connections at one time.
 const CONNECTIONS: usize = 16;
@@ -53,8 +56,8 @@ pub async fn serve(socket: TcpListener, shown: Shown) {
         let shown = shown.clone();
         tokio::spawn(async move {
             let service = service_fn(|request| {
-                let answer = answer(&request, &shown);
-                async move { Ok::<_, Infallible>(answer) }
+                let shown = shown.clone();
+                async move { Ok::<_, Infallible>(answer(&request, &shown).await) }
             });
             let _ = http1::Builder::new()
                 .timer(TokioTimer::new())
@@ -66,12 +69,24 @@ pub async fn serve(socket: TcpListener, shown: Shown) {
     }
 }
 
-fn answer(request: &Request<Incoming>, shown: &Shown) -> Response<Body> {
-    let (status, body) = match (request.method(), request.uri().path()) {
+async fn answer(request: &Request<Incoming>, shown: &Shown) -> Response<Body> {
+    let path = request.uri().path();
+    let wanted = path.strip_prefix("/try/").and_then(|address| address.parse::<SocketAddr>().ok());
+    if let (&Method::GET, Some(wanted)) = (request.method(), wanted) {
+        return document(StatusCode::OK, whole(trial::call(&shown.mesh, wanted).await.to_string() + "\n"));
+    }
+    let (status, body) = match (request.method(), path) {
         (&Method::GET, "/status") => (StatusCode::OK, whole(status(shown).to_string() + "\n")),
         (&Method::GET, "/tap") => (StatusCode::OK, tap(shown.mesh.tap())),
-        _ => (StatusCode::NOT_FOUND, whole("{\"error\": \"there are GET /status and GET /tap\"}\n".to_owned())),
+        _ => {
+            let known = "{\"error\": \"there are GET /status, GET /tap and GET /try/ADDRESS:PORT\"}\n";
+            (StatusCode::NOT_FOUND, whole(known.to_owned()))
+        }
     };
+    document(status, body)
+}
+
+fn document(status: StatusCode, body: Body) -> Response<Body> {
     let mut response = Response::new(body);
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -95,7 +110,8 @@ fn tap(records: broadcast::Receiver<Arc<Record>>) -> Body {
     BodyExt::boxed(StreamBody::new(lines.map(Ok)))
 }
 
-fn line(record: &Record) -> Value {
+/// A connection, as `/tap` and `/try` tell it.
+pub(super) fn line(record: &Record) -> Value {
     let why = match record.secured {
         Secured::Plain(why) => Some(why),
         _ => None,

@@ -6,7 +6,6 @@ use std::net::IpAddr;
 use k8s_openapi::api::core::v1::Pod;
 use model::mesh::{Owner, World};
 use serde::Serialize;
-use serde_json::Value;
 
 use crate::commands::mesh::look::Told;
 
@@ -131,7 +130,7 @@ fn whose(world: &World, pods: &[Pod], address: &str) -> String {
 
 /// For tests of the table.
 #[cfg(test)]
-pub(super) fn told(pod: &str, status: Result<Value, String>) -> Told {
+pub(super) fn told(pod: &str, status: Result<serde_json::Value, String>) -> Told {
     let at = time::OffsetDateTime::UNIX_EPOCH;
     Told { namespace: "shop".into(), pod: pod.into(), node: "n".into(), status, asked: at }
 }
