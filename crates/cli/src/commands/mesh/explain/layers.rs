@@ -4,8 +4,11 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use controller::inject::Redirected;
 use controller::netpol::evaluate::{Connection, End, Rules, Verdict, Way};
+use k8s_openapi::api::core::v1::Pod;
 use model::codes::{Code, mesh as codes};
+use model::mesh::policy::Network;
 use model::mesh::{Mode, Owner, Route, Tunnel, Workload, route};
 use serde::Serialize;
 use serde_json::Value;
@@ -92,18 +95,46 @@ pub(super) struct Leg {
     pub(super) workload: Option<Arc<Workload>>,
 }
 
-/// The caller as its connections are: without a proxy, whatever its label says, they go as they are.
-fn effective(look: &Look, source: &Workload) -> (Workload, bool) {
-    let carried = source.tunnel == Tunnel::Hbone && look.pod(source).is_some_and(look::has_proxy);
+/// The caller as its connections are, and why they do not go through a proxy, where they do not: then they go as they
+/// are, whatever the label says.
+fn effective(look: &Look, told: &[Told], source: &Workload, to: SocketAddr) -> (Workload, Option<String>) {
+    let around = around(look, told, source, to);
     let mut effective = source.clone();
-    if !carried {
+    if around.is_some() {
         effective.modes.outbound = Mode::Disabled.into();
     }
-    (effective, carried)
+    (effective, around)
 }
 
-fn legs(look: &Look, source: &Workload, address: SocketAddr) -> Result<Vec<Leg>, Layer> {
-    let (source, carried) = effective(look, source);
+fn around(look: &Look, told: &[Told], source: &Workload, to: SocketAddr) -> Option<String> {
+    let pod = look.pod(source).filter(|pod| source.tunnel == Tunnel::Hbone && look::has_proxy(pod));
+    let Some(pod) = pod else { return Some("the caller has no proxy".to_owned()) };
+    let excepted = excepted(pod);
+    if to.port() == 53 || excepted.skip_outbound_ports.contains(&to.port()) {
+        return Some(format!("port {} is excepted from what the caller's proxy carries", to.port()));
+    }
+    let within = |text: &&String| {
+        let network = text.split_once('/').and_then(|(address, length)| {
+            Network::new(address.parse().ok()?, length.parse().ok()?)
+        });
+        network.is_some_and(|network| network.contains(to.ip()))
+    };
+    if let Some(subnet) = excepted.skip_outbound_subnets.iter().find(within) {
+        return Some(format!("{subnet} is excepted from what the caller's proxy carries"));
+    }
+    let own = told.iter().find(|one| one.pod == source.name && one.namespace == source.namespace)?;
+    let in_force = own.status.as_ref().ok()?["redirection"]["in_force"].as_bool();
+    (in_force == Some(false)).then(|| format!("the caller's calls are not redirected ({})", codes::NOT_REDIRECTED.id))
+}
+
+/// What a pod's annotations except.
+pub(super) fn excepted(pod: &Pod) -> Redirected {
+    let annotations = serde_json::to_value(&pod.metadata.annotations).unwrap_or_default();
+    Redirected::read(&annotations).unwrap_or_default()
+}
+
+fn legs(look: &Look, told: &[Told], source: &Workload, address: SocketAddr) -> Result<Vec<Leg>, Layer> {
+    let (source, around) = effective(look, told, source, address);
     let mut legs: Vec<Leg> = Vec::new();
     let mut count = 1;
     while legs.len() < count.min(ENDPOINTS) {
@@ -122,9 +153,9 @@ fn legs(look: &Look, source: &Workload, address: SocketAddr) -> Result<Vec<Leg>,
             },
             Ok(Route::Plain { target, why, .. }) => Leg {
                 secured: false,
-                what: match carried {
-                    true => format!("{target} in plain text ({})", why.as_str()),
-                    false => format!("{target} in plain text: the caller has no proxy"),
+                what: match &around {
+                    None => format!("{target} in plain text ({})", why.as_str()),
+                    Some(around) => format!("{target} in plain text: {around}"),
                 },
                 target,
                 workload: match look.world.at(target.ip()) {
@@ -140,7 +171,7 @@ fn legs(look: &Look, source: &Workload, address: SocketAddr) -> Result<Vec<Leg>,
 /// The workloads that a call can reach.
 pub(super) fn reached(look: &Look, source: &Workload, to: &To) -> Vec<Arc<Workload>> {
     let Ok((address, _)) = destination(look, source, to) else { return Vec::new() };
-    legs(look, source, address).unwrap_or_default().into_iter().filter_map(|leg| leg.workload).collect()
+    legs(look, &[], source, address).unwrap_or_default().into_iter().filter_map(|leg| leg.workload).collect()
 }
 
 /// Goes the way to every endpoint that a call can reach.
@@ -150,7 +181,7 @@ pub(super) fn walk(look: &Look, told: &[Told], source: &Workload, to: &To, now: 
         Err(layer) => return vec![Walk { endpoint: to.host.clone(), layers: vec![*layer] }],
     };
     let named = Layer::ok("name", how);
-    let legs = match legs(look, source, address) {
+    let legs = match legs(look, told, source, address) {
         Ok(legs) => legs,
         Err(layer) => return vec![Walk { endpoint: address.to_string(), layers: vec![named, layer] }],
     };
@@ -158,7 +189,7 @@ pub(super) fn walk(look: &Look, told: &[Told], source: &Workload, to: &To, now: 
         let mut layers = vec![named.clone(), Layer::ok("route", leg.what.clone())];
         layers.push(network_policy(look, source, leg));
         layers.push(tcp(look, told, leg));
-        layers.push(secured::tls(look, told, source, leg, now));
+        layers.push(secured::tls(told, source, leg, now));
         layers.push(secured::policy(look, told, source, leg));
         // What comes after the layer that stops it is never reached.
         if let Some(last) = layers.iter().position(Layer::stops) {
@@ -244,7 +275,7 @@ pub(super) fn of_call(answer: &Value) -> Layer {
         return Layer::stopped(NAME, &codes::NOT_REDIRECTED, format!("the connection did not reach the caller's own proxy: {error}"));
     }
     if !record.is_object() {
-        return Layer::unknown(NAME, "the proxy has not said in time what became of the call");
+        return Layer::unknown(NAME, "the caller's proxy has not seen the call: it is slow, or the call goes around it");
     }
     match text("code") {
         "" => Layer::ok(NAME, format!("a real connection was made: {}", text("secured")))

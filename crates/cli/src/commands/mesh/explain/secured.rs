@@ -7,7 +7,7 @@ use serde_json::Value;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::layers::{Layer, Leg, none_matched};
+use super::layers::{Layer, Leg, excepted, none_matched};
 use crate::commands::mesh::look::{self, Look, Told};
 
 fn status<'a>(told: &'a [Told], workload: &Workload) -> Option<&'a Value> {
@@ -16,7 +16,7 @@ fn status<'a>(told: &'a [Told], workload: &Workload) -> Option<&'a Value> {
 }
 
 /// Certificates and identities of both ends.
-pub(super) fn tls(look: &Look, told: &[Told], source: &Workload, leg: &Leg, now: OffsetDateTime) -> Layer {
+pub(super) fn tls(told: &[Told], source: &Workload, leg: &Leg, now: OffsetDateTime) -> Layer {
     const NAME: &str = "TLS, identity";
     let (true, Some(workload)) = (leg.secured, &leg.workload) else {
         return Layer::warn(NAME, "none: the call is plain text, and neither end proves who it is");
@@ -54,7 +54,6 @@ pub(super) fn tls(look: &Look, told: &[Told], source: &Workload, leg: &Leg, now:
         let layer = Layer::stopped(NAME, &codes::TRUST_DIFFERS, "the two ends trust no root in common");
         return layer.with(format!("caller: {}", caller.join(", "))).with(format!("destination: {}", destination.join(", ")));
     }
-    let _ = look;
     said.into_iter().fold(Layer::ok(NAME, "both have good certificates, and trust a root in common"), Layer::with)
 }
 
@@ -64,15 +63,19 @@ pub(super) fn policy(look: &Look, told: &[Told], source: &Workload, leg: &Leg) -
     let Some(workload) = leg.workload.as_ref().filter(|workload| workload.tunnel == Tunnel::Hbone) else {
         return Layer::warn(NAME, "none: the destination is not in the mesh, and lets in whom it wants");
     };
-    if !look.pod(workload).is_some_and(look::has_proxy) {
+    let Some(pod) = look.pod(workload).filter(|pod| look::has_proxy(pod)) else {
         return Layer::warn(NAME, "none: the destination has no proxy that could decide");
+    };
+    let port = leg.target.port();
+    if !leg.secured && excepted(pod).skip_inbound_ports.contains(&port) {
+        return Layer::warn(NAME, format!("none: port {port} is excepted from what the destination's proxy carries"));
     }
     let identity = source.identity().ok().filter(|_| leg.secured);
     let Some(from) = source.addresses.first().copied() else {
         return Layer::unknown(NAME, "the caller has no address yet");
     };
     let arrival =
-        Arrival { identity: identity.as_ref(), source: from, address: leg.target.ip(), port: leg.target.port() };
+        Arrival { identity: identity.as_ref(), source: from, address: leg.target.ip(), port };
     let decision = decide(&look.world, workload, &arrival);
     let rule = |key: &str| look.world.policy(key).and_then(|policy| policy.matching_rule(&arrival));
     let who = identity.as_ref().map_or_else(|| "an unproven caller".to_owned(), ToString::to_string);

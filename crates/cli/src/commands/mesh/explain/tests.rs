@@ -199,3 +199,17 @@ fn a_real_call_is_told_by_its_record() {
     assert_eq!((refused.verdict, refused.code), ("stopped", Some("HF8011")));
     assert_eq!(of_call(&json!({ "record": null })).verdict, "unknown");
 }
+
+#[test]
+fn what_goes_around_the_callers_proxy_is_said_to_go_in_plain_text() {
+    let mut all = objects();
+    let skip = json!({ "handfast.dev/injected": "1", "handfast.dev/skip-outbound-ports": "80" });
+    all.pods[1].metadata.annotations = read(skip);
+    let route = |walk: &Walk| walk.layers[1].what.clone();
+    let walk = go(&look(all, Vec::new()), &[told("client"), told("web")], "shop/client", "web");
+    assert!(route(&walk).contains("plain text: port 80 is excepted"), "{walk:#?}");
+    let mut client = told("client");
+    client.status.as_mut().unwrap()["redirection"] = json!({ "in_force": false });
+    let walk = go(&look(objects(), Vec::new()), &[client, told("web")], "shop/client", "web");
+    assert!(route(&walk).contains("not redirected"), "{walk:#?}");
+}
