@@ -1,6 +1,11 @@
 //! Seeing and checking the mesh on a real Kubernetes: what is wrong is made wrong, and each command has to find it.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test stops where something is not as expected")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test stops where something is not as expected"
+)]
 
 #[path = "kube/scene.rs"]
 #[expect(dead_code, reason = "it is shared with other tests")]
@@ -17,7 +22,18 @@ const NAMESPACE: &str = "see-shop";
 /// The mesh with a client, a server, and a stranger outside of it.
 fn mesh() -> Option<scene::Turn> {
     let turn = scene::take_turn(testkit::binary!())?;
-    let words = ["mesh", "install", "--apply", "--crds", "--image", IMAGE, "--image-pull-policy", "Never", "--replicas", "1"];
+    let words = [
+        "mesh",
+        "install",
+        "--apply",
+        "--crds",
+        "--image",
+        IMAGE,
+        "--image-pull-policy",
+        "Never",
+        "--replicas",
+        "1",
+    ];
     let done = turn.handfast(&words);
     assert_eq!(done.code, Some(0), "{}", done.all());
     turn.apply(&format!(
@@ -99,8 +115,10 @@ fn what_is_wrong_with_a_mesh_is_found_and_named() {
     until("both proxies are connected", || {
         let done = mesh.handfast(&["mesh", "status", "-n", NAMESPACE, "-o", "json"]);
         let status = json(&done);
-        let pods: Vec<&str> = status["proxies"].as_array().unwrap().iter().filter_map(|one| one["pod"].as_str()).collect();
-        let missing: Vec<&str> = status["missing"].as_array().unwrap().iter().filter_map(|one| one["pod"].as_str()).collect();
+        let pods: Vec<&str> =
+            status["proxies"].as_array().unwrap().iter().filter_map(|one| one["pod"].as_str()).collect();
+        let missing: Vec<&str> =
+            status["missing"].as_array().unwrap().iter().filter_map(|one| one["pod"].as_str()).collect();
         (pods == ["client", "web"] && missing == ["old"]).then_some(()).ok_or_else(|| done.all())
     });
     assert_eq!(mesh.handfast(&["mesh", "status", "--fail-on", "missing"]).code, Some(3));
@@ -158,7 +176,8 @@ spec: {{podSelector: {{matchLabels: {{app: web}}}}, ingress: [{{ports: [{{port: 
     mesh.kubectl(&["-n", NAMESPACE, "delete", "networkpolicy", "web"]);
 
     // Rules that are taken away are missed, because the kernel is asked.
-    let proxy = ["-n", NAMESPACE, "exec", "client", "-c", "handfast-proxy", "--", "/handfast", "mesh", "redirect"];
+    let proxy =
+        ["-n", NAMESPACE, "exec", "client", "-c", "handfast-proxy", "--", "/handfast", "mesh", "redirect"];
     mesh.kubectl(&[&proxy[..], &["--remove"]].concat());
     let done = mesh.handfast(&["mesh", "check", "-o", "json"]);
     assert_eq!(row(&json(&done), "redirection")["verdict"], "fail", "{}", done.all());
@@ -177,7 +196,9 @@ fn strict(mesh: &Cluster) {
     let web = mesh.get(&["-n", NAMESPACE, "pod", "web"])["status"]["podIP"].as_str().unwrap().to_owned();
     let url = format!("http://{web}:8080");
     let call = |namespace: &str, pod: &str, url: &str| {
-        mesh.try_kubectl(&["-n", namespace, "exec", pod, "-c", "main", "--", "timeout", "5", "wget", "-qO-", url])
+        mesh.try_kubectl(&[
+            "-n", namespace, "exec", pod, "-c", "main", "--", "timeout", "5", "wget", "-qO-", url,
+        ])
     };
     let words = ["mesh", "tap", "web", "-n", NAMESPACE, "-o", "json", "--count", "2", "--for", "40s"];
     let mut tap = mesh.start_handfast(&words, &[]);
@@ -194,7 +215,11 @@ fn strict(mesh: &Cluster) {
     let found = json(&done);
     let inbound = found["inbound"].as_array().unwrap();
     assert_eq!(inbound.len(), 1, "{found:#}");
-    assert_eq!((&inbound[0]["caller"], &inbound[0]["port"]), (&"see-out/stranger".into(), &8080.into()), "{found:#}");
+    assert_eq!(
+        (&inbound[0]["caller"], &inbound[0]["port"]),
+        (&"see-out/stranger".into(), &8080.into()),
+        "{found:#}"
+    );
     // It is not applied over somebody's head, unless it is forced; and then it is as was said.
     assert_eq!(mesh.handfast(&["mesh", "strict", "-n", NAMESPACE, "--apply"]).code, Some(3));
     assert!(mesh.get(&["-n", NAMESPACE, "peerauthentication", "default"]).is_null());
@@ -205,7 +230,11 @@ fn strict(mesh: &Cluster) {
     });
     assert_eq!(call(NAMESPACE, "client", "http://web").out(), "hello\n");
     let done = mesh.handfast(&["mesh", "explain", "see-out/stranger", &format!("web.{NAMESPACE}")]);
-    assert!(done.code == Some(3) && done.out().contains("plain text on a port that asks for mutual TLS"), "{}", done.all());
+    assert!(
+        done.code == Some(3) && done.out().contains("plain text on a port that asks for mutual TLS"),
+        "{}",
+        done.all()
+    );
 }
 
 fn uninstall(mesh: &Cluster) {

@@ -93,7 +93,8 @@ async fn customs(
     plural: &str,
     absent: &mut Vec<&'static str>,
 ) -> Result<Vec<Custom>> {
-    let resource = ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(istio::GROUP, "v1", kind), plural);
+    let resource =
+        ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(istio::GROUP, "v1", kind), plural);
     let found = match pages(&Api::<DynamicObject>::all_with(client.clone(), &resource)).await {
         Err(kube::Error::Api(status)) if status.code == 404 => {
             absent.push(kind);

@@ -108,7 +108,9 @@ impl Rules<'_> {
             let spec = policy.spec.clone().unwrap_or_default();
             type One = (Option<Vec<NetworkPolicyPeer>>, Option<Vec<NetworkPolicyPort>>);
             let rules: Vec<One> = match way {
-                Way::Egress => spec.egress.unwrap_or_default().into_iter().map(|rule| (rule.to, rule.ports)).collect(),
+                Way::Egress => {
+                    spec.egress.unwrap_or_default().into_iter().map(|rule| (rule.to, rule.ports)).collect()
+                }
                 Way::Ingress => {
                     spec.ingress.unwrap_or_default().into_iter().map(|rule| (rule.from, rule.ports)).collect()
                 }
@@ -147,7 +149,10 @@ impl Rules<'_> {
                 .is_some_and(|namespace| selects(selector, &labels(&namespace.metadata.labels))),
         };
         in_place
-            && peer.pod_selector.as_ref().is_none_or(|selector| selects(selector, &labels(&pod.metadata.labels)))
+            && peer
+                .pod_selector
+                .as_ref()
+                .is_none_or(|selector| selects(selector, &labels(&pod.metadata.labels)))
     }
 }
 
@@ -188,9 +193,9 @@ fn is_port(port: &NetworkPolicyPort, connection: &Connection<'_>) -> bool {
         (Some(IntOrString::Int(first)), Some(last)) => (*first..=last).contains(&called),
         (Some(IntOrString::String(name)), _) => connection.to.pod.is_some_and(|pod| {
             let spec = pod.spec.as_ref();
-            let containers = spec.into_iter().flat_map(|spec| {
-                spec.containers.iter().chain(spec.init_containers.iter().flatten())
-            });
+            let containers = spec
+                .into_iter()
+                .flat_map(|spec| spec.containers.iter().chain(spec.init_containers.iter().flatten()));
             let mut ports = containers.flat_map(|container| container.ports.iter().flatten());
             ports.any(|own| own.name.as_ref() == Some(name) && own.container_port == called)
         }),

@@ -61,7 +61,9 @@ struct Pairs {
 impl Seen {
     /// Remembers a connection that was plain.
     pub(super) fn note(&self, record: &Record, now: SystemTime) {
-        let (Secured::Plain(why), Some(destination)) = (record.secured, record.destination_address) else { return };
+        let (Secured::Plain(why), Some(destination)) = (record.secured, record.destination_address) else {
+            return;
+        };
         let key = Key {
             inbound: record.direction == Direction::Inbound,
             workload: record.workload.clone(),

@@ -37,7 +37,8 @@ impl InForce {
 ///
 /// [`Error::Kernel`], as without `CAP_NET_ADMIN`. That there are none is no error.
 pub fn in_force() -> Result<InForce, Error> {
-    let ask = |chain| rules(chain).map_err(|source| Error::Kernel { what: "to show the packet rules", source });
+    let ask =
+        |chain| rules(chain).map_err(|source| Error::Kernel { what: "to show the packet rules", source });
     Ok(InForce { outbound: ask("outbound")?, inbound: ask("inbound")? })
 }
 

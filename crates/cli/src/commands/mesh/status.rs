@@ -18,7 +18,9 @@ use crate::output;
 
 /// Arguments of `handfast mesh status`.
 #[derive(clap::Args)]
-#[command(after_help = "Exit codes: 0 · 1 the cluster cannot be asked · 2 wrong usage · 3 something is not as --fail-on asks.")]
+#[command(
+    after_help = "Exit codes: 0 · 1 the cluster cannot be asked · 2 wrong usage · 3 something is not as --fail-on asks."
+)]
 pub struct Args {
     #[command(flatten)]
     cluster: Cluster,
@@ -122,7 +124,11 @@ fn document(
     for one in told {
         let Ok(status) = &one.status else {
             let error = one.status.as_ref().err().cloned();
-            document.control_planes.push(ControlPlane { pod: one.pod.clone(), error, ..ControlPlane::default() });
+            document.control_planes.push(ControlPlane {
+                pod: one.pod.clone(),
+                error,
+                ..ControlPlane::default()
+            });
             continue;
         };
         document.control_planes.push(ControlPlane {
@@ -135,7 +141,9 @@ fn document(
             services: status["services"].clone(),
             policies: status["policies"].clone(),
         });
-        document.proxies.extend(status["proxies"].as_array().into_iter().flatten().map(|of| proxy(of, &one.pod)));
+        document
+            .proxies
+            .extend(status["proxies"].as_array().into_iter().flatten().map(|of| proxy(of, &one.pod)));
     }
     document.proxies.retain(|proxy| only.is_none_or(|only| proxy.namespace == only));
     document.proxies.sort_by(|a, b| (&a.namespace, &a.pod).cmp(&(&b.namespace, &b.pod)));
@@ -157,7 +165,8 @@ fn document(
             namespace: namespace.clone(),
             pod: pod.clone(),
             why: "it was made before its namespace's label, and has no proxy".to_owned(),
-            fix: "restart it: kubectl rollout restart its Deployment, or delete the pod and make it again".to_owned(),
+            fix: "restart it: kubectl rollout restart its Deployment, or delete the pod and make it again"
+                .to_owned(),
         });
     }
     document.missing = missing;
@@ -182,7 +191,8 @@ fn proxy(of: &Value, control_plane: &str) -> Proxy {
         let behind = &progress["behind"];
         // A number, or the names themselves.
         let resources = &behind["resources"];
-        let count = resources.as_u64().unwrap_or_else(|| resources.as_array().map_or(0, |all| all.len() as u64));
+        let count =
+            resources.as_u64().unwrap_or_else(|| resources.as_array().map_or(0, |all| all.len() as u64));
         found.behind += count;
         if let Some(since) = behind["since"].as_str() {
             found.behind = found.behind.max(1);
@@ -214,7 +224,7 @@ fn table(document: &Document) -> String {
                 one.workloads,
                 one.services,
                 one.policies,
-                one.changed.as_str().unwrap_or("unknown"),
+                one.changed.as_str().map_or_else(|| "unknown".to_owned(), moment),
             ),
         };
     }
@@ -223,10 +233,10 @@ fn table(document: &Document) -> String {
             [
                 format!("{}/{}", proxy.namespace, proxy.pod),
                 proxy.identity.clone(),
-                proxy.since.clone(),
+                moment(&proxy.since),
                 match (&proxy.behind_since, proxy.behind) {
                     (_, 0) => "up to date".to_owned(),
-                    (Some(since), count) => format!("{count} behind since {since}"),
+                    (Some(since), count) => format!("{count} behind since {}", moment(since)),
                     (None, count) => format!("{count} behind"),
                 },
             ]
@@ -248,13 +258,21 @@ fn table(document: &Document) -> String {
     text
 }
 
+/// A time as people read it: without parts of seconds, of which JSON has all.
+pub fn moment(rfc3339: &str) -> String {
+    let Some((whole, rest)) = rfc3339.split_once('.') else { return rfc3339.to_owned() };
+    let zone = rest.trim_start_matches(|digit: char| digit.is_ascii_digit());
+    format!("{whole}{zone}")
+}
+
 /// Rows under one another.
 pub fn columns<const N: usize>(rows: &[[String; N]]) -> String {
     let width = |at: usize| rows.iter().map(|row| row[at].chars().count()).max().unwrap_or_default();
     let widths: [usize; N] = std::array::from_fn(width);
     let mut text = String::new();
     for row in rows {
-        let cells: Vec<String> = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}")).collect();
+        let cells: Vec<String> =
+            row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}")).collect();
         let _ = writeln!(text, "{}", cells.join("  ").trim_end());
     }
     text

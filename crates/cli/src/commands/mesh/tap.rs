@@ -19,8 +19,10 @@ const WAITING: usize = 1024;
 
 /// Arguments of `handfast mesh tap`.
 #[derive(clap::Args)]
-#[command(after_help = "A connection is a line when it ends; a refusal at once. With -o json each line is a document. \
-    Exit codes: 0 · 1 no proxy can be asked · 2 wrong usage.")]
+#[command(
+    after_help = "A connection is a line when it ends; a refusal at once. With -o json each line is a document. \
+    Exit codes: 0 · 1 no proxy can be asked · 2 wrong usage."
+)]
 pub struct Args {
     #[command(flatten)]
     cluster: Cluster,
@@ -136,7 +138,12 @@ fn text(line: &Value) -> String {
         (secured, code) => {
             let why = line["not_secured_because"].as_str().map(|why| format!(" ({why})")).unwrap_or_default();
             let code = if code.is_empty() { String::new() } else { format!(" {code} {}", of("detail")) };
-            format!("{secured}{why} {} B > {} B < {:.3} s{code}", line["sent"], line["received"], line["seconds"].as_f64().unwrap_or_default())
+            format!(
+                "{secured}{why} {} B > {} B < {:.3} s{code}",
+                line["sent"],
+                line["received"],
+                line["seconds"].as_f64().unwrap_or_default()
+            )
         }
     };
     let service = match of("service") {
@@ -166,7 +173,11 @@ mod tests {
             "code": null, "detail": "no policy",
         });
         let said = text(&line);
-        for part in ["shop/client (10.0.0.1:4000) -> shop/web (10.0.0.2:8080)", "[web.shop.svc.cluster.local]", "hbone 12 B > 34 B <"] {
+        for part in [
+            "shop/client (10.0.0.1:4000) -> shop/web (10.0.0.2:8080)",
+            "[web.shop.svc.cluster.local]",
+            "hbone 12 B > 34 B <",
+        ] {
             assert!(said.contains(part), "{said}");
         }
         line["secured"] = json!("none");
@@ -174,7 +185,11 @@ mod tests {
         line["detail"] = json!("denied by policy shop/deny");
         line["source"] = json!("");
         let said = text(&line);
-        assert!(said.contains(": 10.0.0.1:4000 -> ") && said.contains("REFUSED HF8003 denied by policy shop/deny"), "{said}");
+        assert!(
+            said.contains(": 10.0.0.1:4000 -> ")
+                && said.contains("REFUSED HF8003 denied by policy shop/deny"),
+            "{said}"
+        );
         assert!(text(&json!({ "pod": "a/b", "missed": 3 })).contains("3 connections were missed"));
     }
 }

@@ -78,7 +78,9 @@ fn stays(look: &Look, with_policies: bool) -> Vec<String> {
         "the controller {SYSTEM_NAMESPACE}/{CONTROLLER} and the authority stay: handfast kube uninstall"
     )];
     if !with_policies {
-        lines.push("the kinds AuthorizationPolicy and PeerAuthentication stay, with all their objects".to_owned());
+        lines.push(
+            "the kinds AuthorizationPolicy and PeerAuthentication stay, with all their objects".to_owned(),
+        );
     }
     let pods = look.with_proxy(None);
     if !pods.is_empty() {
@@ -90,10 +92,17 @@ fn stays(look: &Look, with_policies: bool) -> Vec<String> {
             names.join(", ")
         ));
     }
-    let labelled: Vec<&str> = look.listed.objects.namespaces.iter().filter(|namespace| {
-        let labels = namespace.metadata.labels.as_ref();
-        labels.is_some_and(|labels| labels.contains_key(controller::names::MESH_LABEL))
-    }).filter_map(|namespace| namespace.metadata.name.as_deref()).collect();
+    let labelled: Vec<&str> = look
+        .listed
+        .objects
+        .namespaces
+        .iter()
+        .filter(|namespace| {
+            let labels = namespace.metadata.labels.as_ref();
+            labels.is_some_and(|labels| labels.contains_key(controller::names::MESH_LABEL))
+        })
+        .filter_map(|namespace| namespace.metadata.name.as_deref())
+        .collect();
     if !labelled.is_empty() {
         lines.push(format!(
             "these namespaces keep their label: kubectl label namespace {} {}-",
@@ -117,6 +126,9 @@ mod tests {
         assert_eq!(without.first().map(String::as_str), Some("MutatingWebhookConfiguration"));
         assert!(without.contains(&"PodDisruptionBudget".to_owned()));
         assert!(!without.contains(&"CustomResourceDefinition".to_owned()));
-        assert!(kinds(&objects(true)).ends_with(&["CustomResourceDefinition".to_owned(), "CustomResourceDefinition".to_owned()]));
+        assert!(
+            kinds(&objects(true))
+                .ends_with(&["CustomResourceDefinition".to_owned(), "CustomResourceDefinition".to_owned()])
+        );
     }
 }

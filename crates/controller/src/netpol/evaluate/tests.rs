@@ -13,13 +13,15 @@ fn pod(namespace: &str, app: &str) -> Pod {
 fn namespaces() -> Vec<Namespace> {
     ["shop", "bank"]
         .map(|name| {
-            serde_json::from_value(json!({ "metadata": { "name": name, "labels": { "team": name } } })).unwrap()
+            serde_json::from_value(json!({ "metadata": { "name": name, "labels": { "team": name } } }))
+                .unwrap()
         })
         .to_vec()
 }
 
 fn policy(name: &str, spec: Value) -> NetworkPolicy {
-    serde_json::from_value(json!({ "metadata": { "name": name, "namespace": "shop" }, "spec": spec })).unwrap()
+    serde_json::from_value(json!({ "metadata": { "name": name, "namespace": "shop" }, "spec": spec }))
+        .unwrap()
 }
 
 fn judge(policies: &[NetworkPolicy], from: &Pod, to: &Pod, port: u16, way: Way) -> Verdict {

@@ -22,8 +22,12 @@ pub(super) fn rows(facts: &Facts) -> Vec<Row> {
 fn deployed(facts: &Facts) -> Row {
     const ID: &str = "control-plane";
     let Some(deployment) = &facts.look.control_plane else {
-        return Row::fail(ID, &codes::CONTROL_PLANE_WRONG, format!("there is no Deployment {SYSTEM_NAMESPACE}/{MESH}"))
-            .fix("handfast mesh install --apply");
+        return Row::fail(
+            ID,
+            &codes::CONTROL_PLANE_WRONG,
+            format!("there is no Deployment {SYSTEM_NAMESPACE}/{MESH}"),
+        )
+        .fix("handfast mesh install --apply");
     };
     let wanted = deployment.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
     let status = deployment.status.as_ref();
@@ -32,7 +36,9 @@ fn deployed(facts: &Facts) -> Row {
     match ready {
         0 => Row::fail(ID, &codes::CONTROL_PLANE_WRONG, what),
         ready if ready < wanted => Row::warn(ID, &codes::CONTROL_PLANE_WRONG, what),
-        _ if wanted == 1 => Row::ok(ID, format!("{what}; with one alone, no pod can be made while it restarts")),
+        _ if wanted == 1 => {
+            Row::ok(ID, format!("{what}; with one alone, no pod can be made while it restarts"))
+        }
         _ => Row::ok(ID, what),
     }
 }
@@ -61,7 +67,8 @@ fn reachable(facts: &Facts) -> Row {
 fn versions(facts: &Facts) -> Row {
     const ID: &str = "versions";
     let own = env!("CARGO_PKG_VERSION");
-    let mut found: BTreeMap<String, Vec<String>> = BTreeMap::from([(own.to_owned(), vec!["this command".to_owned()])]);
+    let mut found: BTreeMap<String, Vec<String>> =
+        BTreeMap::from([(own.to_owned(), vec!["this command".to_owned()])]);
     let told = facts.control_planes.iter().chain(&facts.proxies);
     for one in told {
         let Ok(status) = &one.status else { continue };
@@ -90,8 +97,10 @@ fn kinds(facts: &Facts) -> Row {
     const ID: &str = "kinds";
     match &facts.look.listed.absent[..] {
         [] => Row::ok(ID, "AuthorizationPolicy and PeerAuthentication are there"),
-        absent => Row::warn(ID, &codes::MESH_OBJECT, format!("the cluster has no kind {}", absent.join(", ")))
-            .fix("handfast mesh install --apply --crds"),
+        absent => {
+            Row::warn(ID, &codes::MESH_OBJECT, format!("the cluster has no kind {}", absent.join(", ")))
+                .fix("handfast mesh install --apply --crds")
+        }
     }
 }
 
@@ -112,7 +121,9 @@ fn webhook(facts: &Facts) -> Vec<Row> {
     rows.push(match hook.failure_policy.as_deref() {
         None | Some("Fail") => Row::ok(ID, "failurePolicy Fail: without its proxy no pod is made"),
         Some(other) => {
-            let what = format!("failurePolicy {other}: while the control plane is away, pods are made without a proxy");
+            let what = format!(
+                "failurePolicy {other}: while the control plane is away, pods are made without a proxy"
+            );
             Row::fail(ID, &codes::WEBHOOK_WRONG, what)
         }
     });
@@ -121,14 +132,20 @@ fn webhook(facts: &Facts) -> Vec<Row> {
     let mut bundles = facts.trust.get(SYSTEM_NAMESPACE).into_iter().chain(facts.trust.values());
     let system = bundles.find_map(|found| found.as_ref().ok()?.as_deref());
     rows.push(match (certificates(&bundle), system.map(|text| certificates(text.as_bytes()))) {
-        (own, _) if own.is_empty() => {
-            Row::fail("webhook-trust", &codes::WEBHOOK_WRONG, "its caBundle is empty: the API server cannot believe it")
-        }
+        (own, _) if own.is_empty() => Row::fail(
+            "webhook-trust",
+            &codes::WEBHOOK_WRONG,
+            "its caBundle is empty: the API server cannot believe it",
+        ),
         (_, None) => Row::skipped("webhook-trust", "there is no trust bundle to compare it with"),
-        (own, Some(system)) if own == system => Row::ok("webhook-trust", format!("its caBundle has the {} roots of the authority", own.len())),
+        (own, Some(system)) if own == system => {
+            Row::ok("webhook-trust", format!("its caBundle has the {} roots of the authority", own.len()))
+        }
         (own, Some(system)) => {
             let missing = system.difference(&own).count();
-            let what = format!("its caBundle and the authority's trust bundle differ: {missing} roots are missing in it");
+            let what = format!(
+                "its caBundle and the authority's trust bundle differ: {missing} roots are missing in it"
+            );
             Row::fail("webhook-trust", &codes::TRUST_DIFFERS, what)
         }
     });
@@ -137,7 +154,11 @@ fn webhook(facts: &Facts) -> Vec<Row> {
         service.short == MESH && namespace == SYSTEM_NAMESPACE
     });
     rows.push(match service {
-        None => Row::fail("webhook-service", &codes::WEBHOOK_WRONG, format!("there is no Service {SYSTEM_NAMESPACE}/{MESH}")),
+        None => Row::fail(
+            "webhook-service",
+            &codes::WEBHOOK_WRONG,
+            format!("there is no Service {SYSTEM_NAMESPACE}/{MESH}"),
+        ),
         Some(service) => match facts.look.world.endpoints(&service.name).filter(|one| one.healthy).count() {
             0 => {
                 let what = "nobody is ready behind its Service: no pod of a labelled namespace can be made";
@@ -168,11 +189,15 @@ fn compare(facts: &Facts, system: Option<BTreeSet<Vec<u8>>>) -> Row {
         match bundle {
             Err(why) => skipped.push(format!("{place}: {why}")),
             Ok(None) if place == SYSTEM_NAMESPACE => {}
-            Ok(None) => wrong.push(format!("{place}: there is no ConfigMap handfast-trust: pods there do not start")),
+            Ok(None) => {
+                wrong.push(format!("{place}: there is no ConfigMap handfast-trust: pods there do not start"))
+            }
             Ok(Some(text)) => {
                 let own = certificates(text.as_bytes());
                 match &reference {
-                    Some(reference) if *reference != own => wrong.push(format!("{place}: other roots than elsewhere")),
+                    Some(reference) if *reference != own => {
+                        wrong.push(format!("{place}: other roots than elsewhere"))
+                    }
                     Some(_) => same += 1,
                     None => {
                         same += 1;
@@ -184,7 +209,10 @@ fn compare(facts: &Facts, system: Option<BTreeSet<Vec<u8>>>) -> Row {
     }
     let count = reference.map_or(0, |reference| reference.len());
     match (wrong.is_empty(), skipped.is_empty()) {
-        (false, _) => Row::fail(ID, &codes::TRUST_DIFFERS, "not every namespace of the mesh has the same roots").with(wrong),
+        (false, _) => {
+            Row::fail(ID, &codes::TRUST_DIFFERS, "not every namespace of the mesh has the same roots")
+                .with(wrong)
+        }
         (true, false) => Row::skipped(ID, "some cannot be read").with(skipped),
         (true, true) => Row::ok(ID, format!("{same} namespaces have the same {count} roots")),
     }
@@ -195,12 +223,17 @@ fn objects(facts: &Facts) -> Row {
     let problems = &facts.look.index.problems;
     if problems.is_empty() {
         let policies = facts.look.index.policies.len();
-        return Row::ok(ID, format!("{policies} policies are understood, and no label or annotation is wrong"));
+        return Row::ok(
+            ID,
+            format!("{policies} policies are understood, and no label or annotation is wrong"),
+        );
     }
     let said = problems.iter().map(|problem| format!("{}: {problem}", problem.code.id));
     let what = format!("{} are not understood", problems.len());
     match problems.iter().any(|problem| problem.closes) {
-        true => Row::fail(ID, &codes::MESH_OBJECT, format!("{what}; what they would apply to refuses")).with(said),
+        true => {
+            Row::fail(ID, &codes::MESH_OBJECT, format!("{what}; what they would apply to refuses")).with(said)
+        }
         false => Row::warn(ID, &codes::MESH_OBJECT, what).with(said),
     }
 }

@@ -20,7 +20,9 @@ use report::Report;
 
 /// Arguments of `handfast mesh check`.
 #[derive(clap::Args)]
-#[command(after_help = "Exit codes: 0 nothing found · 1 the cluster cannot be asked · 2 wrong usage · 3 findings, as --fail-on asks.")]
+#[command(
+    after_help = "Exit codes: 0 nothing found · 1 the cluster cannot be asked · 2 wrong usage · 3 findings, as --fail-on asks."
+)]
 pub struct Args {
     #[command(flatten)]
     cluster: Cluster,

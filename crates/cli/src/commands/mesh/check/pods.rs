@@ -21,14 +21,27 @@ const LEAST: i32 = 4;
 pub(super) fn rows(facts: &Facts) -> Vec<Row> {
     let mut rows = vec![injected(facts)];
     if facts.proxies.is_empty() {
-        rows.push(Row::skipped("proxies", "no pod has a proxy: kubectl label namespace NAME handfast.dev/mesh=enabled"));
+        rows.push(Row::skipped(
+            "proxies",
+            "no pod has a proxy: kubectl label namespace NAME handfast.dev/mesh=enabled",
+        ));
         return rows;
     }
     rows.push(each(facts, "proxies", "answer, and hear the control plane", &codes::PROXY_SILENT, connected));
-    rows.push(each(facts, "redirection", "have their connections redirected, both ways", &codes::NOT_REDIRECTED, redirected));
-    rows.push(each(facts, "certificates", "have good certificates", &codes::CERTIFICATE_ENDS, |told, status| {
-        certificate(status, told.asked)
-    }));
+    rows.push(each(
+        facts,
+        "redirection",
+        "have their connections redirected, both ways",
+        &codes::NOT_REDIRECTED,
+        redirected,
+    ));
+    rows.push(each(
+        facts,
+        "certificates",
+        "have good certificates",
+        &codes::CERTIFICATE_ENDS,
+        |told, status| certificate(status, told.asked),
+    ));
     rows.push(clocks(facts));
     rows.push(roots(facts));
     rows.push(network_policies(facts));
@@ -39,10 +52,16 @@ fn injected(facts: &Facts) -> Row {
     const ID: &str = "pods";
     let without = facts.look.without_proxy(None);
     if without.is_empty() {
-        return Row::ok(ID, format!("all {} pods of labelled namespaces have their proxy", facts.proxies.len()));
+        return Row::ok(
+            ID,
+            format!("all {} pods of labelled namespaces have their proxy", facts.proxies.len()),
+        );
     }
-    let names = without.iter().map(|pod| format!("{}/{}: made before the label", look::namespace(pod), look::name(pod)));
-    Row::fail(ID, &codes::NOT_INJECTED, format!("{} pods of the mesh have no proxy", without.len())).with(names)
+    let names = without
+        .iter()
+        .map(|pod| format!("{}/{}: made before the label", look::namespace(pod), look::name(pod)));
+    Row::fail(ID, &codes::NOT_INJECTED, format!("{} pods of the mesh have no proxy", without.len()))
+        .with(names)
 }
 
 /// What is wrong with one pod: how badly, and why.
@@ -71,11 +90,19 @@ fn each(
         }
     }
     let row = match (failed.is_empty(), warned.is_empty(), fine) {
-        (false, ..) => Row::fail(id, code, format!("{} of {} are not as they have to be", failed.len(), facts.proxies.len())),
-        (true, false, _) => Row::warn(id, code, format!("{} of {} need a look", warned.len(), facts.proxies.len())),
+        (false, ..) => Row::fail(
+            id,
+            code,
+            format!("{} of {} are not as they have to be", failed.len(), facts.proxies.len()),
+        ),
+        (true, false, _) => {
+            Row::warn(id, code, format!("{} of {} need a look", warned.len(), facts.proxies.len()))
+        }
         (true, true, 0) => Row::skipped(id, "no proxy could be asked"),
         // Whoever was not asked is not fine.
-        (true, true, _) if !unknown.is_empty() => Row::skipped(id, format!("{fine} {good}; the others could not be asked")),
+        (true, true, _) if !unknown.is_empty() => {
+            Row::skipped(id, format!("{fine} {good}; the others could not be asked"))
+        }
         (true, true, _) => Row::ok(id, format!("{fine} {good}")),
     };
     let unknown = (!unknown.is_empty()).then(|| format!("not asked: {}", few(&unknown)));
@@ -92,8 +119,12 @@ fn connected(_told: &Told, status: &Value) -> Wrong {
     if status["known"] != true {
         return Some((Found::Fail, "the control plane has not told it of its own workload".to_owned()));
     }
-    let lost = control["not_understood"].as_u64().unwrap_or_else(|| control["not_understood"].as_array().map_or(0, |all| all.len() as u64));
-    (lost > 0).then(|| (Found::Warn, format!("{lost} resources were not understood: {}", codes::RESOURCE_REFUSED.id)))
+    let lost = control["not_understood"]
+        .as_u64()
+        .unwrap_or_else(|| control["not_understood"].as_array().map_or(0, |all| all.len() as u64));
+    (lost > 0).then(|| {
+        (Found::Warn, format!("{lost} resources were not understood: {}", codes::RESOURCE_REFUSED.id))
+    })
 }
 
 fn redirected(_told: &Told, status: &Value) -> Wrong {
@@ -102,7 +133,10 @@ fn redirected(_told: &Told, status: &Value) -> Wrong {
         Some(true) => None,
         Some(false) => Some((
             Found::Fail,
-            format!("{} rules for what it calls, {} for what calls it", redirection["outbound_rules"], redirection["inbound_rules"]),
+            format!(
+                "{} rules for what it calls, {} for what calls it",
+                redirection["outbound_rules"], redirection["inbound_rules"]
+            ),
         )),
         None => Some((Found::Skipped, redirection["error"].as_str().unwrap_or("it does not say").to_owned())),
     }
@@ -118,8 +152,9 @@ fn certificate(status: &Value, now: OffsetDateTime) -> Wrong {
     if ends <= now {
         return Some((Found::Fail, format!("its certificate ended at {text}")));
     }
-    ((ends - now) < (ends - begins) / LEAST)
-        .then(|| (Found::Warn, format!("its certificate ends at {text}, and should have been renewed by now")))
+    ((ends - now) < (ends - begins) / LEAST).then(|| {
+        (Found::Warn, format!("its certificate ends at {text}, and should have been renewed by now"))
+    })
 }
 
 fn clocks(facts: &Facts) -> Row {
@@ -134,22 +169,40 @@ fn clocks(facts: &Facts) -> Row {
     let mut asked = 0;
     for told in facts.control_planes.iter().chain(&facts.proxies) {
         let Ok(status) = &told.status else { continue };
-        let Some(own) = status["time"].as_str().and_then(|text| OffsetDateTime::parse(text, &Rfc3339).ok()) else { continue };
+        let Some(own) = status["time"].as_str().and_then(|text| OffsetDateTime::parse(text, &Rfc3339).ok())
+        else {
+            continue;
+        };
         asked += 1;
         // Both were compared with this machine's, so that its own error is none of theirs.
         let differs = (own - told.asked + Duration::seconds(ahead)).whole_seconds();
         largest = largest.max(differs.abs());
         if differs.abs() > TOLERANCE {
             let side = if differs > 0 { "ahead of" } else { "behind" };
-            wrong.push(format!("node {} (pod {}/{}): {} s {side} the API server", told.node, told.namespace, told.pod, differs.abs()));
+            wrong.push(format!(
+                "node {} (pod {}/{}): {} s {side} the API server",
+                told.node,
+                told.namespace,
+                told.pod,
+                differs.abs()
+            ));
         }
     }
     if asked == 0 {
         return Row::skipped(ID, "nobody has told his time");
     }
     match wrong.is_empty() {
-        false => Row::fail(ID, &codes::CLOCK_DIFFERS, format!("{} of {asked} differ by more than {TOLERANCE} s", wrong.len())).with(wrong),
-        true if ahead.abs() > TOLERANCE => Row::warn(ID, &codes::CLOCK_DIFFERS, format!("this machine's clock is {ahead} s ahead of the API server's")),
+        false => Row::fail(
+            ID,
+            &codes::CLOCK_DIFFERS,
+            format!("{} of {asked} differ by more than {TOLERANCE} s", wrong.len()),
+        )
+        .with(wrong),
+        true if ahead.abs() > TOLERANCE => Row::warn(
+            ID,
+            &codes::CLOCK_DIFFERS,
+            format!("this machine's clock is {ahead} s ahead of the API server's"),
+        ),
         true => Row::ok(ID, format!("{asked} differ by {largest} s at most from the API server's")),
     }
 }
@@ -159,7 +212,11 @@ fn roots(facts: &Facts) -> Row {
     const ID: &str = "trusted-roots";
     let mut sets: Vec<(Vec<String>, Vec<String>)> = Vec::new();
     for told in &facts.proxies {
-        let Some(roots) = told.status.as_ref().ok().and_then(|status| status["certificate"]["roots"].as_array()) else { continue };
+        let Some(roots) =
+            told.status.as_ref().ok().and_then(|status| status["certificate"]["roots"].as_array())
+        else {
+            continue;
+        };
         let roots: Vec<String> = roots.iter().filter_map(|root| Some(root.as_str()?.to_owned())).collect();
         let place = format!("{}/{}", told.namespace, told.pod);
         match sets.iter_mut().find(|(known, _)| *known == roots) {
@@ -172,11 +229,13 @@ fn roots(facts: &Facts) -> Row {
         [(roots, who)] => Row::ok(ID, format!("{} proxies trust the same {} roots", who.len(), roots.len())),
         // Whoever trusts no root of the other cannot speak with him.
         sets => {
-            let apart = sets.iter().any(|(a, _)| sets.iter().any(|(b, _)| !a.iter().any(|root| b.contains(root))));
+            let apart =
+                sets.iter().any(|(a, _)| sets.iter().any(|(b, _)| !a.iter().any(|root| b.contains(root))));
             let said = sets.iter().map(|(roots, who)| format!("{} roots: {}", roots.len(), few(who)));
             let what = format!("proxies trust {} different sets of roots", sets.len());
             match apart {
-                true => Row::fail(ID, &codes::TRUST_DIFFERS, format!("{what}, some without one in common")).with(said),
+                true => Row::fail(ID, &codes::TRUST_DIFFERS, format!("{what}, some without one in common"))
+                    .with(said),
                 false => Row::warn(ID, &codes::TRUST_DIFFERS, what).with(said),
             }
         }
@@ -210,7 +269,8 @@ fn network_policies(facts: &Facts) -> Row {
         let ports: Vec<u16> = workload.services.values().flatten().map(|port| port.target).collect();
         let open: Vec<_> = others()
             .filter(|(other, pod)| {
-                ports.iter().any(|port| judge(other, *pod, *port).passes()) && !judge(other, *pod, HBONE_PORT).passes()
+                ports.iter().any(|port| judge(other, *pod, *port).passes())
+                    && !judge(other, *pod, HBONE_PORT).passes()
             })
             .collect();
         let Some((caller, caller_pod)) = open.first() else { continue };
@@ -228,7 +288,15 @@ fn network_policies(facts: &Facts) -> Row {
     }
     wrong.sort();
     match wrong.is_empty() {
-        true => Row::ok(ID, format!("none of {} keeps tunnels (port {HBONE_PORT}) from whom it lets call", policies.len())),
-        false => Row::fail(ID, &codes::NETWORK_POLICY_BLOCKS, format!("{} pods cannot be called through the mesh", wrong.len())).with(wrong),
+        true => Row::ok(
+            ID,
+            format!("none of {} keeps tunnels (port {HBONE_PORT}) from whom it lets call", policies.len()),
+        ),
+        false => Row::fail(
+            ID,
+            &codes::NETWORK_POLICY_BLOCKS,
+            format!("{} pods cannot be called through the mesh", wrong.len()),
+        )
+        .with(wrong),
     }
 }

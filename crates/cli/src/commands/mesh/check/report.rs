@@ -100,7 +100,11 @@ impl Report {
                 let _ = writeln!(text, "                         more: handfast explain {code}");
             }
         }
-        let _ = writeln!(text, "\n{} ok, {} warnings, {} failed, {} skipped", self.ok, self.warned, self.failed, self.skipped);
+        let _ = writeln!(
+            text,
+            "\n{} ok, {} warnings, {} failed, {} skipped",
+            self.ok, self.warned, self.failed, self.skipped
+        );
         text
     }
 }

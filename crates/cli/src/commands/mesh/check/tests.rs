@@ -42,7 +42,9 @@ fn pod(name: &str, proxy: bool) -> Value {
 
 fn facts(pods: Vec<Value>, policies: Vec<Value>, proxies: Vec<Told>) -> Facts {
     let objects = Objects {
-        namespaces: vec![read(json!({ "metadata": { "name": "shop", "labels": { "handfast.dev/mesh": "enabled" } } }))],
+        namespaces: vec![read(
+            json!({ "metadata": { "name": "shop", "labels": { "handfast.dev/mesh": "enabled" } } }),
+        )],
         services: vec![read(json!({
             "metadata": { "name": "web", "namespace": "shop" },
             "spec": { "clusterIP": "10.96.0.9", "selector": { "app": "web" }, "ports": [{ "port": 80, "targetPort": 8080 }] },
@@ -89,8 +91,12 @@ fn each_thing_that_is_wrong_with_a_proxy_fails_its_own_row_and_no_other() {
         ("proxies", Verdict::Fail, |status| status["control_plane"]["connected"] = json!(false)),
         ("redirection", Verdict::Fail, |status| status["redirection"]["in_force"] = json!(false)),
         ("redirection", Verdict::Skipped, |status| status["redirection"]["in_force"] = Value::Null),
-        ("certificates", Verdict::Fail, |status| status["certificate"]["not_after"] = json!("2026-01-01T11:00:00Z")),
-        ("certificates", Verdict::Warn, |status| status["certificate"]["not_after"] = json!("2026-01-01T12:10:00Z")),
+        ("certificates", Verdict::Fail, |status| {
+            status["certificate"]["not_after"] = json!("2026-01-01T11:00:00Z")
+        }),
+        ("certificates", Verdict::Warn, |status| {
+            status["certificate"]["not_after"] = json!("2026-01-01T12:10:00Z")
+        }),
         ("clocks", Verdict::Fail, |status| status["time"] = json!("2026-01-01T12:10:00Z")),
         ("versions", Verdict::Warn, |status| status["handfast"] = json!("0.0.1")),
     ];
@@ -122,7 +128,8 @@ fn a_pod_from_before_the_label_and_roots_without_one_in_common_are_found() {
     let mut other = good();
     other["certificate"]["roots"] = json!(["bb"]);
     let proxies = vec![told("shop", "web", Ok(other)), told("shop", "client", Ok(good()))];
-    let report = judge(&facts(vec![pod("web", true), pod("client", true), pod("old", false)], Vec::new(), proxies));
+    let report =
+        judge(&facts(vec![pod("web", true), pod("client", true), pod("old", false)], Vec::new(), proxies));
     assert_eq!(row(&report, "pods").evidence, ["shop/old: made before the label"]);
     assert_eq!(row(&report, "trusted-roots").verdict, Verdict::Fail);
 }
@@ -135,7 +142,13 @@ fn a_network_policy_that_lets_the_application_be_called_and_no_tunnel_is_found()
             "spec": { "podSelector": { "matchLabels": { "app": "web" } }, "ingress": [{ "ports": ports }] },
         })
     };
-    let judged = |policies| judge(&facts(vec![pod("web", true), pod("client", true)], policies, vec![told("shop", "web", Ok(good()))]));
+    let judged = |policies| {
+        judge(&facts(
+            vec![pod("web", true), pod("client", true)],
+            policies,
+            vec![told("shop", "web", Ok(good()))],
+        ))
+    };
     let report = judged(vec![policy(json!([{ "port": 8080 }]))]);
     let found = row(&report, "network-policies");
     assert_eq!(found.verdict, Verdict::Fail);

@@ -61,7 +61,9 @@ pub(super) fn source(look: &Look, text: &str) -> Result<Arc<Workload>, String> {
         let mut found: Vec<&Arc<Workload>> = look
             .world
             .workloads()
-            .filter(|workload| workload.namespace == namespace && workload.uid.contains("//Pod/") && is(workload, name))
+            .filter(|workload| {
+                workload.namespace == namespace && workload.uid.contains("//Pod/") && is(workload, name)
+            })
             .collect();
         found.sort_by_key(|workload| (!workload.healthy, workload.uid.clone()));
         if let Some(first) = found.first() {
@@ -77,7 +79,9 @@ pub(super) fn source(look: &Look, text: &str) -> Result<Arc<Workload>, String> {
     known.sort_unstable();
     known.dedup();
     let known = if known.is_empty() { "nothing that runs".to_owned() } else { known.join(", ") };
-    Err(format!("FROM {text}: no pod, Deployment or service account of a pod is called so; in {namespace} there is {known}"))
+    Err(format!(
+        "FROM {text}: no pod, Deployment or service account of a pod is called so; in {namespace} there is {known}"
+    ))
 }
 
 /// The service that a name stands for.
@@ -91,7 +95,11 @@ fn service<'a>(look: &'a Look, source: &Workload, host: &str) -> Option<&'a Arc<
 }
 
 /// The address that is called, and how it was found; or the layer that says why there is none.
-pub(super) fn destination(look: &Look, source: &Workload, to: &To) -> Result<(SocketAddr, String), Box<Layer>> {
+pub(super) fn destination(
+    look: &Look,
+    source: &Workload,
+    to: &To,
+) -> Result<(SocketAddr, String), Box<Layer>> {
     let stop = |code, what: String, fix: String| Box::new(Layer::stopped("name", code, what).fix(fix));
     if let (Ok(ip), Some(port)) = (to.host.parse::<IpAddr>(), to.port) {
         return Ok((SocketAddr::new(ip, port), "an address was given; no name is looked up".to_owned()));
@@ -112,16 +120,22 @@ pub(super) fn destination(look: &Look, source: &Workload, to: &To) -> Result<(So
         // Headless: the name stands for the pods themselves, and the port is theirs.
         let ready = look.world.endpoints(&service.name).find(|workload| workload.healthy);
         return match ready.and_then(|workload| workload.addresses.first()) {
-            Some(ip) => Ok((SocketAddr::new(*ip, port), format!("Service {} (headless), its pod {ip}", service.name))),
+            Some(ip) => {
+                Ok((SocketAddr::new(*ip, port), format!("Service {} (headless), its pod {ip}", service.name)))
+            }
             None => Err(stop(
                 &codes::NO_ENDPOINT,
-                format!("Service {} is headless, and none of its pods is ready: the name has no address", service.name),
+                format!(
+                    "Service {} is headless, and none of its pods is ready: the name has no address",
+                    service.name
+                ),
                 codes::NO_ENDPOINT.fix.to_owned(),
             )),
         };
     }
     let (namespace, name) = to.host.split_once('/').unwrap_or((&source.namespace, &to.host));
-    let pod = look.world.workloads().find(|workload| workload.namespace == namespace && workload.name == name);
+    let pod =
+        look.world.workloads().find(|workload| workload.namespace == namespace && workload.name == name);
     let Some(pod) = pod else {
         let mut similar: Vec<String> = look
             .world
@@ -138,7 +152,11 @@ pub(super) fn destination(look: &Look, source: &Workload, to: &To) -> Result<(So
         return Err(stop(&codes::NAME_UNKNOWN, what, fix));
     };
     let Some(port) = to.port else {
-        return Err(stop(&codes::NO_PORT, format!("pod {}: which port?", to.host), format!("{}:PORT", to.host)));
+        return Err(stop(
+            &codes::NO_PORT,
+            format!("pod {}: which port?", to.host),
+            format!("{}:PORT", to.host),
+        ));
     };
     match pod.addresses.first() {
         Some(ip) => Ok((SocketAddr::new(*ip, port), format!("pod {namespace}/{name}, {ip}"))),

@@ -114,9 +114,9 @@ fn around(look: &Look, told: &[Told], source: &Workload, to: SocketAddr) -> Opti
         return Some(format!("port {} is excepted from what the caller's proxy carries", to.port()));
     }
     let within = |text: &&String| {
-        let network = text.split_once('/').and_then(|(address, length)| {
-            Network::new(address.parse().ok()?, length.parse().ok()?)
-        });
+        let network = text
+            .split_once('/')
+            .and_then(|(address, length)| Network::new(address.parse().ok()?, length.parse().ok()?));
         network.is_some_and(|network| network.contains(to.ip()))
     };
     if let Some(subnet) = excepted.skip_outbound_subnets.iter().find(within) {
@@ -124,7 +124,8 @@ fn around(look: &Look, told: &[Told], source: &Workload, to: SocketAddr) -> Opti
     }
     let own = told.iter().find(|one| one.pod == source.name && one.namespace == source.namespace)?;
     let in_force = own.status.as_ref().ok()?["redirection"]["in_force"].as_bool();
-    (in_force == Some(false)).then(|| format!("the caller's calls are not redirected ({})", codes::NOT_REDIRECTED.id))
+    (in_force == Some(false))
+        .then(|| format!("the caller's calls are not redirected ({})", codes::NOT_REDIRECTED.id))
 }
 
 /// What a pod's annotations except.
@@ -195,7 +196,8 @@ pub(super) fn walk(look: &Look, told: &[Told], source: &Workload, to: &To, now: 
         if let Some(last) = layers.iter().position(Layer::stops) {
             layers.truncate(last + 1);
         }
-        let place = leg.workload.as_ref().map(|workload| format!("{}/{}, ", workload.namespace, workload.name));
+        let place =
+            leg.workload.as_ref().map(|workload| format!("{}/{}, ", workload.namespace, workload.name));
         Walk { endpoint: format!("{}{}", place.unwrap_or_default(), leg.target), layers }
     };
     legs.iter().map(one).collect()
@@ -222,7 +224,8 @@ fn network_policy(look: &Look, source: &Workload, leg: &Leg) -> Layer {
                 let whose = if way == Way::Egress { "the caller" } else { "the destination" };
                 let what = format!("{way} of {whose} to TCP port {port}: {}", none_matched(rules, &policies));
                 let layer = Layer::stopped(NAME, &codes::NETWORK_POLICY_BLOCKS, what);
-                return layer.with("whether the cluster's network does what policies say: handfast kube netpol test");
+                return layer
+                    .with("whether the cluster's network does what policies say: handfast kube netpol test");
             }
             Verdict::Allowed { policy, rule } => said.push(format!("{way} by rule {rule} of {policy}")),
             Verdict::Unselected => said.push(format!("{way}: no policy selects it")),
@@ -247,7 +250,8 @@ fn tcp(look: &Look, told: &[Told], leg: &Leg) -> Layer {
         return Layer::unknown(NAME, format!("not looked at: {place} is no pod"));
     };
     if leg.secured && !look::has_proxy(pod) {
-        let what = format!("{place} belongs to the mesh and has no proxy: nobody listens on port 15008 there");
+        let what =
+            format!("{place} belongs to the mesh and has no proxy: nobody listens on port 15008 there");
         return Layer::stopped(NAME, &codes::NOT_INJECTED, what);
     }
     if !look::is_running(pod) {
@@ -255,13 +259,18 @@ fn tcp(look: &Look, told: &[Told], leg: &Leg) -> Layer {
     }
     let ready = if workload.healthy { "" } else { "; it is not ready" };
     if !leg.secured {
-        let what = format!("whether {place} listens on port {} was not tried: --live{ready}", leg.target.port());
+        let what =
+            format!("whether {place} listens on port {} was not tried: --live{ready}", leg.target.port());
         return Layer::unknown(NAME, what);
     }
     match told.iter().find(|one| one.pod == workload.name && one.namespace == workload.namespace) {
-        Some(Told { status: Ok(_), .. }) => Layer::ok(NAME, format!("the proxy of {place} runs and answers{ready}"))
-            .with("whether the application listens was not tried: --live"),
-        Some(Told { status: Err(why), .. }) => Layer::unknown(NAME, format!("the proxy of {place} was not asked: {why}")),
+        Some(Told { status: Ok(_), .. }) => {
+            Layer::ok(NAME, format!("the proxy of {place} runs and answers{ready}"))
+                .with("whether the application listens was not tried: --live")
+        }
+        Some(Told { status: Err(why), .. }) => {
+            Layer::unknown(NAME, format!("the proxy of {place} was not asked: {why}"))
+        }
         None => Layer::unknown(NAME, format!("the proxy of {place} was not asked")),
     }
 }
@@ -272,19 +281,28 @@ pub(super) fn of_call(answer: &Value) -> Layer {
     let record = &answer["record"];
     let text = |name: &str| record[name].as_str().unwrap_or_default();
     if let Some(error) = answer["error"].as_str() {
-        return Layer::stopped(NAME, &codes::NOT_REDIRECTED, format!("the connection did not reach the caller's own proxy: {error}"));
+        return Layer::stopped(
+            NAME,
+            &codes::NOT_REDIRECTED,
+            format!("the connection did not reach the caller's own proxy: {error}"),
+        );
     }
     if !record.is_object() {
-        return Layer::unknown(NAME, "the caller's proxy has not seen the call: it is slow, or the call goes around it");
+        return Layer::unknown(
+            NAME,
+            "the caller's proxy has not seen the call: it is slow, or the call goes around it",
+        );
     }
     match text("code") {
-        "" => Layer::ok(NAME, format!("a real connection was made: {}", text("secured")))
-            .with(match text("ending") {
+        "" => Layer::ok(NAME, format!("a real connection was made: {}", text("secured"))).with(
+            match text("ending") {
                 "" => "it ended in order".to_owned(),
                 ending => ending.to_owned(),
-            }),
+            },
+        ),
         id => {
-            let code = codes::ALL.iter().find(|code| code.id == id).copied().unwrap_or(&codes::PEER_UNREACHABLE);
+            let code =
+                codes::ALL.iter().find(|code| code.id == id).copied().unwrap_or(&codes::PEER_UNREACHABLE);
             Layer::stopped(NAME, code, format!("{}: {}", code.title, text("detail")))
         }
     }

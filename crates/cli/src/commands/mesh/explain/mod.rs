@@ -21,8 +21,10 @@ use layers::Walk;
 
 /// Arguments of `handfast mesh explain`.
 #[derive(clap::Args)]
-#[command(after_help = "Exit codes: 0 nothing that was looked at stops the call · 1 the cluster cannot be asked · 2 wrong usage · \
-    3 a layer stops the call.")]
+#[command(
+    after_help = "Exit codes: 0 nothing that was looked at stops the call · 1 the cluster cannot be asked · 2 wrong usage · \
+    3 a layer stops the call."
+)]
 pub struct Args {
     #[command(flatten)]
     cluster: Cluster,
@@ -71,7 +73,11 @@ pub fn run(args: Args, globals: &Globals) -> Outcome {
         let mut asked: Vec<_> = look.pod(&source).into_iter().filter(|pod| look::has_proxy(pod)).collect();
         for workload in layers::reached(&look, &source, &to) {
             let pod = look.pod(&workload).filter(|pod| look::has_proxy(pod));
-            asked.extend(pod.filter(|pod| !asked.iter().any(|known| look::name(known) == look::name(pod) && look::namespace(known) == look::namespace(pod))));
+            asked.extend(pod.filter(|pod| {
+                !asked.iter().any(|known| {
+                    look::name(known) == look::name(pod) && look::namespace(known) == look::namespace(pod)
+                })
+            }));
         }
         let told = look::ask(&client, &asked).await;
         let mut document = document(&look, &told, &source, &to, &args);
@@ -87,7 +93,13 @@ pub fn run(args: Args, globals: &Globals) -> Outcome {
     })
 }
 
-fn document(look: &Look, told: &[Told], source: &model::mesh::Workload, to: &ends::To, args: &Args) -> Document {
+fn document(
+    look: &Look,
+    told: &[Told],
+    source: &model::mesh::Workload,
+    to: &ends::To,
+    args: &Args,
+) -> Document {
     let mut walks = layers::walk(look, told, source, to, OffsetDateTime::now_utc());
     let first = walks.iter().position(|walk| walk.stopped_by().is_some()).unwrap_or_default();
     let shown = if walks.is_empty() { Walk::default() } else { walks.remove(first) };

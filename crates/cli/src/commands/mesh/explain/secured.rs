@@ -52,9 +52,12 @@ pub(super) fn tls(told: &[Told], source: &Workload, leg: &Leg, now: OffsetDateTi
         && !caller.iter().any(|root| destination.contains(root))
     {
         let layer = Layer::stopped(NAME, &codes::TRUST_DIFFERS, "the two ends trust no root in common");
-        return layer.with(format!("caller: {}", caller.join(", "))).with(format!("destination: {}", destination.join(", ")));
+        return layer
+            .with(format!("caller: {}", caller.join(", ")))
+            .with(format!("destination: {}", destination.join(", ")));
     }
-    said.into_iter().fold(Layer::ok(NAME, "both have good certificates, and trust a root in common"), Layer::with)
+    said.into_iter()
+        .fold(Layer::ok(NAME, "both have good certificates, and trust a root in common"), Layer::with)
 }
 
 /// Whether the destination's proxy lets the call in.
@@ -68,14 +71,16 @@ pub(super) fn policy(look: &Look, told: &[Told], source: &Workload, leg: &Leg) -
     };
     let port = leg.target.port();
     if !leg.secured && excepted(pod).skip_inbound_ports.contains(&port) {
-        return Layer::warn(NAME, format!("none: port {port} is excepted from what the destination's proxy carries"));
+        return Layer::warn(
+            NAME,
+            format!("none: port {port} is excepted from what the destination's proxy carries"),
+        );
     }
     let identity = source.identity().ok().filter(|_| leg.secured);
     let Some(from) = source.addresses.first().copied() else {
         return Layer::unknown(NAME, "the caller has no address yet");
     };
-    let arrival =
-        Arrival { identity: identity.as_ref(), source: from, address: leg.target.ip(), port };
+    let arrival = Arrival { identity: identity.as_ref(), source: from, address: leg.target.ip(), port };
     let decision = decide(&look.world, workload, &arrival);
     let rule = |key: &str| look.world.policy(key).and_then(|policy| policy.matching_rule(&arrival));
     let who = identity.as_ref().map_or_else(|| "an unproven caller".to_owned(), ToString::to_string);
@@ -89,7 +94,8 @@ pub(super) fn policy(look: &Look, told: &[Told], source: &Workload, leg: &Leg) -
             Layer::stopped(NAME, &codes::DENIED, format!("{who} is denied by {rule}{key}"))
         }
         (Reason::NotAllowed { rules, policies }, _) => {
-            Layer::stopped(NAME, &codes::NOT_ALLOWED, none_matched(*rules, policies)).with(format!("the caller is {who}"))
+            Layer::stopped(NAME, &codes::NOT_ALLOWED, none_matched(*rules, policies))
+                .with(format!("the caller is {who}"))
         }
         (reason, Some(code)) => Layer::stopped(NAME, code, reason.to_string()),
         (reason, None) => Layer::ok(NAME, reason.to_string()),
@@ -100,7 +106,9 @@ pub(super) fn policy(look: &Look, told: &[Told], source: &Workload, leg: &Leg) -
     match status(told, workload).map(|status| &status["control_plane"]) {
         Some(control) if control["connected"] == false => {
             let since = control["since"].as_str().unwrap_or_default();
-            layer.with(format!("the destination's proxy has heard no control plane since {since}: it may know older policies"))
+            layer.with(format!(
+                "the destination's proxy has heard no control plane since {since}: it may know older policies"
+            ))
         }
         _ => layer,
     }

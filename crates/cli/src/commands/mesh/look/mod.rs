@@ -58,7 +58,8 @@ impl Look {
     /// When what the mesh is made of cannot be listed.
     pub async fn at(client: &Client) -> Result<Self, Failure> {
         let api: Api<Deployment> = Api::namespaced(client.clone(), SYSTEM_NAMESPACE);
-        let control_plane = api.get_opt(MESH).await.map_err(Error::api(format!("read the Deployment {MESH}")))?;
+        let control_plane =
+            api.get_opt(MESH).await.map_err(Error::api(format!("read the Deployment {MESH}")))?;
         let listed = list::list(client).await?;
         let policies = list::all(Api::all(client.clone()), "list the NetworkPolicies").await;
         let index = index(&listed.objects, &options(control_plane.as_ref()));
@@ -76,7 +77,8 @@ impl Look {
     /// Pods with a proxy, in `only` or in all namespaces.
     pub fn with_proxy(&self, only: Option<&str>) -> Vec<&Pod> {
         let pods = self.listed.objects.pods.iter();
-        pods.filter(|pod| has_proxy(pod) && is_running(pod) && only.is_none_or(|only| namespace(pod) == only)).collect()
+        pods.filter(|pod| has_proxy(pod) && is_running(pod) && only.is_none_or(|only| namespace(pod) == only))
+            .collect()
     }
 
     /// Pods that run, belong to the mesh by their namespace's label, and have no proxy: they were made before.
@@ -104,8 +106,9 @@ impl Look {
 
 /// What a Deployment says that objects do not.
 fn options(control_plane: Option<&Deployment>) -> Options {
-    let args = control_plane
-        .and_then(|deployment| deployment.spec.as_ref()?.template.spec.as_ref()?.containers.first()?.args.clone());
+    let args = control_plane.and_then(|deployment| {
+        deployment.spec.as_ref()?.template.spec.as_ref()?.containers.first()?.args.clone()
+    });
     let args = args.unwrap_or_default();
     let of = |flag: &str| {
         let at = args.iter().position(|arg| arg == flag)?;
@@ -148,7 +151,8 @@ pub fn has_proxy(pod: &Pod) -> bool {
 pub fn is_running(pod: &Pod) -> bool {
     let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
     // A sidecar runs before the pod counts as running.
-    let starting = phase == Some("Pending") && pod.status.as_ref().is_some_and(|status| status.pod_ip.is_some());
+    let starting =
+        phase == Some("Pending") && pod.status.as_ref().is_some_and(|status| status.pod_ip.is_some());
     phase == Some("Running") || starting
 }
 

@@ -47,7 +47,8 @@ pub async fn get_within(
     let asking = async {
         let response = request(client, namespace, pod, path).await?;
         let status = response.status();
-        let body = Limited::new(response.into_body(), LONGEST).collect().await.map_err(|error| error.to_string())?;
+        let body =
+            Limited::new(response.into_body(), LONGEST).collect().await.map_err(|error| error.to_string())?;
         if !status.is_success() {
             return Err(format!("it answers {status} to {path}: it is of another version"));
         }
@@ -73,7 +74,8 @@ pub async fn lines(
         loop {
             if let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
                 let line: Vec<u8> = rest.drain(..=end).collect();
-                let line = serde_json::from_slice(&line).map_err(|error| format!("a line is no JSON: {error}"));
+                let line =
+                    serde_json::from_slice(&line).map_err(|error| format!("a line is no JSON: {error}"));
                 return Some((line, (body, rest)));
             }
             match body.frame().await? {
@@ -87,7 +89,12 @@ pub async fn lines(
     }))
 }
 
-async fn request(client: &Client, namespace: &str, pod: &str, path: &str) -> Result<Response<Incoming>, String> {
+async fn request(
+    client: &Client,
+    namespace: &str,
+    pod: &str,
+    path: &str,
+) -> Result<Response<Incoming>, String> {
     let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
     let mut forwarder = pods
         .portforward(pod, &[ADMIN])
@@ -103,5 +110,8 @@ async fn request(client: &Client, namespace: &str, pod: &str, path: &str) -> Res
     });
     let request = Request::get(path).header(HOST, "127.0.0.1").body(Empty::<Bytes>::new());
     let request = request.map_err(|error| error.to_string())?;
-    sender.send_request(request).await.map_err(|error| format!("nothing answers on port {ADMIN} there: {error}"))
+    sender
+        .send_request(request)
+        .await
+        .map_err(|error| format!("nothing answers on port {ADMIN} there: {error}"))
 }

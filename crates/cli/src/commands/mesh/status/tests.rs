@@ -46,3 +46,10 @@ fn a_control_plane_that_does_not_answer_is_said_and_not_left_out() {
     assert_eq!(document.control_planes[0].error.as_deref(), Some("no answer"));
     assert!(table(&document).contains("does not answer: no answer"));
 }
+
+#[test]
+fn a_time_is_shown_without_parts_of_seconds() {
+    assert_eq!(moment("2026-01-01T00:00:00.123Z"), "2026-01-01T00:00:00Z");
+    assert_eq!(moment("2026-01-01T00:00:00.5+02:00"), "2026-01-01T00:00:00+02:00");
+    assert_eq!(moment("then"), "then");
+}

@@ -91,7 +91,8 @@ pub(super) fn join(world: &World, pods: &[Pod], told: &[Told], without_proxy: Ve
             let service = service.split_once('/').map_or(service.clone(), |(_, host)| host.to_owned());
             let key = (caller.clone(), called.clone(), port, service.clone(), text("why"));
             let count = seen["count"].as_u64().unwrap_or_default();
-            let pair = Pair { caller, called, port, service, why: text("why"), count: 0, last: String::new() };
+            let pair =
+                Pair { caller, called, port, service, why: text("why"), count: 0, last: String::new() };
             let all = if is_inbound { &mut inbound } else { &mut outbound };
             let pair = all.entry(key).or_insert(pair);
             pair.count += count;
@@ -104,7 +105,8 @@ pub(super) fn join(world: &World, pods: &[Pod], told: &[Told], without_proxy: Ve
 }
 
 fn own_name(world: &World, told: &Told) -> String {
-    let own = world.workloads().find(|workload| workload.namespace == told.namespace && workload.name == told.pod);
+    let own =
+        world.workloads().find(|workload| workload.namespace == told.namespace && workload.name == told.pod);
     format!("{}/{}", told.namespace, own.map_or(&told.pod, |own| &own.workload_name))
 }
 
@@ -112,7 +114,9 @@ fn own_name(world: &World, told: &Told) -> String {
 fn whose(world: &World, pods: &[Pod], address: &str) -> String {
     let Ok(parsed) = address.parse::<IpAddr>() else { return address.to_owned() };
     match world.at(parsed) {
-        Some(Owner::Workload(workload)) => return format!("{}/{}", workload.namespace, workload.workload_name),
+        Some(Owner::Workload(workload)) => {
+            return format!("{}/{}", workload.namespace, workload.workload_name);
+        }
         Some(Owner::Service(service)) => return format!("{}/{}", service.name.namespace, service.short),
         None => {}
     }

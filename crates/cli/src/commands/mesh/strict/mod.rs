@@ -10,7 +10,7 @@ use model::codes::mesh as codes;
 use serde_json::{Value, json};
 
 use super::look::{self, Look};
-use super::status::columns;
+use super::status::{columns, moment};
 use crate::commands::Globals;
 use crate::commands::kube::apply::{Target, yaml};
 use crate::commands::kube::connect::{Cluster, block_on};
@@ -20,8 +20,10 @@ use join::{Pair, Preview};
 
 /// Arguments of `handfast mesh strict`.
 #[derive(clap::Args)]
-#[command(after_help = "Without options, the PeerAuthentication is printed. Exit codes: 0 · 1 the cluster cannot be asked · \
-    2 wrong usage · 3 somebody would be refused, or some proxies could not be asked.")]
+#[command(
+    after_help = "Without options, the PeerAuthentication is printed. Exit codes: 0 · 1 the cluster cannot be asked · \
+    2 wrong usage · 3 somebody would be refused, or some proxies could not be asked."
+)]
 pub struct Args {
     #[command(flatten)]
     cluster: Cluster,
@@ -70,7 +72,8 @@ pub fn run(args: Args, globals: &Globals) -> Outcome {
         }
         let preview = preview(&client, Some(namespace)).await?;
         // Who calls out is not concerned: the object is for what arrives.
-        if !(preview.inbound.is_empty() && preview.not_asked.is_empty()) && !args.force {
+        let somebody = !preview.inbound.is_empty() || !preview.not_asked.is_empty();
+        if somebody && !args.force {
             print!("{}", table(&preview));
             eprintln!("nothing was applied: {}; --force does it all the same", codes::WOULD_BREAK.title);
             return Ok(EXIT_FINDINGS);
@@ -112,7 +115,12 @@ async fn preview(client: &kube::Client, only: Option<&str>) -> Result<Preview, F
 fn table(preview: &Preview) -> String {
     let mut text = String::new();
     // Writing to a String cannot fail.
-    let _ = writeln!(text, "{} proxies were asked; the oldest has watched since {}", preview.asked, preview.since.as_deref().unwrap_or("never"));
+    let _ = writeln!(
+        text,
+        "{} proxies were asked; the oldest has watched since {}",
+        preview.asked,
+        preview.since.as_deref().map_or_else(|| "no time".to_owned(), moment)
+    );
     let listing = |text: &mut String, title: &str, pairs: &[Pair]| {
         if pairs.is_empty() {
             let _ = writeln!(text, "\n{title}: nobody");
@@ -121,8 +129,19 @@ fn table(preview: &Preview) -> String {
         let _ = writeln!(text, "\n{title}:");
         let mut rows = vec![["CALLER", "CALLED", "PORT", "TIMES", "LAST", "WHY"].map(str::to_owned)];
         rows.extend(pairs.iter().map(|pair| {
-            let called = if pair.service.is_empty() { pair.called.clone() } else { format!("{} ({})", pair.called, pair.service) };
-            [pair.caller.clone(), called, pair.port.to_string(), pair.count.to_string(), pair.last.clone(), pair.why.clone()]
+            let called = if pair.service.is_empty() {
+                pair.called.clone()
+            } else {
+                format!("{} ({})", pair.called, pair.service)
+            };
+            [
+                pair.caller.clone(),
+                called,
+                pair.port.to_string(),
+                pair.count.to_string(),
+                moment(&pair.last),
+                pair.why.clone(),
+            ]
         }));
         text.push_str(&columns(&rows));
     };
