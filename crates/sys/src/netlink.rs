@@ -73,6 +73,16 @@ impl Messages {
 
     /// Sends them all at once, and waits until the kernel has acknowledged number `acknowledged`.
     pub(crate) fn send(&self, protocol: Option<Protocol>, acknowledged: u32) -> io::Result<()> {
+        self.ask(protocol, acknowledged, |_| {})
+    }
+
+    /// The same; `heard` gets what the kernel sends before that, as it comes.
+    pub(crate) fn ask(
+        &self,
+        protocol: Option<Protocol>,
+        acknowledged: u32,
+        mut heard: impl FnMut(&[u8]),
+    ) -> io::Result<()> {
         let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, protocol)?;
         sockopt::set_socket_timeout(&socket, sockopt::Timeout::Recv, Some(PATIENCE))?;
         let kernel = netlink::SocketAddrNetlink::new(0, 0);
@@ -83,7 +93,9 @@ impl Messages {
         let mut answer = vec![0; ANSWER];
         loop {
             let (length, _) = recv(&socket, &mut answer[..], RecvFlags::empty())?;
-            if done(&answer[..length.min(ANSWER)], acknowledged)? {
+            let answers = &answer[..length.min(ANSWER)];
+            heard(answers);
+            if done(answers, acknowledged)? {
                 return Ok(());
             }
         }
@@ -110,6 +122,20 @@ pub(crate) fn done(mut answers: &[u8], acknowledged: u32) -> io::Result<bool> {
         answers = answers.get(length.next_multiple_of(4)..).unwrap_or_default();
     }
     Ok(false)
+}
+
+/// The value of an attribute that is a number as the network has it. `attributes` is all that comes after the fixed part.
+pub(crate) fn network_number(mut attributes: &[u8], kind: u16) -> Option<u32> {
+    while let Some(header) = attributes.get(..4) {
+        let length = usize::from(u16::from_ne_bytes([header[0], header[1]]));
+        let own = u16::from_ne_bytes([header[2], header[3]]) & !NESTED;
+        let value = attributes.get(4..length.max(4))?;
+        if own == kind {
+            return Some(u32::from_be_bytes(value.try_into().ok()?));
+        }
+        attributes = attributes.get(length.max(4).next_multiple_of(4)..)?;
+    }
+    None
 }
 
 /// The attributes of a message, or of an attribute.

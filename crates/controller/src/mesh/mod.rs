@@ -10,6 +10,7 @@ mod endpoints;
 pub mod index;
 pub mod issue;
 pub mod istio;
+pub mod list;
 mod modes;
 mod owner;
 mod read;

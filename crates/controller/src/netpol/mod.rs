@@ -1,11 +1,13 @@
 //! NetworkPolicies from declared edges, without a cluster: objects in, policies out.
 //!
 //! The way: [`objects`] reads workloads and Services from manifests or lists, [`edge`] reads what a person
-//! declared, [`graph`] resolves names and ports, [`mod@generate`] writes the policies. `handfast kube netpol` prints
+//! declared, [`graph`] resolves names and ports, [`mod@generate`] writes the policies. [`evaluate`] reads those that a
+//! cluster has, and says what they mean for one connection. `handfast kube netpol` prints
 //! and applies them, `handfast kube netpol test` proves that they hold.
 
 pub mod edge;
 mod error;
+pub mod evaluate;
 mod generate;
 mod graph;
 mod objects;

@@ -129,4 +129,52 @@ super::table! {
         "A part of the manifests cannot be carried out on one machine",
         "the processes of one machine do not have what it asks for",
         "give a plain value in its place";
+    NOTHING_TO_SEE = "HF8050", "mesh_nothing_to_see",
+        "There is nothing of the mesh to look at",
+        "no pod has a proxy there, or none of them can be asked",
+        "see what is there: handfast mesh status; port-forwarding needs the right to create pods/portforward";
+    NETWORK_POLICY_BLOCKS = "HF8051", "network_policy_blocks",
+        "A NetworkPolicy stops the connection",
+        "policies select the pod, and none of their rules lets this pass; tunnels of the mesh arrive at port 15008",
+        "add a rule for TCP port 15008 from the pods that call, beside that for the application's port";
+    NOT_INJECTED = "HF8052", "pod_without_proxy",
+        "A pod of the mesh has no proxy",
+        "it was made before its namespace's label",
+        "restart it: kubectl rollout restart its Deployment";
+    WEBHOOK_WRONG = "HF8053", "mesh_webhook_wrong",
+        "The admission webhook is not as it has to be",
+        "it was changed or deleted by hand, or the control plane has not taken it up yet",
+        "apply it again: handfast mesh install --apply";
+    NOT_REDIRECTED = "HF8054", "pod_not_redirected",
+        "A pod's connections are not redirected to its proxy",
+        "the rules were taken away from its network, or its kernel has none",
+        "restart the pod; if it stays so, look at the log of its container handfast-redirect";
+    CERTIFICATE_ENDS = "HF8055", "workload_certificate_ends",
+        "A workload's certificate ends soon, or has ended",
+        "its proxy gets no new one from the control plane",
+        "see why: kubectl logs POD -c handfast-proxy";
+    CLOCK_DIFFERS = "HF8056", "mesh_clock_differs",
+        "A clock differs from the API server's",
+        "the node does not keep its time",
+        "have the node keep its time (NTP); with a wrong clock, good certificates count as ended";
+    TRUST_DIFFERS = "HF8057", "mesh_trust_differs",
+        "The trust bundle is not the same everywhere",
+        "a rotation is under way, or somebody changed a ConfigMap by hand",
+        "wait a minute and look again; if it stays so, see whether the controller runs";
+    VERSIONS_DIFFER = "HF8058", "mesh_versions_differ",
+        "Versions of Handfast differ",
+        "an upgrade is under way, or pods were not restarted after one",
+        "bring all to one version: handfast mesh install --apply, then restart the pods";
+    CONTROL_PLANE_WRONG = "HF8059", "mesh_control_plane_wrong",
+        "The control plane is not as it has to be",
+        "it is not installed, not ready, or does not answer",
+        "install it: handfast mesh install --apply; or see why: kubectl -n handfast-system logs deploy/handfast-mesh";
+    WOULD_BREAK = "HF8060", "mesh_strict_would_break",
+        "Connections that were seen would be refused under strict",
+        "somebody calls, or is called, in plain text",
+        "bring the other side into the mesh first, or keep its port permissive";
+    PROXY_SILENT = "HF8061", "mesh_proxy_silent",
+        "A proxy cannot be asked, or hears no control plane",
+        "it is not running yet, is of another version, or the control plane cannot be reached from there",
+        "see its log: kubectl logs POD -c handfast-proxy";
 }

@@ -271,7 +271,12 @@ impl Policy {
     }
 
     fn matches(&self, arrival: &Arrival<'_>) -> bool {
-        self.rules.iter().any(|rule| rule.matches(arrival))
+        self.matching_rule(arrival).is_some()
+    }
+
+    /// The first of its rules that matches, from 0; for people: that any does is what decides.
+    pub fn matching_rule(&self, arrival: &Arrival<'_>) -> Option<usize> {
+        self.rules.iter().position(|rule| rule.matches(arrival))
     }
 }
 

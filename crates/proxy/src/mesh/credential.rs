@@ -33,6 +33,14 @@ pub struct Credential {
     pub identity: SpiffeId,
     /// When the certificate ends, seconds since 1970.
     pub not_after: i64,
+    /// When it begins, seconds since 1970.
+    pub not_before: i64,
+    /// Who issued it: a name.
+    pub issuer: String,
+    /// Its serial number, hexadecimal.
+    pub serial: String,
+    /// The roots that peers are judged by, each as its SHA-256, in order and without doubles.
+    pub roots: Vec<String>,
     /// Another number for each credential: connections of an old one carry nothing new.
     pub(crate) epoch: u64,
     key: Arc<CertifiedKey>,
@@ -78,6 +86,12 @@ impl Credential {
         )?;
         let certified = CertifiedKey::new(chain, key);
         certified.keys_match().map_err(|error| Error::new(&codes::KEY_MISMATCH, error))?;
+        let mut fingerprints: Vec<String> = roots
+            .iter()
+            .map(|root| peer::describe(std::slice::from_ref(root), Verification::Unverified).sha256)
+            .collect();
+        fingerprints.sort();
+        fingerprints.dedup();
         let trust = Trust::new(&roots).map_err(|error| Error::from_coded("the trusted roots", &error))?;
         let judge = Arc::new(Judge {
             trust,
@@ -98,6 +112,10 @@ impl Credential {
         Ok(Self {
             identity,
             not_after: own.not_after,
+            not_before: own.not_before,
+            issuer: own.issuer,
+            serial: own.serial,
+            roots: fingerprints,
             epoch: EPOCH.fetch_add(1, Ordering::Relaxed),
             key,
             judge,

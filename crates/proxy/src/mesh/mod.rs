@@ -16,6 +16,7 @@ mod outbound;
 mod plain;
 mod pod;
 mod record;
+mod seen;
 mod slots;
 mod socks;
 
@@ -39,6 +40,7 @@ pub(crate) use dialer::Dialer;
 pub use metrics::Metrics;
 pub use pod::{Pod, Probes};
 pub use record::{Direction, Record, Secured};
+pub use seen::Plain;
 
 /// Records that wait for one who taps.
 const TAPPED: usize = 1024;
@@ -66,6 +68,7 @@ pub(crate) struct Shared {
     sockets: Mutex<Sockets>,
     tap: broadcast::Sender<Arc<Record>>,
     observer: Arc<dyn Fn(&Record) + Send + Sync>,
+    seen: seen::Seen,
 }
 
 /// Sockets of this proxy.
@@ -118,6 +121,7 @@ impl Mesh {
             sockets: Mutex::default(),
             tap: broadcast::Sender::new(TAPPED),
             observer: options.observer,
+            seen: seen::Seen::default(),
         });
         let weak = Arc::downgrade(&shared);
         tokio::spawn(async move {
@@ -134,6 +138,11 @@ impl Mesh {
     /// Hears of each connection at its end, and of each refusal, from now on. Who is slow misses some, and is told so.
     pub fn tap(&self) -> broadcast::Receiver<Arc<Record>> {
         self.shared.tap.subscribe()
+    }
+
+    /// Who called and was called in plain text so far, the latest first; and how many of them were forgotten.
+    pub fn plain_seen(&self) -> (Vec<Plain>, u64) {
+        self.shared.seen.all()
     }
 
     /// Begins to carry a workload's connections.
@@ -172,6 +181,7 @@ impl Shared {
 
     pub(crate) fn observe(&self, record: &Record) {
         (self.observer)(record);
+        self.seen.note(record, std::time::SystemTime::now());
         if self.tap.receiver_count() > 0 {
             // Nobody left in between is no failure.
             let _ = self.tap.send(Arc::new(record.clone()));

@@ -16,14 +16,14 @@ pub(super) const TABLE: &str = "handfast";
 const BATCH_BEGIN: u16 = 0x10;
 const BATCH_END: u16 = 0x11;
 /// `NFNL_SUBSYS_NFTABLES`, in the upper half of a message's type.
-const NFTABLES: u16 = 10;
+pub(super) const NFTABLES: u16 = 10;
 /// `enum nf_tables_msg_types`.
 const NEW_TABLE: u16 = 0;
 const DELETE_TABLE: u16 = 2;
 const NEW_CHAIN: u16 = 3;
 const NEW_RULE: u16 = 6;
 /// `NFPROTO_INET`: IPv4 and IPv6 alike.
-const INET: u8 = 1;
+pub(super) const INET: u8 = 1;
 /// `enum nft_registers`: a verdict, and the first of those for data.
 const VERDICT: u32 = 0;
 const REGISTER: u32 = 1;

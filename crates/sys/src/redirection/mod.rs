@@ -1,9 +1,10 @@
 //! What is redirected in a pod's network, and how: the pod's calls to its proxy, and what arrives for it.
 //!
 //! [`Redirection`] is what a person decides; `rules` makes packet rules of it, which `text` shows and `encode` gives
-//! to the kernel; `routing` leads answers to foreign addresses back.
+//! to the kernel; `read` asks what of them is in force; `routing` leads answers to foreign addresses back.
 
 mod encode;
+mod read;
 mod routing;
 mod rules;
 mod subnet;
@@ -14,6 +15,7 @@ mod tests;
 
 use std::io;
 
+pub use read::{InForce, in_force};
 pub use subnet::{NotASubnet, Subnet};
 
 /// The port of HBONE: it is the proxy's own, and never redirected.

@@ -94,3 +94,18 @@ fn rules_of_which_the_kernel_refuses_one_are_not_in_force_at_all() {
     namespace.run(|| routing::add(&Redirection::default()).unwrap().undo()).unwrap();
     assert_eq!(pod.run("ip", &["rule"]), rules);
 }
+
+#[test]
+fn what_is_in_force_is_told_from_what_was_released_and_from_nothing() {
+    let Some(network) = Network::start() else { return };
+    let pod = network.pod(2);
+    let namespace = Namespace::open(&pod.path()).unwrap();
+    let asked = || namespace.run(in_force).unwrap().unwrap();
+    assert_eq!(asked(), InForce::default());
+    namespace.run(|| Redirection::default().apply()).unwrap().unwrap();
+    assert!(asked().both(), "{:?}", asked());
+    namespace.run(|| Redirection::default().release()).unwrap().unwrap();
+    assert_eq!(asked(), InForce::default());
+    namespace.run(|| Redirection::default().remove()).unwrap().unwrap();
+    assert!(!asked().both());
+}

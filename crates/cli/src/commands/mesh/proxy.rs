@@ -7,6 +7,7 @@
 mod admin;
 mod identity;
 mod node;
+mod trial;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -156,7 +157,14 @@ async fn carry(args: Args, identity: SpiffeId) -> Outcome {
         }),
     });
     let uid = format!("{}//Pod/{}/{}", args.cluster, args.pod_namespace, args.pod_name);
-    let shown = admin::Shown { mesh: mesh.clone(), discovery: discovery.clone(), uid: uid.clone() };
+    let shown = admin::Shown {
+        mesh: mesh.clone(),
+        discovery: discovery.clone(),
+        uid: uid.clone(),
+        started: std::time::SystemTime::now(),
+        credential: Arc::default(),
+    };
+    let shown_credential = Arc::clone(&shown.credential);
     tasks.spawn(admin::serve(bind(args.admin).await?, shown));
 
     let begin = async {
@@ -176,6 +184,8 @@ async fn carry(args: Args, identity: SpiffeId) -> Outcome {
         () = &mut ended => return Ok(EXIT_OK),
         Some(gone) = tasks.join_next() => return Err(lost(gone)),
     };
+    // Nobody else sets it.
+    let _ = shown_credential.set(credential.clone());
     let attached = mesh
         .attach(Attachment {
             uid,

@@ -25,6 +25,8 @@ fn document(catalog: &Catalog, proxies: &Proxies) -> Value {
     let proxies: Vec<Value> = proxies.status(catalog).iter().map(proxy).collect();
     json!({
         "version": 1,
+        "handfast": env!("CARGO_PKG_VERSION"),
+        "time": rfc3339(SystemTime::now()),
         "generation": catalog.generation(),
         "changed": rfc3339(catalog.at().clock),
         "workloads": world.workloads().count(),

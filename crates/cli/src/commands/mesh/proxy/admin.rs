@@ -1,9 +1,10 @@
 //! What a proxy says of itself, to whoever is in its pod: `/status` as a document, `/tap` as one line of JSON for each
-//! connection from now on.
+//! connection from now on, `/try/ADDRESS:PORT` calls as the application would.
 
 use std::convert::Infallible;
-use std::sync::Arc;
-use std::time::Duration;
+use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, SystemTime};
 
 use futures_util::{StreamExt as _, stream};
 use http_body_util::combinators::BoxBody;
@@ -14,12 +15,14 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use proxy::mesh::{Mesh, Record, Secured};
+use proxy::mesh::{Credential, Mesh, Plain, Record, Secured};
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, broadcast};
+use tokio::sync::{Semaphore, broadcast, watch};
 use wire::client::Discovery;
+
+use super::trial;
 
 /// Connections at one time.
 const CONNECTIONS: usize = 16;
@@ -33,6 +36,10 @@ pub struct Shown {
     pub discovery: Discovery,
     /// The workload.
     pub uid: String,
+    /// Since when it remembers what it saw.
+    pub started: SystemTime,
+    /// What it proves itself with, once it has something.
+    pub credential: Arc<OnceLock<watch::Receiver<Arc<Credential>>>>,
 }
 
 type Body = BoxBody<Bytes, Infallible>;
@@ -49,8 +56,8 @@ pub async fn serve(socket: TcpListener, shown: Shown) {
         let shown = shown.clone();
         tokio::spawn(async move {
             let service = service_fn(|request| {
-                let answer = answer(&request, &shown);
-                async move { Ok::<_, Infallible>(answer) }
+                let shown = shown.clone();
+                async move { Ok::<_, Infallible>(answer(&request, &shown).await) }
             });
             let _ = http1::Builder::new()
                 .timer(TokioTimer::new())
@@ -62,14 +69,24 @@ pub async fn serve(socket: TcpListener, shown: Shown) {
     }
 }
 
-fn answer(request: &Request<Incoming>, shown: &Shown) -> Response<Body> {
-    let (status, body) = match (request.method(), request.uri().path()) {
+async fn answer(request: &Request<Incoming>, shown: &Shown) -> Response<Body> {
+    let path = request.uri().path();
+    let wanted = path.strip_prefix("/try/").and_then(|address| address.parse::<SocketAddr>().ok());
+    if let (&Method::GET, Some(wanted)) = (request.method(), wanted) {
+        return document(StatusCode::OK, whole(trial::call(&shown.mesh, wanted).await.to_string() + "\n"));
+    }
+    let (status, body) = match (request.method(), path) {
         (&Method::GET, "/status") => (StatusCode::OK, whole(status(shown).to_string() + "\n")),
         (&Method::GET, "/tap") => (StatusCode::OK, tap(shown.mesh.tap())),
         _ => {
-            (StatusCode::NOT_FOUND, whole("{\"error\": \"there are GET /status and GET /tap\"}\n".to_owned()))
+            let known = "{\"error\": \"there are GET /status, GET /tap and GET /try/ADDRESS:PORT\"}\n";
+            (StatusCode::NOT_FOUND, whole(known.to_owned()))
         }
     };
+    document(status, body)
+}
+
+fn document(status: StatusCode, body: Body) -> Response<Body> {
     let mut response = Response::new(body);
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -93,7 +110,8 @@ fn tap(records: broadcast::Receiver<Arc<Record>>) -> Body {
     BodyExt::boxed(StreamBody::new(lines.map(Ok)))
 }
 
-fn line(record: &Record) -> Value {
+/// A connection, as `/tap` and `/try` tell it.
+pub(super) fn line(record: &Record) -> Value {
     let why = match record.secured {
         Secured::Plain(why) => Some(why),
         _ => None,
@@ -113,6 +131,7 @@ fn line(record: &Record) -> Value {
         "received": record.received,
         "seconds": record.duration.as_secs_f64(),
         "detail": record.detail,
+        "ending": record.ending,
         "code": record.code.map(|code| code.id),
         "would_refuse": record.would_refuse,
     })
@@ -125,6 +144,8 @@ fn status(shown: &Shown) -> Value {
     json!({
         "version": 1,
         "handfast": env!("CARGO_PKG_VERSION"),
+        "time": rfc3339(SystemTime::now()),
+        "started": rfc3339(shown.started),
         "workload": shown.uid,
         "known": known.is_some(),
         "inbound_mode": known.map(|own| own.modes.inbound.all.as_str()),
@@ -132,7 +153,7 @@ fn status(shown: &Shown) -> Value {
         "policies": known.map(|own| own.policies.clone()),
         "control_plane": {
             "connected": state.connected,
-            "since": certs::rfc3339(OffsetDateTime::from(state.since)),
+            "since": rfc3339(state.since),
             "error": state.error,
             "ready": state.ready,
             "generation": state.generation,
@@ -142,5 +163,53 @@ fn status(shown: &Shown) -> Value {
         },
         "workloads": world.workloads().count(),
         "services": world.services().count(),
+        "certificate": shown.credential.get().map(|credential| certificate(&credential.borrow())),
+        "redirection": redirection(),
+        "plain": plain(&shown.mesh),
     })
+}
+
+fn certificate(credential: &Credential) -> Value {
+    let date = |seconds| OffsetDateTime::from_unix_timestamp(seconds).map(certs::rfc3339).unwrap_or_default();
+    json!({
+        "identity": credential.identity.to_string(),
+        "issuer": credential.issuer,
+        "serial": credential.serial,
+        "not_before": date(credential.not_before),
+        "not_after": date(credential.not_after),
+        "roots": credential.roots,
+    })
+}
+
+/// What the kernel has in force in this network, and not what was once asked for.
+fn redirection() -> Value {
+    match sys::redirection::in_force() {
+        Ok(rules) => {
+            json!({ "in_force": rules.both(), "outbound_rules": rules.outbound, "inbound_rules": rules.inbound })
+        }
+        Err(error) => json!({ "in_force": null, "error": error.to_string() }),
+    }
+}
+
+/// Between whom plain text went, as long as this process has run.
+fn plain(mesh: &Mesh) -> Value {
+    let (seen, forgotten) = mesh.plain_seen();
+    let pair = |plain: &Plain| {
+        json!({
+            "direction": plain.direction.as_str(),
+            "source": plain.source.to_string(),
+            "destination": plain.destination.to_string(),
+            "port": plain.port,
+            "service": plain.service,
+            "why": plain.why,
+            "count": plain.count,
+            "first": rfc3339(plain.first),
+            "last": rfc3339(plain.last),
+        })
+    };
+    json!({ "forgotten": forgotten, "pairs": seen.iter().map(pair).collect::<Vec<_>>() })
+}
+
+fn rfc3339(at: SystemTime) -> String {
+    certs::rfc3339(OffsetDateTime::from(at))
 }

@@ -1,0 +1,167 @@
+//! What `handfast mesh status`, `check`, `explain`, `tap` and `strict` look at: the objects of the cluster, put together
+//! as the control plane puts them together, and what control planes and proxies say of themselves.
+
+pub mod reach;
+
+use controller::Error;
+use controller::mesh::list::{self, Listed};
+use controller::mesh::{Index, Options, index};
+use controller::names::{INJECTED_ANNOTATION, MESH, MESH_PROXY, SYSTEM_NAMESPACE};
+use futures_util::StreamExt as _;
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::networking::v1::NetworkPolicy;
+use kube::{Api, Client};
+use model::mesh::{Tunnel, Workload, World};
+use serde_json::Value;
+use time::OffsetDateTime;
+
+use crate::failure::Failure;
+
+/// Pods that are asked at one time.
+const AT_ONCE: usize = 8;
+
+/// The cluster as it is.
+pub struct Look {
+    /// Its objects, and Istio's kinds that it does not have.
+    pub listed: Listed,
+    /// Its NetworkPolicies; or why they cannot be listed.
+    pub policies: Result<Vec<NetworkPolicy>, String>,
+    /// What the mesh makes of the objects.
+    pub index: Index,
+    /// The same, to be asked.
+    pub world: World,
+    /// The control plane's Deployment.
+    pub control_plane: Option<Deployment>,
+}
+
+/// A pod, and what its proxy or control plane says of itself.
+#[derive(Clone, Debug)]
+pub struct Told {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub pod: String,
+    /// Its node.
+    pub node: String,
+    /// Its words, or why there are none.
+    pub status: Result<Value, String>,
+    /// When it was asked.
+    pub asked: OffsetDateTime,
+}
+
+impl Look {
+    /// Looks at a cluster.
+    ///
+    /// # Errors
+    ///
+    /// When what the mesh is made of cannot be listed.
+    pub async fn at(client: &Client) -> Result<Self, Failure> {
+        let api: Api<Deployment> = Api::namespaced(client.clone(), SYSTEM_NAMESPACE);
+        let control_plane =
+            api.get_opt(MESH).await.map_err(Error::api(format!("read the Deployment {MESH}")))?;
+        let listed = list::list(client).await?;
+        let policies = list::all(Api::all(client.clone()), "list the NetworkPolicies").await;
+        let index = index(&listed.objects, &options(control_plane.as_ref()));
+        let world = index.world();
+        let policies = policies.map_err(|error| controller::error::chain(&error));
+        Ok(Self { listed, policies, index, world, control_plane })
+    }
+
+    /// The pod of a workload.
+    pub fn pod(&self, workload: &Workload) -> Option<&Pod> {
+        let pods = &self.listed.objects.pods;
+        pods.iter().find(|pod| name(pod) == workload.name && namespace(pod) == workload.namespace)
+    }
+
+    /// Pods with a proxy, in `only` or in all namespaces.
+    pub fn with_proxy(&self, only: Option<&str>) -> Vec<&Pod> {
+        let pods = self.listed.objects.pods.iter();
+        pods.filter(|pod| has_proxy(pod) && is_running(pod) && only.is_none_or(|only| namespace(pod) == only))
+            .collect()
+    }
+
+    /// Pods that run, belong to the mesh by their namespace's label, and have no proxy: they were made before.
+    pub fn without_proxy(&self, only: Option<&str>) -> Vec<&Pod> {
+        let members = self.world.workloads().filter(|workload| workload.tunnel == Tunnel::Hbone);
+        let mut pods: Vec<&Pod> = members
+            .filter(|workload| only.is_none_or(|only| workload.namespace == only))
+            .filter(|workload| ![SYSTEM_NAMESPACE, "kube-system"].contains(&workload.namespace.as_str()))
+            .filter_map(|workload| self.pod(workload))
+            .filter(|pod| !has_proxy(pod) && pod.metadata.deletion_timestamp.is_none())
+            .collect();
+        pods.sort_by_key(|pod| (namespace(pod).to_owned(), name(pod).to_owned()));
+        pods
+    }
+
+    /// Pods of the control plane.
+    pub fn control_planes(&self) -> Vec<&Pod> {
+        let of = |pod: &&Pod| {
+            let label = pod.metadata.labels.as_ref().and_then(|labels| labels.get("app.kubernetes.io/name"));
+            namespace(pod) == SYSTEM_NAMESPACE && label.is_some_and(|label| label == MESH) && is_running(pod)
+        };
+        self.listed.objects.pods.iter().filter(of).collect()
+    }
+}
+
+/// What a Deployment says that objects do not.
+fn options(control_plane: Option<&Deployment>) -> Options {
+    let args = control_plane.and_then(|deployment| {
+        deployment.spec.as_ref()?.template.spec.as_ref()?.containers.first()?.args.clone()
+    });
+    let args = args.unwrap_or_default();
+    let of = |flag: &str| {
+        let at = args.iter().position(|arg| arg == flag)?;
+        args.get(at + 1).cloned()
+    };
+    let mut options = Options::default();
+    if let Some(domain) = of("--trust-domain").and_then(|text| text.parse().ok()) {
+        options.trust_domain = domain;
+    }
+    options.dns_domain = of("--cluster-domain").unwrap_or(options.dns_domain);
+    options.cluster = of("--cluster-name").unwrap_or(options.cluster);
+    options
+}
+
+/// Asks pods for their `/status`, in the order of their names.
+pub async fn ask(client: &Client, pods: &[&Pod]) -> Vec<Told> {
+    let asking = pods.iter().map(|pod| {
+        let (namespace, pod_name) = (namespace(pod).to_owned(), name(pod).to_owned());
+        let node = pod.spec.as_ref().and_then(|spec| spec.node_name.clone()).unwrap_or_default();
+        let client = client.clone();
+        async move {
+            let status = reach::get(&client, &namespace, &pod_name, "/status").await;
+            Told { namespace, pod: pod_name, node, status, asked: OffsetDateTime::now_utc() }
+        }
+    });
+    let mut told: Vec<Told> = futures_util::stream::iter(asking).buffer_unordered(AT_ONCE).collect().await;
+    told.sort_by(|a, b| (&a.namespace, &a.pod).cmp(&(&b.namespace, &b.pod)));
+    told
+}
+
+/// Whether a pod was given its proxy.
+pub fn has_proxy(pod: &Pod) -> bool {
+    let annotations = pod.metadata.annotations.as_ref();
+    let containers = pod.spec.as_ref().and_then(|spec| spec.init_containers.as_ref());
+    annotations.is_some_and(|all| all.contains_key(INJECTED_ANNOTATION))
+        && containers.into_iter().flatten().any(|container| container.name == MESH_PROXY)
+}
+
+/// Whether its containers run.
+pub fn is_running(pod: &Pod) -> bool {
+    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+    // A sidecar runs before the pod counts as running.
+    let starting =
+        phase == Some("Pending") && pod.status.as_ref().is_some_and(|status| status.pod_ip.is_some());
+    phase == Some("Running") || starting
+}
+
+/// A pod's name.
+pub fn name(pod: &Pod) -> &str {
+    pod.metadata.name.as_deref().unwrap_or_default()
+}
+
+/// A pod's namespace.
+pub fn namespace(pod: &Pod) -> &str {
+    pod.metadata.namespace.as_deref().unwrap_or("default")
+}
