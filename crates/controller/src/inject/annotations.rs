@@ -1,9 +1,14 @@
 //! What a pod's annotations say of its redirection.
 
+use std::net::IpAddr;
+
 use serde_json::Value;
 
 use super::Refusal;
 use crate::names::{OPAQUE_PORTS, SKIP_INBOUND_PORTS, SKIP_OUTBOUND_PORTS, SKIP_OUTBOUND_SUBNETS};
+
+/// Each is a rule that every packet passes; a few are reserved.
+const MOST: usize = 250;
 
 /// What goes around the proxy.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -25,6 +30,14 @@ impl Redirected {
     pub fn read(annotations: &Value) -> Result<Self, Refusal> {
         // Nothing is looked into yet, so that every port is opaque; a wrong one is a mistake all the same.
         ports(annotations, OPAQUE_PORTS)?;
+        for name in [SKIP_INBOUND_PORTS, SKIP_OUTBOUND_PORTS, SKIP_OUTBOUND_SUBNETS] {
+            if entries(annotations, name).count() > MOST {
+                return Err(Refusal::new(
+                    format!("metadata.annotations[{name}]"),
+                    format!("more than {MOST} entries"),
+                ));
+            }
+        }
         let subnets = entries(annotations, SKIP_OUTBOUND_SUBNETS)
             .map(|entry| match is_network(entry) {
                 true => Ok(entry.to_owned()),
@@ -51,11 +64,15 @@ fn ports(annotations: &Value, name: &str) -> Result<Vec<u16>, Refusal> {
         .collect()
 }
 
+/// As the rules take it: no bit of the address beyond its length.
 fn is_network(text: &str) -> bool {
     let Some((address, length)) = text.split_once('/') else { return false };
-    match (address.parse::<std::net::IpAddr>(), length.parse::<u8>()) {
-        (Ok(address), Ok(length)) => length <= if address.is_ipv4() { 32 } else { 128 },
-        _ => false,
+    let (Ok(address), Ok(length)) = (address.parse::<IpAddr>(), length.parse::<u32>()) else { return false };
+    match address {
+        IpAddr::V4(address) => length <= 32 && address.to_bits().checked_shl(length).unwrap_or_default() == 0,
+        IpAddr::V6(address) => {
+            length <= 128 && address.to_bits().checked_shl(length).unwrap_or_default() == 0
+        }
     }
 }
 

@@ -11,31 +11,30 @@ use crate::names::SIDECAR_READY_PORT;
 const METRICS_PORT: u16 = 15020;
 
 /// Has the pod's connections redirected, and ends.
-pub(super) fn redirect(settings: &Settings, redirected: &Redirected) -> Value {
+pub(super) fn redirect(settings: &Settings, tcp_probes: &BTreeSet<u16>, redirected: &Redirected) -> Value {
     let mut args = vec!["mesh".to_owned(), "redirect".to_owned()];
     args.extend(list("--skip-inbound-ports", &redirected.skip_inbound_ports));
     args.extend(list("--skip-outbound-ports", &redirected.skip_outbound_ports));
     args.extend(list("--skip-outbound-subnets", &redirected.skip_outbound_subnets));
+    args.extend(list("--probe-ports", &tcp_probes.iter().copied().collect::<Vec<_>>()));
     json!({
         "name": MESH_REDIRECT,
         "image": settings.image,
         "imagePullPolicy": settings.pull_policy,
         "args": args,
+        "env": [field("HANDFAST_NODE_IPS", "status.hostIPs")],
         "resources": resources(),
         "securityContext": privileges(&["NET_ADMIN"]),
     })
 }
 
 /// Carries the pod's connections, from before its application starts until after that has ended.
-pub(super) fn proxy(settings: &Settings, probe_ports: &BTreeSet<u16>, redirected: &Redirected) -> Value {
+pub(super) fn proxy(settings: &Settings, probe_ports: &BTreeSet<u16>) -> Value {
     let mut args: Vec<String> = ["mesh", "proxy", "--control-plane"].map(str::to_owned).to_vec();
     args.push(settings.control_plane.clone());
     args.extend(["--cluster".to_owned(), settings.cluster.clone()]);
     args.extend(["--trust-domain".to_owned(), settings.trust_domain.clone()]);
     args.extend(list("--probe-ports", &probe_ports.iter().copied().collect::<Vec<_>>()));
-    args.extend(list("--skip-inbound-ports", &redirected.skip_inbound_ports));
-    let field =
-        |name: &str, path: &str| json!({ "name": name, "valueFrom": { "fieldRef": { "fieldPath": path } } });
     json!({
         "name": MESH_PROXY,
         "image": settings.image,
@@ -69,6 +68,10 @@ pub(super) fn proxy(settings: &Settings, probe_ports: &BTreeSet<u16>, redirected
         "securityContext": privileges(&["NET_ADMIN"]),
         "volumeMounts": [{ "name": MESH_VOLUME, "mountPath": MESH_MOUNT, "readOnly": true }],
     })
+}
+
+fn field(name: &str, path: &str) -> Value {
+    json!({ "name": name, "valueFrom": { "fieldRef": { "fieldPath": path } } })
 }
 
 fn list<T: ToString>(option: &str, values: &[T]) -> Vec<String> {
@@ -114,14 +117,23 @@ pub(super) fn check_users(pod: &Value) -> Result<(), Refusal> {
 }
 
 /// The ports that kubelet asks on: plain text from the node is let in there, whatever the mode.
-pub(super) fn probe_ports(pod: &Value) -> BTreeSet<u16> {
+pub fn probe_ports(pod: &Value) -> BTreeSet<u16> {
+    ports(pod, &["httpGet", "tcpSocket", "grpc"])
+}
+
+/// Of them, those where it asks only whether a connection is taken.
+pub(super) fn tcp_probe_ports(pod: &Value) -> BTreeSet<u16> {
+    ports(pod, &["tcpSocket"])
+}
+
+fn ports(pod: &Value, ways: &[&str]) -> BTreeSet<u16> {
     let lists = ["initContainers", "containers"];
     let containers = lists.iter().flat_map(|list| pod["spec"][*list].as_array().into_iter().flatten());
-    containers.flat_map(asked).collect()
+    containers.flat_map(|container| asked(container, ways)).collect()
 }
 
 /// The ports of one container that probes and hooks name, by number or as one of its own.
-fn asked(container: &Value) -> Vec<u16> {
+fn asked(container: &Value, ways: &[&str]) -> Vec<u16> {
     let named = |name: &str| {
         let own = container["ports"].as_array().into_iter().flatten();
         own.into_iter().find(|port| port["name"] == name).and_then(|port| port["containerPort"].as_u64())
@@ -135,8 +147,8 @@ fn asked(container: &Value) -> Vec<u16> {
         &lifecycle["preStop"],
     ];
     let ports = handlers.iter().flat_map(|handler| {
-        ["httpGet", "tcpSocket", "grpc"].map(|how| {
-            let port = &handler[how]["port"];
+        ways.iter().map(|way| {
+            let port = &handler[*way]["port"];
             port.as_u64().or_else(|| port.as_str().and_then(|text| text.parse().ok().or_else(|| named(text))))
         })
     });

@@ -21,6 +21,7 @@ use crate::names::{
 };
 
 pub use annotations::Redirected;
+pub use containers::probe_ports;
 pub use review::answer;
 
 /// The file of the proxy's token, in its volume.
@@ -98,12 +99,13 @@ pub fn inject(pod: &Value, settings: &Settings) -> Result<Injected, Refusal> {
     containers::check_users(pod)?;
     let redirected = Redirected::read(&pod["metadata"]["annotations"])?;
     let mut next = pod.clone();
-    let mut proxy = containers::proxy(settings, &containers::probe_ports(pod), &redirected);
+    let mut proxy = containers::proxy(settings, &containers::probe_ports(pod));
     let spec = &mut next["spec"];
     if workload_api::is_wanted(pod)? {
         workload_api::give(spec, &mut proxy);
     }
-    prepend(spec, "initContainers", [containers::redirect(settings, &redirected), proxy]);
+    let redirect = containers::redirect(settings, &containers::tcp_probe_ports(pod), &redirected);
+    prepend(spec, "initContainers", [redirect, proxy]);
     prepend(spec, "volumes", [volume()]);
     next["metadata"]["annotations"][INJECTED_ANNOTATION] = json!(env!("CARGO_PKG_VERSION"));
     Ok(Injected::Pod(next))

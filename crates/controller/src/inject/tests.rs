@@ -55,6 +55,9 @@ fn the_proxy_stands_before_everything_else_and_stays() {
     // Named ports are those of their own container; a probe that runs a command asks on none.
     let args = args(&init[1]).join(" ");
     assert!(args.contains("--probe-ports 8080,8081"), "{args}");
+    // One that asks only whether a connection is taken goes around the proxy, which takes each.
+    let redirect = super::tests::args(&init[0]).join(" ");
+    assert!(redirect.ends_with("--probe-ports 8080"), "{redirect}");
     for container in &init[..2] {
         assert_eq!(container["securityContext"]["capabilities"]["drop"], json!(["ALL"]));
         assert_eq!(container["securityContext"]["allowPrivilegeEscalation"], false);
@@ -111,6 +114,8 @@ fn what_goes_around_the_proxy_is_read_and_refused_when_misspelt() {
         (crate::names::OPAQUE_PORTS, "http"),
         (crate::names::SKIP_OUTBOUND_SUBNETS, "10.1.0.0"),
         (crate::names::SKIP_OUTBOUND_SUBNETS, "10.1.0.0/33"),
+        (crate::names::SKIP_OUTBOUND_SUBNETS, "10.1.0.1/16"),
+        (crate::names::SKIP_OUTBOUND_SUBNETS, "fd00::1/8"),
     ] {
         let refusal = inject(&annotated(name, value), &settings()).unwrap_err();
         assert!(refusal.field.contains(name), "{refusal}");

@@ -26,6 +26,8 @@ use crate::error::chain;
 const GATHER: Duration = Duration::from_millis(5);
 /// How long a kind that the cluster does not have is left alone before somebody looks again whether it has it now.
 const ABSENT: Duration = Duration::from_secs(10);
+/// After an error.
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// What is watched. Dropping it ends the watches.
 pub struct Watched {
@@ -133,45 +135,83 @@ fn keep_custom(
     kind: &'static str,
     plural: &'static str,
 ) -> Store<DynamicObject> {
-    // The server converts what was written as `v1beta1`.
-    let resource =
-        ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(istio::GROUP, "v1", kind), plural);
-    let mut writer = reflector::store::Writer::<DynamicObject>::new(resource.clone());
+    let resource = |version: &str| {
+        ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(istio::GROUP, version, kind), plural)
+    };
+    // The versions have the same form; what is kept is found by name alone.
+    let mut writer = reflector::store::Writer::<DynamicObject>::new(resource(istio::VERSIONS[0]));
     let store = writer.as_reader();
-    let (api, listing) = (Api::<DynamicObject>::all_with(client.clone(), &resource), Arc::clone(listing));
+    let (client, listing) = (client.clone(), Arc::clone(listing));
     tasks.spawn(async move {
         let mut complete = false;
-        let mut known = true;
+        let mut absent = 0_u32;
         loop {
-            let mut events = std::pin::pin!(watcher(api.clone(), watcher::Config::default()));
-            while let Some(event) = events.next().await {
-                match event {
-                    Ok(event) => {
-                        known = true;
-                        writer.apply_watcher_event(&event);
-                        told(&listing, &event, &mut complete);
-                    }
-                    Err(error) if is_absent(&error) => {
-                        // Also after its kind was taken away, and with it all that were there.
-                        if std::mem::replace(&mut known, false) {
-                            tracing::info!("the cluster has no kind {kind}.{}: there are none", istio::GROUP);
+            match served(&client, plural).await {
+                Ok(Some(version)) => {
+                    absent = 0;
+                    let api = Api::<DynamicObject>::all_with(client.clone(), &resource(version));
+                    let mut events = std::pin::pin!(watcher(api, watcher::Config::default()));
+                    while let Some(event) = events.next().await {
+                        match event {
+                            Ok(event) => {
+                                writer.apply_watcher_event(&event);
+                                told(&listing, &event, &mut complete);
+                            }
+                            Err(error) => {
+                                tracing::warn!("{kind} cannot be watched: {}", chain(&error));
+                                tokio::time::sleep(AGAIN).await;
+                                // It may be that another version is served now, or none.
+                                if is_absent(&error) {
+                                    break;
+                                }
+                            }
                         }
+                    }
+                }
+                Ok(None) => {
+                    absent += 1;
+                    // An API server that is starting may not know of a kind for a moment: what was known stays in force
+                    // until it says so for a second time.
+                    if absent == 1 && complete {
+                        tracing::warn!("the cluster has no kind {kind}.{} any more", istio::GROUP);
+                    } else if absent <= 2 {
+                        tracing::info!("the cluster has no kind {kind}.{}: there are none", istio::GROUP);
                         for event in [Event::Init, Event::InitDone] {
                             writer.apply_watcher_event(&event);
                             told(&listing, &event, &mut complete);
                         }
-                        tokio::time::sleep(ABSENT).await;
-                        break;
                     }
-                    Err(error) => {
-                        tracing::warn!("{kind} cannot be watched: {}", chain(&error));
-                        tokio::time::sleep(Duration::from_secs(1)).await;
-                    }
+                    tokio::time::sleep(ABSENT).await;
+                }
+                Err(error) => {
+                    tracing::warn!(
+                        "it cannot be told whether there is {kind}.{}: {}",
+                        istio::GROUP,
+                        chain(&error)
+                    );
+                    tokio::time::sleep(AGAIN).await;
                 }
             }
         }
     });
     store
+}
+
+/// The newest version in which the API server has a kind of Istio's: older installations have some as `v1beta1` only.
+async fn served(client: &Client, plural: &str) -> Result<Option<&'static str>, kube::Error> {
+    let groups = client.list_api_groups().await?;
+    let Some(group) = groups.groups.into_iter().find(|group| group.name == istio::GROUP) else {
+        return Ok(None);
+    };
+    for version in istio::VERSIONS {
+        if group.versions.iter().any(|served| served.version == version) {
+            let list = client.list_api_group_resources(&format!("{}/{version}", istio::GROUP)).await?;
+            if list.resources.iter().any(|resource| resource.name == plural) {
+                return Ok(Some(version));
+            }
+        }
+    }
+    Ok(None)
 }
 
 fn is_absent(error: &watcher::Error) -> bool {

@@ -33,6 +33,8 @@ use crate::logging::{self, LogForm};
 use crate::mesh_log;
 use crate::pages::{self, Page, Pages};
 
+pub use node::gateways;
+
 /// Where calls of the pod are redirected to.
 const OUTBOUND: u16 = 15001;
 /// Where plain connections to the pod are redirected to.
