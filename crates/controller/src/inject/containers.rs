@@ -117,7 +117,7 @@ pub(super) fn check_users(pod: &Value) -> Result<(), Refusal> {
 }
 
 /// The ports that kubelet asks on: plain text from the node is let in there, whatever the mode.
-pub(super) fn probe_ports(pod: &Value) -> BTreeSet<u16> {
+pub fn probe_ports(pod: &Value) -> BTreeSet<u16> {
     let lists = ["initContainers", "containers"];
     let containers = lists.iter().flat_map(|list| pod["spec"][*list].as_array().into_iter().flatten());
     containers.flat_map(asked).collect()

@@ -20,6 +20,7 @@ use crate::names::{
 };
 
 pub use annotations::Redirected;
+pub use containers::probe_ports;
 pub use review::answer;
 
 /// The file of the proxy's token, in its volume.

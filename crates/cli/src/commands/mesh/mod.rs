@@ -2,12 +2,15 @@
 
 mod controller;
 mod install;
+mod node;
 mod proxy;
 mod redirect;
 mod tls;
 
 use super::Globals;
 use crate::failure::Outcome;
+
+pub use node::plugin;
 
 /// Arguments of `handfast mesh`.
 #[derive(clap::Args)]
@@ -24,6 +27,8 @@ enum Command {
     Controller(Box<controller::Args>),
     /// Carry the connections of a pod. This is what runs beside its application.
     Proxy(Box<proxy::Args>),
+    /// Carry the connections of all labelled pods of a node. This is what runs once on each node.
+    Node(Box<node::Args>),
     /// Have the connections of this network redirected to the proxy: what the first init container of a pod does.
     Redirect(redirect::Args),
 }
@@ -34,6 +39,7 @@ pub fn run(args: Args, globals: &Globals) -> Outcome {
         Command::Install(args) => install::run(args, globals),
         Command::Controller(args) => controller::run(*args, globals),
         Command::Proxy(args) => proxy::run(*args, globals),
+        Command::Node(args) => node::run(*args, globals),
         Command::Redirect(args) => redirect::run(args, globals),
     }
 }

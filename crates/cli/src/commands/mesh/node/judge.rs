@@ -1,0 +1,171 @@
+//! Which pods are the node's proxy's, and what follows from a pod's manifest. Pure.
+
+use std::net::IpAddr;
+
+use controller::inject::{Redirected, probe_ports};
+use controller::names::{
+    INJECTED_ANNOTATION, MESH_BY_NODE, MESH_DISABLED, MESH_LABEL, MESH_PROXY, NEVER_IN_MESH,
+};
+use k8s_openapi::api::core::v1::{Namespace, Pod};
+use kube::ResourceExt as _;
+use model::codes::mesh as codes;
+use model::identity::{SpiffeId, TrustDomain};
+use proxy::mesh::Probes;
+use sys::{Redirection, Subnet};
+use time::OffsetDateTime;
+
+use super::carried::Wanted;
+
+/// A pod that was begun less than this ago has hardly called anybody yet: it gets its rules before its certificate.
+const NEW: i64 = 30;
+
+/// Whether the pods of a namespace are carried by the proxy of their node.
+pub fn is_labelled(namespace: &Namespace) -> bool {
+    !NEVER_IN_MESH.contains(&namespace.name_any().as_str())
+        && namespace.labels().get(MESH_LABEL).is_some_and(|value| value == MESH_BY_NODE)
+}
+
+/// Whether a pod has ended.
+pub fn is_over(pod: &Pod) -> bool {
+    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+    matches!(phase, Some("Succeeded" | "Failed"))
+}
+
+/// Whether the proxy of its node carries a pod of this namespace.
+pub fn is_ours(pod: &Pod, namespace: &Namespace) -> bool {
+    let out = |all: &std::collections::BTreeMap<String, String>| {
+        all.get(MESH_LABEL).is_some_and(|value| value == MESH_DISABLED)
+    };
+    let spec = pod.spec.as_ref();
+    let init = spec.and_then(|spec| spec.init_containers.as_ref()).into_iter().flatten();
+    // Of a namespace that had sidecars before.
+    let has_sidecar = pod.annotations().contains_key(INJECTED_ANNOTATION)
+        && init.into_iter().any(|container| container.name == MESH_PROXY);
+    is_labelled(namespace)
+        && !out(pod.labels())
+        && !out(pod.annotations())
+        && spec.is_some_and(|spec| spec.host_network != Some(true))
+        && !has_sidecar
+        && !is_over(pod)
+}
+
+/// What is the same for all pods of the node.
+#[derive(Clone, Debug)]
+pub struct Node {
+    /// The cluster's name.
+    pub cluster: String,
+    /// The trust domain.
+    pub trust_domain: TrustDomain,
+    /// The node's addresses.
+    pub addresses: Vec<IpAddr>,
+}
+
+impl Node {
+    /// What a pod needs. `by_plugin`: it has no container yet.
+    ///
+    /// # Errors
+    ///
+    /// When it can have no identity.
+    pub fn wanted(&self, pod: &Pod, by_plugin: bool) -> Result<Wanted, String> {
+        let (namespace, name) = (pod.namespace().unwrap_or_default(), pod.name_any());
+        let account = pod.spec.as_ref().and_then(|spec| spec.service_account_name.clone());
+        let account = account.filter(|account| !account.is_empty()).unwrap_or_else(|| "default".to_owned());
+        let identity = SpiffeId::service_account(&self.trust_domain, &namespace, &account)
+            .map_err(|error| format!("{namespace}/{account} gives no identity: {error}"))?;
+        let status = pod.status.as_ref();
+        let started = status.and_then(|status| Some(status.start_time.as_ref()?.0.as_second()));
+        let fresh = started.is_some_and(|at| OffsetDateTime::now_utc().unix_timestamp() - at < NEW);
+        let addresses = status.and_then(|status| status.pod_ips.as_ref()).into_iter().flatten();
+        let as_json = serde_json::to_value(pod).unwrap_or_default();
+        Ok(Wanted {
+            workload: format!("{}//Pod/{namespace}/{name}", self.cluster),
+            name: format!("{namespace}/{name}"),
+            identity,
+            addresses: addresses.filter_map(|one| one.ip.parse().ok()).collect(),
+            redirection: redirection(&as_json["metadata"]["annotations"], &name),
+            probes: Probes {
+                nodes: self.addresses.iter().map(IpAddr::to_canonical).collect(),
+                ports: probe_ports(&as_json).into_iter().collect(),
+            },
+            is_new: by_plugin || fresh,
+        })
+    }
+}
+
+/// The rules of a pod. What its annotations say wrongly excepts nothing.
+fn redirection(annotations: &serde_json::Value, name: &str) -> Redirection {
+    let asked = Redirected::read(annotations).unwrap_or_else(|refusal| {
+        let code = &codes::MESH_ANNOTATION;
+        tracing::warn!(code = code.id, pod = name, "{refusal}; nothing goes around the proxy");
+        Redirected::default()
+    });
+    let mut redirection = Redirection::default();
+    redirection.outbound.ports.extend(asked.skip_outbound_ports);
+    let subnets = asked.skip_outbound_subnets.iter();
+    redirection.outbound.subnets.extend(subnets.filter_map(|text| text.parse::<Subnet>().ok()));
+    redirection.inbound_ports.extend(asked.skip_inbound_ports);
+    redirection
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn pod(change: serde_json::Value) -> Pod {
+        let mut pod = json!({
+            "metadata": { "name": "web", "namespace": "shop", "uid": "1" },
+            "spec": { "serviceAccountName": "web", "containers": [{ "name": "app",
+                "readinessProbe": { "httpGet": { "port": 8080 } } }] },
+        });
+        for (field, value) in change.as_object().unwrap() {
+            for (key, value) in value.as_object().unwrap() {
+                pod[field][key] = value.clone();
+            }
+        }
+        serde_json::from_value(pod).unwrap()
+    }
+
+    fn namespace(name: &str, label: &str) -> Namespace {
+        serde_json::from_value(json!({ "metadata": { "name": name, "labels": { MESH_LABEL: label } } })).unwrap()
+    }
+
+    #[test]
+    fn only_pods_of_labelled_namespaces_with_a_network_of_their_own_are_ours() {
+        let shop = namespace("shop", "node");
+        assert!(is_ours(&pod(json!({})), &shop));
+        assert!(!is_ours(&pod(json!({})), &namespace("shop", "enabled")));
+        assert!(!is_ours(&pod(json!({})), &namespace("kube-system", "node")));
+        for change in [
+            json!({ "spec": { "hostNetwork": true } }),
+            json!({ "status": { "phase": "Succeeded" } }),
+            json!({ "metadata": { "labels": { MESH_LABEL: "disabled" } } }),
+            json!({ "metadata": { "annotations": { MESH_LABEL: "disabled" } } }),
+            json!({ "metadata": { "annotations": { INJECTED_ANNOTATION: "1" } },
+                    "spec": { "initContainers": [{ "name": MESH_PROXY }] } }),
+        ] {
+            assert!(!is_ours(&pod(change.clone()), &shop), "{change}");
+        }
+        // To say that one was injected is not enough.
+        assert!(is_ours(&pod(json!({ "metadata": { "annotations": { INJECTED_ANNOTATION: "1" } } })), &shop));
+    }
+
+    #[test]
+    fn a_pod_says_by_its_manifest_what_it_needs() {
+        let node = Node {
+            cluster: "Kubernetes".to_owned(),
+            trust_domain: TrustDomain::default(),
+            addresses: vec!["192.0.2.10".parse().unwrap()],
+        };
+        let annotations = json!({ "metadata": { "annotations": { "handfast.dev/skip-outbound-ports": "5432" } } });
+        let wanted = node.wanted(&pod(annotations), false).unwrap();
+        assert_eq!(wanted.identity.to_string(), "spiffe://cluster.local/ns/shop/sa/web");
+        assert_eq!(wanted.workload, "Kubernetes//Pod/shop/web");
+        assert!(wanted.probes.ports.contains(&8080) && !wanted.is_new);
+        assert_eq!(wanted.redirection.outbound.ports, [53, 5432]);
+        let wrong = json!({ "metadata": { "annotations": { "handfast.dev/skip-outbound-ports": "all" } } });
+        let wanted = node.wanted(&pod(wrong), true).unwrap();
+        assert!(wanted.redirection.outbound.ports == [53] && wanted.is_new);
+    }
+}
