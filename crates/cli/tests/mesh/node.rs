@@ -159,6 +159,9 @@ fn a_new_pod_calls_through_the_mesh_from_its_first_call_and_sidecars_are_underst
     sidecars.server("web");
     sidecars.client("client");
     nodes.ready("web");
+    nodes.client("client");
+    nodes.ready("client");
+    nodes.call_until("client", "http://web/", true);
     for _ in 0..3 {
         let name = format!("first-{:x}", rand_name());
         turn.apply(&format!(
@@ -174,8 +177,6 @@ fn a_new_pod_calls_through_the_mesh_from_its_first_call_and_sidecars_are_underst
     }
     sidecars.ready("web");
     sidecars.ready("client");
-    nodes.client("client");
-    nodes.ready("client");
     sidecars.call_until("client", "http://web.fresh/", true);
     nodes.call_until("client", "http://web.beside/", true);
     let from = |line: &Value, who: &str| line["secured"] == "hbone" && line["source"] == who;

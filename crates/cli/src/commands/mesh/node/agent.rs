@@ -134,13 +134,10 @@ impl Agent {
             return Err("its network is the node's".to_owned());
         }
         let uid = pod.uid().unwrap_or_default();
-        if let Some(before) = carried.get_mut(&uid) {
-            match (before.network == number, before.is_leaving()) {
-                (true, false) if !before.is_over() => return Ok(()),
-                (true, true) if !before.is_over() => return Err("its connections are still ending".to_owned()),
-                // A network that was made anew.
-                _ => before.leave(Leave::Gone),
-            }
+        match carried.get(&uid).filter(|before| before.network == number && !before.is_over()) {
+            Some(before) if before.is_leaving() => return Err("its connections are still ending".to_owned()),
+            Some(_) => return Ok(()),
+            None => {}
         }
         let mut wanted = self.node.wanted(pod, container.is_some())?;
         if wanted.addresses.is_empty() {
@@ -148,7 +145,10 @@ impl Agent {
         }
         let credential = self.identities.of(&wanted.identity);
         let begun = carry(&self.shared, wanted, (number, network), container, credential).await?;
-        carried.insert(uid, begun);
+        // A network that was made anew: nobody is in the one before.
+        if let Some(mut before) = carried.insert(uid, begun) {
+            before.leave(Leave::Gone);
+        }
         Ok(())
     }
 
@@ -174,11 +174,17 @@ impl Agent {
         for (uid, network) in find::networks(&ours) {
             let there = find::number(&network).ok();
             let known = carried.get(&uid);
-            if known.is_some_and(|one| Some(one.network) == there && !one.is_leaving()) {
+            let is_known = known.is_some();
+            if known.is_some_and(|one| Some(one.network) == there || one.is_leaving()) {
                 continue;
             }
-            let Some(pod) = pods.get(&uid) else { continue };
+            // Without an address it cannot be proved to be its network.
+            let Some(pod) = pods.get(&uid).filter(|pod| judge::has_address(pod)) else { continue };
             if let Err(why) = self.take(&mut carried, pod, network, None, &[]).await {
+                // A process that is just made may not be in its network yet; the pod is carried where it is.
+                if is_known {
+                    continue;
+                }
                 all = false;
                 let (code, pod) = (&codes::NODE_POD, format!("{}/{}", pod.namespace().unwrap_or_default(), pod.name_any()));
                 tracing::error!(code = code.id, pod, "{}: {why}; it is tried again", code.title);

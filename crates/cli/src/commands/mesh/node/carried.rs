@@ -5,7 +5,8 @@
 //! A pod that runs already is attached first, so that none of its new connections is refused meanwhile; those that are
 //! open go on as they were (ADR 0092).
 
-use std::net::{IpAddr, TcpListener};
+use std::collections::HashSet;
+use std::net::{IpAddr, TcpListener, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -133,7 +134,8 @@ pub async fn carry(
     credential: Awaited,
 ) -> Result<Carried, String> {
     let rules = wanted.is_new.then(|| wanted.redirection.clone());
-    let opened = tokio::task::spawn_blocking(move || open(network.1, rules)).await;
+    let (own, nodes) = (wanted.addresses.clone(), wanted.probes.nodes.clone());
+    let opened = tokio::task::spawn_blocking(move || open(network.1, rules, &own, &nodes)).await;
     let (namespace, inside) = opened.map_err(|error| error.to_string())??;
     let (tell, told) = oneshot::channel();
     let attached = Arc::new(AtomicBool::new(false));
@@ -144,8 +146,22 @@ pub async fn carry(
     Ok(Carried { network: network.0, name, identity, container, since, attached, tell: Some(tell), task })
 }
 
-fn open(network: OwnedFd, rules: Option<Redirection>) -> Result<(Namespace, Inside), String> {
+/// Nothing is touched in a network that is not proved to be the pod's: it has the pod's address, and none of the node's. A
+/// process of a pod that is being made may still be in the node's network.
+fn open(
+    network: OwnedFd,
+    rules: Option<Redirection>,
+    own: &[IpAddr],
+    nodes: &HashSet<IpAddr>,
+) -> Result<(Namespace, Inside), String> {
     let namespace = Namespace::enter(network).map_err(|error| format!("its network cannot be entered: {error}"))?;
+    let addresses: Vec<IpAddr> = own.iter().chain(nodes).copied().collect();
+    let local = namespace.run(move || addresses.into_iter().map(is_local).collect::<Vec<_>>());
+    let local = local.map_err(|error| error.to_string())?;
+    let (own, nodes) = local.split_at(own.len());
+    if !own.iter().any(|is| *is) || nodes.iter().any(|is| *is) {
+        return Err("what was found is not its network".to_owned());
+    }
     let inside = namespace.run(move || {
         let listen =
             |port: u16| sys::listen(port).map_err(|error| format!("cannot listen on its port {port}: {error}"));
@@ -162,6 +178,11 @@ fn open(network: OwnedFd, rules: Option<Redirection>) -> Result<(Namespace, Insi
     });
     let inside = inside.map_err(|error| error.to_string())??;
     Ok((namespace, inside))
+}
+
+/// Whether an address is one of the calling thread's network: only then a socket can have it.
+fn is_local(address: IpAddr) -> bool {
+    UdpSocket::bind((address, 0)).is_ok()
 }
 
 struct Task {

@@ -31,6 +31,12 @@ pub fn is_over(pod: &Pod) -> bool {
     matches!(phase, Some("Succeeded" | "Failed"))
 }
 
+/// Whether kubelet has said which addresses a pod has.
+pub fn has_address(pod: &Pod) -> bool {
+    let status = pod.status.as_ref();
+    status.and_then(|status| status.pod_ips.as_ref()).is_some_and(|addresses| !addresses.is_empty())
+}
+
 /// Whether the proxy of its node carries a pod of this namespace.
 pub fn is_ours(pod: &Pod, namespace: &Namespace) -> bool {
     let out = |all: &std::collections::BTreeMap<String, String>| {
