@@ -84,7 +84,8 @@ fn pods_that_run_are_taken_in_without_a_restart_and_nothing_but_mutual_tls_is_be
     let capturing = std::thread::scope(|scope| {
         let capturing = scope.spawn(|| {
             let filter = format!("host {web} and tcp");
-            let words = ["tshark", "-q", "-i", "pods", "-a", "duration:7", "-c", "4000", "-f", &filter, "-w", &path];
+            let words =
+                ["tshark", "-q", "-i", "pods", "-a", "duration:7", "-c", "4000", "-f", &filter, "-w", &path];
             turn.exec(&words, Duration::from_secs(40))
         });
         std::thread::sleep(Duration::from_secs(2));
@@ -108,7 +109,10 @@ fn pods_that_run_are_taken_in_without_a_restart_and_nothing_but_mutual_tls_is_be
     // In plain text there are the node's probes alone; the stranger got no byte of payload.
     let plain = capture::segments(&file, 8080);
     assert!(capture::holds(&plain, "kube-probe"), "the capture has seen the probes");
-    assert!(plain.iter().all(|one| one.from != client && one.to != client), "the client called in plain text");
+    assert!(
+        plain.iter().all(|one| one.from != client && one.to != client),
+        "the client called in plain text"
+    );
     assert!(plain.iter().all(|one| one.to != stranger), "the stranger got an answer");
     let application = stage.application_log("web");
     assert!(application.contains(&client) && !application.contains(&stranger), "{application}");
@@ -116,7 +120,10 @@ fn pods_that_run_are_taken_in_without_a_restart_and_nothing_but_mutual_tls_is_be
     for (pod, direction) in [("calm/web", "inbound"), ("calm/client", "outbound")] {
         let lines = connections(&turn, pod);
         let secured = |line: &&Value| {
-            line["direction"] == direction && line["secured"] == "hbone" && line["source"] == other && line["destination"] == own
+            line["direction"] == direction
+                && line["secured"] == "hbone"
+                && line["source"] == other
+                && line["destination"] == own
         };
         assert!(lines.iter().filter(secured).count() >= 2, "{pod}: {lines:#?}");
     }
@@ -127,7 +134,11 @@ fn pods_that_run_are_taken_in_without_a_restart_and_nothing_but_mutual_tls_is_be
     assert!(lines.iter().filter(refused).count() >= 2, "{lines:#?}");
 
     // Policies.
-    stage.policy("not-the-client", "web", "action: DENY, rules: [{from: [{source: {principals: [cluster.local/ns/calm/sa/client]}}]}]");
+    stage.policy(
+        "not-the-client",
+        "web",
+        "action: DENY, rules: [{from: [{source: {principals: [cluster.local/ns/calm/sa/client]}}]}]",
+    );
     stage.call_until("client", "http://web/", false);
     let denied = |line: &Value| line["code"] == "HF8003" && line["source"] == other;
     assert!(connections(&turn, "calm/web").iter().any(denied), "{:#?}", connections(&turn, "calm/web"));
@@ -137,7 +148,10 @@ fn pods_that_run_are_taken_in_without_a_restart_and_nothing_but_mutual_tls_is_be
     // Out of the mesh: plain again, for the stranger too, and still nothing was restarted.
     label(&stage, "handfast.dev/mesh-");
     let deadline = Instant::now() + Duration::from_secs(20);
-    while run_in(&turn, "default", "calm-stranger", &["timeout", "5", "wget", "-qO-", "http://web.calm/"]).code != Some(0) {
+    while run_in(&turn, "default", "calm-stranger", &["timeout", "5", "wget", "-qO-", "http://web.calm/"])
+        .code
+        != Some(0)
+    {
         assert!(Instant::now() < deadline, "{}", log(&turn));
     }
     stage.call_until("client", "http://web/", true);
@@ -169,7 +183,9 @@ fn a_new_pod_calls_through_the_mesh_from_its_first_call_and_sidecars_are_underst
              containers: [{{name: app, image: '{BUSYBOX}', imagePullPolicy: Never, \
              command: [sh, -c, 'timeout 10 wget -qO- http://web/']}}]}}}}"
         ));
-        turn.wait(&["-n", "fresh", "pod", &name], stage::POD, |pod| pod["status"]["phase"] == "Succeeded" || pod["status"]["phase"] == "Failed");
+        turn.wait(&["-n", "fresh", "pod", &name], stage::POD, |pod| {
+            pod["status"]["phase"] == "Succeeded" || pod["status"]["phase"] == "Failed"
+        });
         let said = turn.kubectl(&["-n", "fresh", "logs", &name]);
         let lines = connections(&turn, &format!("fresh/{name}"));
         assert!(said.contains("hello from web"), "{said}\n{lines:#?}\n{}", log(&turn));

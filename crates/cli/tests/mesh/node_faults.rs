@@ -30,11 +30,20 @@ fn a_killed_node_proxy_leaves_its_pods_closed_until_the_next_one_carries_them() 
     let before = stage.ready("web")["status"]["containerStatuses"][0]["containerID"].clone();
     let name = proxy(&turn).unwrap();
     let process = stage::proxy_process_of("handfast-node", &name).unwrap();
-    rustix::process::kill_process(rustix::process::Pid::from_raw(process).unwrap(), rustix::process::Signal::KILL).unwrap();
+    rustix::process::kill_process(
+        rustix::process::Pid::from_raw(process).unwrap(),
+        rustix::process::Signal::KILL,
+    )
+    .unwrap();
     let killed = Instant::now();
     let mut failed = 0;
     let back = loop {
-        let from_outside = run_in(&turn, "default", "struck-stranger", &["timeout", "2", "wget", "-qO-", "http://web.struck/"]);
+        let from_outside = run_in(
+            &turn,
+            "default",
+            "struck-stranger",
+            &["timeout", "2", "wget", "-qO-", "http://web.struck/"],
+        );
         assert_ne!(from_outside.code, Some(0), "a stranger was served while the proxy was away");
         match stage.call("client", "http://web/").code {
             Some(0) => break killed.elapsed(),
@@ -69,7 +78,9 @@ fn while_the_node_proxy_is_away_a_labelled_pod_does_not_start_and_others_do() {
         turn.kubectl(&["-n", "handfast-node", "patch", "daemonset", "handfast-node", "-p", &patch]);
     };
     nowhere("{\"nowhere\": \"1\"}");
-    turn.wait(&["-n", "handfast-node", "pods"], stage::POD, |found| found["items"].as_array().is_some_and(Vec::is_empty));
+    turn.wait(&["-n", "handfast-node", "pods"], stage::POD, |found| {
+        found["items"].as_array().is_some_and(Vec::is_empty)
+    });
     assert_ne!(stage.call("client", "http://web/").code, Some(0), "the pods are closed");
     let pod = |namespace: &str| {
         turn.apply(&format!(
@@ -84,7 +95,9 @@ fn while_the_node_proxy_is_away_a_labelled_pod_does_not_start_and_others_do() {
     let deadline = Instant::now() + Duration::from_secs(20);
     loop {
         let events = turn.get(&["-n", "alone", "events"]);
-        if events["items"].as_array().is_some_and(|all| all.iter().any(|one| one["message"].as_str().unwrap_or_default().contains("HF8082"))) {
+        if events["items"].as_array().is_some_and(|all| {
+            all.iter().any(|one| one["message"].as_str().unwrap_or_default().contains("HF8082"))
+        }) {
             break;
         }
         assert!(Instant::now() < deadline, "kubelet does not say why it waits: {events:#}");
@@ -100,7 +113,11 @@ fn while_the_node_proxy_is_away_a_labelled_pod_does_not_start_and_others_do() {
         assert!(Instant::now() < deadline, "{}", log(&turn));
         std::thread::sleep(Duration::from_millis(300));
     }
-    assert!(connections(&turn, "alone/late").iter().all(is_secured), "{:#?}", connections(&turn, "alone/late"));
+    assert!(
+        connections(&turn, "alone/late").iter().all(is_secured),
+        "{:#?}",
+        connections(&turn, "alone/late")
+    );
     turn.kubectl(&["delete", "pod", "late", "--wait=false"]);
     stage.end();
 }

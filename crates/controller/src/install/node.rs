@@ -44,8 +44,7 @@ impl NodeInstallation {
                 TRUST_LABEL: "enabled",
             } },
         }));
-        let rights =
-            json!({ "rules": [rule("", &["namespaces", "pods"], &[], &["get", "list", "watch"])] });
+        let rights = json!({ "rules": [rule("", &["namespaces", "pods"], &[], &["get", "list", "watch"])] });
         const RBAC: &str = "rbac.authorization.k8s.io/v1";
         vec![
             namespace,
@@ -95,9 +94,7 @@ impl NodeInstallation {
             mounts.push(json!({ "name": "cni-conf", "mountPath": HOST_CONF_DIR }));
             mounts.push(json!({ "name": "cni-bin", "mountPath": HOST_BIN_DIR }));
         }
-        let field = |name: &str, path: &str| {
-            json!({ "name": name, "valueFrom": { "fieldRef": { "fieldPath": path } } })
-        };
+        let field = |name: &str, path: &str| json!({ "name": name, "valueFrom": { "fieldRef": { "fieldPath": path } } });
         json!({
             "name": "proxy",
             "image": mesh.image,

@@ -32,7 +32,7 @@ use tokio::task::JoinSet;
 use wire::client::{Backoff, Target, discover};
 
 use crate::commands::Globals;
-use crate::commands::kube::connect::{Cluster, block_on};
+use crate::commands::kube::connect::Cluster;
 use crate::commands::kube::controller::bind;
 use crate::commands::mesh::proxy::{
     Introduced, admin, answers, bind_any, control_plane, identity, introduction, lost, watch_connection,
@@ -51,8 +51,12 @@ pub struct Args {
     #[command(flatten)]
     api: Cluster,
     /// The control plane.
-    #[arg(long, env = "HANDFAST_CONTROL_PLANE", default_value = "handfast-mesh.handfast-system.svc:15012",
-          value_name = "HOST:PORT")]
+    #[arg(
+        long,
+        env = "HANDFAST_CONTROL_PLANE",
+        default_value = "handfast-mesh.handfast-system.svc:15012",
+        value_name = "HOST:PORT"
+    )]
     control_plane: String,
     /// Name of the cluster, as the uids of its workloads have it.
     #[arg(long, env = "HANDFAST_CLUSTER_NAME", default_value = "Kubernetes", value_name = "NAME")]
@@ -117,7 +121,9 @@ pub fn run(args: Args, globals: &Globals) -> Outcome {
     // As whom this proxy asks; what it asks for is its pods'.
     let own = SpiffeId::service_account(&args.trust_domain, &args.pod_namespace, controller::names::NODE)
         .map_err(|why| Failure::usage(format!("--pod-namespace {}: {why}", args.pod_namespace)))?;
-    block_on(carry(args, own))
+    // Every core: unlike a sidecar it has the traffic of a whole node.
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    runtime.map_err(|error| Failure::new(&model::codes::usage::INTERNAL, error))?.block_on(carry(args, own))
 }
 
 async fn carry(args: Args, own: SpiffeId) -> Outcome {
@@ -137,8 +143,8 @@ async fn carry(args: Args, own: SpiffeId) -> Outcome {
     let (host, server_name) = control_plane(&args.control_plane)?;
     let (roots, keep_roots) = identity::roots(args.identity_dir.join(ROOTS_FILE)).await;
     tasks.spawn(keep_roots);
-    let tls = identity::tls(roots.clone(), &mut tasks)
-        .map_err(|why| Failure::new(&serving::TLS_SETTINGS, why))?;
+    let tls =
+        identity::tls(roots.clone(), &mut tasks).map_err(|why| Failure::new(&serving::TLS_SETTINGS, why))?;
     let target = Target::new(host, server_name, tls);
     let token = identity::token(args.identity_dir.join(TOKEN_FILE));
     let asking = identity::Asking {

@@ -63,7 +63,8 @@ impl Agent {
         match question.command {
             Command::Del => {
                 let mut carried = self.carried.lock().await;
-                let ended = carried.values_mut().find(|one| one.container.as_ref() == Some(&question.container));
+                let ended =
+                    carried.values_mut().find(|one| one.container.as_ref() == Some(&question.container));
                 if let Some(ended) = ended {
                     ended.leave(Leave::Gone);
                 }
@@ -93,7 +94,10 @@ impl Agent {
         let namespaces = Api::<Namespace>::all(self.client.clone());
         let namespace = match tokio::time::timeout(ASK, namespaces.get(name)).await {
             Ok(Ok(found)) => Arc::new(found),
-            _ => self.namespaces.get(&ObjectRef::new(name)).ok_or(format!("the namespace {name} is not known"))?,
+            _ => self
+                .namespaces
+                .get(&ObjectRef::new(name))
+                .ok_or(format!("the namespace {name} is not known"))?,
         };
         if !judge::is_labelled(&namespace) {
             return Ok(Answer::NotOurs);
@@ -152,13 +156,14 @@ impl Agent {
         Ok(())
     }
 
-    /// Compares what is with what should be. Says whether every pod that should be is carried.
-    pub async fn reconcile(&self) -> bool {
+    /// Compares what is with what should be. Says whether every pod that should be is carried. Processes are looked through
+    /// for pods that are not; `thorough`: for all, should one have another network than it had.
+    pub async fn reconcile(&self, thorough: bool) -> bool {
         let pods: HashMap<String, Arc<Pod>> =
             self.pods.state().into_iter().filter_map(|pod| Some((pod.uid()?, pod))).collect();
-        let namespace = |pod: &Pod| self.namespaces.get(&ObjectRef::new(&pod.namespace().unwrap_or_default()));
-        let is_ours =
-            |pod: &Pod| namespace(pod).is_some_and(|namespace| judge::is_ours(pod, &namespace));
+        let namespace =
+            |pod: &Pod| self.namespaces.get(&ObjectRef::new(&pod.namespace().unwrap_or_default()));
+        let is_ours = |pod: &Pod| namespace(pod).is_some_and(|namespace| judge::is_ours(pod, &namespace));
         let mut carried = self.carried.lock().await;
         carried.retain(|_, one| !one.is_over());
         let ours: HashSet<&str> =
@@ -171,7 +176,14 @@ impl Agent {
             one.leave(if goes_on { Leave::Released } else { Leave::Gone });
         }
         let mut all = true;
-        for (uid, network) in find::networks(&ours) {
+        let looked_for: HashSet<&str> =
+            ours.into_iter().filter(|uid| thorough || !carried.contains_key(*uid)).collect();
+        let found = match looked_for.is_empty() {
+            true => HashMap::new(),
+            // Hundreds of small files.
+            false => tokio::task::block_in_place(|| find::networks(&looked_for)),
+        };
+        for (uid, network) in found {
             let there = find::number(&network).ok();
             let known = carried.get(&uid);
             let is_known = known.is_some();
@@ -186,12 +198,15 @@ impl Agent {
                     continue;
                 }
                 all = false;
-                let (code, pod) = (&codes::NODE_POD, format!("{}/{}", pod.namespace().unwrap_or_default(), pod.name_any()));
+                let (code, pod) =
+                    (&codes::NODE_POD, format!("{}/{}", pod.namespace().unwrap_or_default(), pod.name_any()));
                 tracing::error!(code = code.id, pod, "{}: {why}; it is tried again", code.title);
             }
         }
         self.identities.keep_only(&carried.values().map(|one| one.identity.clone()).collect());
-        all && carried.values().all(|one| one.attached.load(Ordering::Acquire) || one.since.elapsed() < BEHIND)
+        all && carried
+            .values()
+            .all(|one| one.attached.load(Ordering::Acquire) || one.since.elapsed() < BEHIND)
     }
 
     /// Ends: connections may finish, and the rules stay.

@@ -154,7 +154,8 @@ fn open(
     own: &[IpAddr],
     nodes: &HashSet<IpAddr>,
 ) -> Result<(Namespace, Inside), String> {
-    let namespace = Namespace::enter(network).map_err(|error| format!("its network cannot be entered: {error}"))?;
+    let namespace =
+        Namespace::enter(network).map_err(|error| format!("its network cannot be entered: {error}"))?;
     let addresses: Vec<IpAddr> = own.iter().chain(nodes).copied().collect();
     let local = namespace.run(move || addresses.into_iter().map(is_local).collect::<Vec<_>>());
     let local = local.map_err(|error| error.to_string())?;
@@ -163,8 +164,9 @@ fn open(
         return Err("what was found is not its network".to_owned());
     }
     let inside = namespace.run(move || {
-        let listen =
-            |port: u16| sys::listen(port).map_err(|error| format!("cannot listen on its port {port}: {error}"));
+        let listen = |port: u16| {
+            sys::listen(port).map_err(|error| format!("cannot listen on its port {port}: {error}"))
+        };
         let inside = Inside {
             outbound: listen(OUTBOUND)?,
             inbound: listen(INBOUND)?,

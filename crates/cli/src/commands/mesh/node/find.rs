@@ -10,6 +10,9 @@ use std::path::Path;
 
 use rustix::fs::fstat;
 
+#[cfg(test)]
+mod tests;
+
 /// Which network a descriptor stands for, for as long as it is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Number(u64, u64);
@@ -53,7 +56,8 @@ pub fn networks(wanted: &HashSet<&str>) -> HashMap<String, OwnedFd> {
     let opened = oldest.into_iter().filter_map(|(uid, (started_at, folder))| {
         let network: OwnedFd = File::open(folder.join("ns/net")).ok()?.into();
         // The process number may have been given to another one in between.
-        (started(&folder) == Some(started_at) && !none.contains(&number(&network).ok()?)).then_some((uid, network))
+        (started(&folder) == Some(started_at) && !none.contains(&number(&network).ok()?))
+            .then_some((uid, network))
     });
     opened.collect()
 }
@@ -75,34 +79,4 @@ fn pod_of(line: &str) -> Option<String> {
         let is_uid = uid.len() >= 32 && uid.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
         is_uid.then_some(uid)
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_pod_of_a_process_is_found_however_kubelet_names_its_group() {
-        let uid = "0f7e6d5c-1234-4abc-9def-0123456789ab";
-        let under = uid.replace('-', "_");
-        for line in [
-            format!("4:memory:/kubepods/besteffort/pod{uid}/0123abcd"),
-            format!("4:memory:/cluster/kubepods/pod{uid}/0123abcd"),
-            format!("0::/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod{under}.slice/cri-containerd-12.scope"),
-            format!("0::/kubepods.slice/kubepods-pod{under}.slice/crio-12.scope"),
-            format!("0::/../../pod{uid}/0123abcd"),
-            // A group that the pod made below its own.
-            format!("0::/kubepods/pod{uid}/0123/podffffffff-1234-4abc-9def-0123456789ab"),
-        ] {
-            assert_eq!(pod_of(&line).as_deref(), Some(uid), "{line}");
-        }
-        for line in ["0::/system.slice/podman.service", "0::/", "", "1:cpu:/kubepods/podx/y"] {
-            assert_eq!(pod_of(line), None, "{line}");
-        }
-    }
-
-    #[test]
-    fn this_process_has_a_start() {
-        assert!(started(Path::new("/proc/self")).is_some());
-    }
 }

@@ -7,6 +7,9 @@ use std::path::Path;
 use controller::names::NEVER_IN_MESH;
 use serde::{Deserialize, Serialize};
 
+#[cfg(test)]
+mod tests;
+
 /// The file's name.
 pub const FILE: &str = "namespaces.json";
 
@@ -23,7 +26,8 @@ impl Namespaces {
     /// Whether a pod of this namespace may start while nobody carries it. One that nobody knew of may have been labelled
     /// since: it waits.
     pub fn may_start(&self, namespace: &str) -> bool {
-        NEVER_IN_MESH.contains(&namespace) || (self.other.contains(namespace) && !self.node.contains(namespace))
+        NEVER_IN_MESH.contains(&namespace)
+            || (self.other.contains(namespace) && !self.node.contains(namespace))
     }
 
     /// Reads the file; where there is none, nothing is known.
@@ -42,24 +46,5 @@ impl Namespaces {
         file.write_all(&serde_json::to_vec(self)?)?;
         file.as_file().sync_all()?;
         file.persist(folder.join(FILE)).map(drop).map_err(|error| error.error)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn while_the_proxy_is_away_only_pods_that_are_known_to_be_elsewhere_start() {
-        let folder = tempfile::tempdir().unwrap();
-        let nothing = Namespaces::read(folder.path());
-        assert!(!nothing.may_start("shop") && nothing.may_start("kube-system") && nothing.may_start("handfast-node"));
-        let known = Namespaces { node: ["bank".to_owned()].into(), other: ["shop".to_owned()].into() };
-        known.write(folder.path()).unwrap();
-        let read = Namespaces::read(folder.path());
-        assert_eq!(read, known);
-        assert!(read.may_start("shop") && !read.may_start("bank") && !read.may_start("new"));
-        std::fs::write(folder.path().join(FILE), "{\"node\": [").unwrap();
-        assert!(!Namespaces::read(folder.path()).may_start("shop"), "a damaged file says nothing");
     }
 }

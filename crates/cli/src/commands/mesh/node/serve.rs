@@ -28,6 +28,9 @@ use crate::failure::Failure;
 /// How often the list of plugins is looked at: other programs write it too.
 const LIST: u32 = 5;
 
+/// How often networks are compared that were found before.
+const THOROUGH: u32 = 10;
+
 /// Watches the pods of a node, and all namespaces.
 pub fn watch(
     client: &Client,
@@ -35,17 +38,27 @@ pub fn watch(
     changed: &Arc<Notify>,
     tasks: &mut JoinSet<()>,
 ) -> (Store<Pod>, Store<Namespace>) {
-    let pods = follow::<Pod>(client, Config::default().fields(&format!("spec.nodeName={node}")), changed, tasks);
+    let pods =
+        follow::<Pod>(client, Config::default().fields(&format!("spec.nodeName={node}")), changed, tasks);
     let namespaces = follow::<Namespace>(client, Config::default(), changed, tasks);
     (pods, namespaces)
 }
 
 fn follow<K>(client: &Client, config: Config, changed: &Arc<Notify>, tasks: &mut JoinSet<()>) -> Store<K>
 where
-    K: kube::Resource<DynamicType = ()> + Clone + std::fmt::Debug + serde::de::DeserializeOwned + Send + Sync + 'static,
+    K: kube::Resource<DynamicType = ()>
+        + Clone
+        + std::fmt::Debug
+        + serde::de::DeserializeOwned
+        + Send
+        + Sync
+        + 'static,
 {
     let (store, writer) = reflector::store::<K>();
-    let events = watcher(Api::<K>::all(client.clone()), config).default_backoff();
+    let events = watcher(Api::<K>::all(client.clone()), config).default_backoff().modify(|object| {
+        // Most of an object, and nothing is decided by it.
+        object.meta_mut().managed_fields = None;
+    });
     let changed = Arc::clone(changed);
     tasks.spawn(async move {
         let mut events = std::pin::pin!(reflector(writer, events));
@@ -96,10 +109,10 @@ pub async fn serve(
         complain(&copied.unwrap_or_else(|error| Err(error.to_string())));
     }
     let mut said = String::new();
-    let mut rounds = 0;
+    let mut rounds = 0u32;
     loop {
         keep_file(&agent, &folder);
-        if let Some(place) = place.as_ref().filter(|_| rounds % LIST == 0) {
+        if let Some(place) = place.as_ref().filter(|_| rounds.is_multiple_of(LIST)) {
             match place.entry() {
                 Ok(true) => tracing::info!("the plugin is in the CNI's list"),
                 Ok(false) => said.clear(),
@@ -111,10 +124,10 @@ pub async fn serve(
                 Err(_) => {}
             }
         }
-        rounds += 1;
-        if agent.reconcile().await && !ready.swap(true, Ordering::AcqRel) {
+        if agent.reconcile(rounds.is_multiple_of(THOROUGH)).await && !ready.swap(true, Ordering::AcqRel) {
             tracing::info!("the node's pods are carried");
         }
+        rounds = rounds.wrapping_add(1);
         let _ = tokio::time::timeout(super::LOOK, changed.notified()).await;
         // Changes that come together are one.
         tokio::time::sleep(Duration::from_millis(20)).await;
