@@ -71,11 +71,14 @@ pub const RESTARTED_AT_ANNOTATION: &str = "handfast.dev/restarted-at";
 /// Name of the sidecar that `kube wire` adds for a signal or a hook.
 pub const RELOAD_CONTAINER: &str = "handfast-reload";
 
-/// Label of a Namespace whose pods are in the mesh, with the value [`MESH_ENABLED`]; label or annotation of a pod of such
-/// a namespace that is not, with the value [`MESH_DISABLED`].
+/// Label of a Namespace whose pods are in the mesh, with the value [`MESH_ENABLED`] (each pod has a proxy beside it) or
+/// [`MESH_BY_NODE`] (the node's proxy carries them); label or annotation of a pod of such a namespace that is not, with
+/// the value [`MESH_DISABLED`].
 pub const MESH_LABEL: &str = "handfast.dev/mesh";
 /// See [`MESH_LABEL`].
 pub const MESH_ENABLED: &str = "enabled";
+/// See [`MESH_LABEL`].
+pub const MESH_BY_NODE: &str = "node";
 /// See [`MESH_LABEL`].
 pub const MESH_DISABLED: &str = "disabled";
 /// Annotation of a pod or a Namespace: how securely it calls others, `strict`, `permissive` or `disabled`.
@@ -84,6 +87,11 @@ pub const OUTBOUND_MODE_ANNOTATION: &str = "handfast.dev/outbound-mode";
 /// `443=permissive,5432=strict`.
 pub const OUTBOUND_MODES_ANNOTATION: &str = "handfast.dev/outbound-modes";
 
+/// Name of the node's proxy: its namespace, DaemonSet, ServiceAccount and Roles. The namespace is its own because it has
+/// rights that [`SYSTEM_NAMESPACE`] forbids.
+pub const NODE: &str = "handfast-node";
+/// Namespaces whose pods no proxy carries: the mesh and the cluster must be able to start.
+pub const NEVER_IN_MESH: [&str; 3] = [SYSTEM_NAMESPACE, NODE, "kube-system"];
 /// Name of the mesh's control plane: its Deployment, Service, ServiceAccount, Roles and webhook.
 pub const MESH: &str = "handfast-mesh";
 /// Name of the container that carries a pod's connections.

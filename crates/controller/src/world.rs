@@ -8,7 +8,7 @@ use kube::core::PartialObjectMeta;
 use kube::runtime::reflector::{ObjectRef, Store};
 
 use crate::grant::World;
-use crate::names::{ALLOWED_DNS_ANNOTATION, MESH_ENABLED, MESH_LABEL, TRUST_LABEL};
+use crate::names::{ALLOWED_DNS_ANNOTATION, MESH_BY_NODE, MESH_ENABLED, MESH_LABEL, TRUST_LABEL};
 
 /// A store of namespaces.
 pub type Namespaces = Store<PartialObjectMeta<Namespace>>;
@@ -40,7 +40,7 @@ pub fn lives(namespaces: &Namespaces, name: &str) -> bool {
 pub fn wants_trust(namespace: &PartialObjectMeta<Namespace>) -> bool {
     let Some(labels) = &namespace.metadata.labels else { return false };
     let has = |label, value| labels.get(label).is_some_and(|found| found == value);
-    has(TRUST_LABEL, "enabled") || has(MESH_LABEL, MESH_ENABLED)
+    has(TRUST_LABEL, "enabled") || has(MESH_LABEL, MESH_ENABLED) || has(MESH_LABEL, MESH_BY_NODE)
 }
 
 impl World for KnownWorld {

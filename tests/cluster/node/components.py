@@ -2,6 +2,7 @@
 that allows. What is switched off would only act on the machine around it, or cost time that tests wait for."""
 
 import json
+from pathlib import Path
 
 from node.place import ADDRESS, DNS_SERVICE, DOMAIN, NODE, PODS, SERVICES
 
@@ -14,6 +15,10 @@ def configure(place, snapshotter):
     """Writes the files that the command lines below name."""
     place.config.mkdir()
     (place.config / "cni").mkdir()
+    # Plugins that a test adds are this cluster's own.
+    (place.config / "cni-bin").mkdir()
+    for plugin in Path("/usr/lib/cni").iterdir():
+        (place.config / "cni-bin" / plugin.name).symlink_to(plugin)
     (place.config / "cni" / "10-bridge.conflist").write_text(json.dumps(NETWORK))
     (place.config / "containerd.toml").write_text(_containerd(place, snapshotter))
     (place.config / "kubelet.json").write_text(json.dumps(_kubelet(place)))
@@ -161,7 +166,7 @@ restrict_oom_score_adj = true
 [plugins."io.containerd.grpc.v1.cri".containerd]
 snapshotter = "{snapshotter}"
 [plugins."io.containerd.grpc.v1.cri".cni]
-bin_dir = "/usr/lib/cni"
+bin_dir = "{place.config}/cni-bin"
 conf_dir = "{place.config}/cni"
 """
 

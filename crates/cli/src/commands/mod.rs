@@ -23,6 +23,8 @@ use clap::{ArgAction, CommandFactory as _, FromArgMatches as _, Parser, Subcomma
 
 use crate::output::Format;
 
+pub use mesh::plugin::{NAME as CNI_PLUGIN, run as cni_plugin};
+
 /// Every connection proves who is at both ends.
 ///
 /// Exit codes: 0 done · 1 failed · 2 wrong usage or input, nothing started · 3 a check has findings.

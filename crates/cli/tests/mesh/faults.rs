@@ -81,7 +81,8 @@ fn a_killed_proxy_comes_back_and_nothing_goes_around_it() {
     let mut failed = 0;
     let back = loop {
         let said = stage.call("client", "http://web/");
-        if said.code == Some(0) && proxy_process_of("killed", "web").is_some_and(|now| now != process) {
+        if said.code == Some(0) && stage::proxy_process_of("killed", "web").is_some_and(|now| now != process)
+        {
             break killed.elapsed();
         }
         failed += usize::from(said.code != Some(0));
@@ -94,16 +95,5 @@ fn a_killed_proxy_comes_back_and_nothing_goes_around_it() {
 }
 
 fn proxy_process(namespace: &str, pod: &str) -> i32 {
-    proxy_process_of(namespace, pod).unwrap_or_else(|| panic!("{namespace}/{pod} has no proxy"))
-}
-
-/// The process of a pod's proxy: it has the pod's name in its environment. The cluster's processes are this machine's.
-fn proxy_process_of(namespace: &str, pod: &str) -> Option<i32> {
-    let wanted = [format!("HANDFAST_POD_NAME={pod}"), format!("HANDFAST_POD_NAMESPACE={namespace}")];
-    std::fs::read_dir("/proc").unwrap().flatten().find_map(|entry| {
-        let number = entry.file_name().to_str()?.parse().ok()?;
-        let environment = std::fs::read(entry.path().join("environ")).ok()?;
-        let has = |text: &String| environment.split(|byte| *byte == 0).any(|one| one == text.as_bytes());
-        wanted.iter().all(has).then_some(number)
-    })
+    stage::proxy_process_of(namespace, pod).unwrap_or_else(|| panic!("{namespace}/{pod} has no proxy"))
 }

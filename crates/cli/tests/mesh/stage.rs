@@ -13,6 +13,20 @@ pub const POD: Duration = Duration::from_secs(90);
 
 /// Waits for this test's turn, with the mesh installed.
 pub fn take_turn() -> Option<scene::Turn> {
+    take_turn_with(|_| Vec::new())
+}
+
+/// The same with the proxy of each node, and its plugin in the cluster's CNI.
+pub fn take_turn_with_node() -> Option<scene::Turn> {
+    take_turn_with(|cluster| {
+        let folder = |name: &str| cluster.dir().join("config").join(name).to_string_lossy().into_owned();
+        ["--node", "--cni-conf-dir", &folder("cni"), "--cni-bin-dir", &folder("cni-bin")]
+            .map(str::to_owned)
+            .to_vec()
+    })
+}
+
+fn take_turn_with(more: impl Fn(&Cluster) -> Vec<String>) -> Option<scene::Turn> {
     use std::sync::Mutex;
     static INSTALLED: Mutex<bool> = Mutex::new(false);
     let turn = scene::take_turn(testkit::binary!())?;
@@ -20,8 +34,10 @@ pub fn take_turn() -> Option<scene::Turn> {
     if !*installed {
         let words = ["mesh", "install", "--apply", "--crds", "--timeout", "2m"];
         let image = ["--image", IMAGE, "--image-pull-policy", "Never"];
-        let done = turn.handfast(&[&words[..], &image].concat());
-        let seen = turn.try_kubectl(&["-n", "handfast-system", "describe", "pods"]);
+        let more = more(&turn);
+        let more: Vec<&str> = more.iter().map(String::as_str).collect();
+        let done = turn.handfast(&[&words[..], &image, &more].concat());
+        let seen = turn.try_kubectl(&["describe", "pods", "-A"]);
         assert_eq!(done.code, Some(0), "{}\n{}", done.all(), seen.all());
         *installed = true;
     }
@@ -37,8 +53,13 @@ pub struct Stage<'a> {
 impl<'a> Stage<'a> {
     /// Makes a namespace of the mesh.
     pub fn new(cluster: &'a Cluster, namespace: &str) -> Self {
+        Self::labelled(cluster, namespace, "handfast.dev/mesh: enabled")
+    }
+
+    /// Makes a namespace with these labels.
+    pub fn labelled(cluster: &'a Cluster, namespace: &str, labels: &str) -> Self {
         cluster.apply(&format!(
-            "{{apiVersion: v1, kind: Namespace, metadata: {{name: {namespace}, labels: {{handfast.dev/mesh: enabled}}}}}}"
+            "{{apiVersion: v1, kind: Namespace, metadata: {{name: {namespace}, labels: {{{labels}}}}}}}"
         ));
         cluster.wait(&["-n", namespace, "serviceaccount", "default"], POD, |found| !found.is_null());
         Self { cluster, namespace: namespace.to_owned() }
@@ -184,4 +205,15 @@ pub fn stranger(cluster: &Cluster, name: &str) {
          command: [sh, -c, 'mkdir -p /tmp/w && echo a stranger > /tmp/w/index.html && exec httpd -f -p 8080 -h /tmp/w']}}]}}}}"
     ));
     cluster.wait(&["pod", name], POD, |found| found["status"]["phase"] == "Running");
+}
+
+/// The process of a pod's proxy: it has the pod's name in its environment. The cluster's processes are this machine's.
+pub fn proxy_process_of(namespace: &str, pod: &str) -> Option<i32> {
+    let wanted = [format!("HANDFAST_POD_NAME={pod}"), format!("HANDFAST_POD_NAMESPACE={namespace}")];
+    std::fs::read_dir("/proc").unwrap().flatten().find_map(|entry| {
+        let number = entry.file_name().to_str()?.parse().ok()?;
+        let environment = std::fs::read(entry.path().join("environ")).ok()?;
+        let has = |text: &String| environment.split(|byte| *byte == 0).any(|one| one == text.as_bytes());
+        wanted.iter().all(has).then_some(number)
+    })
 }

@@ -3,9 +3,12 @@
 
 use serde_json::{Value, json};
 
+use super::node::NodeInstallation;
 use super::rights::{binding_of, rule};
 use super::{USER, object, resources};
-use crate::names::{AUTHORITY_SECRET, MESH, MESH_DISABLED, MESH_ENABLED, MESH_LABEL, SYSTEM_NAMESPACE};
+use crate::names::{
+    AUTHORITY_SECRET, MESH, MESH_DISABLED, MESH_ENABLED, MESH_LABEL, NEVER_IN_MESH, SYSTEM_NAMESPACE,
+};
 
 /// Where proxies ask for certificates and are told of the mesh.
 pub const CONTROL_PORT: u16 = 15012;
@@ -31,6 +34,8 @@ pub struct MeshInstallation {
     pub cluster_domain: String,
     /// Whether the kinds of Istio's policies come with it.
     pub crds: bool,
+    /// The proxy of each node, for node mode.
+    pub node: Option<NodeInstallation>,
 }
 
 impl MeshInstallation {
@@ -50,6 +55,9 @@ impl MeshInstallation {
         if self.replicas > 1 {
             let spec = json!({ "minAvailable": 1, "selector": selector() });
             objects.push(named("policy/v1", "PodDisruptionBudget", json!({ "spec": spec })));
+        }
+        if let Some(node) = &self.node {
+            objects.extend(node.objects(self));
         }
         objects.push(webhook());
         objects
@@ -193,7 +201,7 @@ fn webhook() -> Value {
             "matchExpressions": [{
                 "key": "kubernetes.io/metadata.name",
                 "operator": "NotIn",
-                "values": [SYSTEM_NAMESPACE, "kube-system"],
+                "values": NEVER_IN_MESH,
             }],
         },
         "objectSelector": {

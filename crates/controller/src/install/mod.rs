@@ -3,6 +3,7 @@
 
 pub mod chart;
 pub mod mesh;
+pub mod node;
 mod rights;
 mod values;
 

@@ -145,3 +145,46 @@ fn the_schema_takes_no_value_that_it_does_not_know() {
     let required = schema["required"].as_array().unwrap();
     assert!(required.iter().any(|name| name == "image") && !required.iter().any(|name| name == "global"));
 }
+
+#[test]
+fn the_nodes_proxy_reads_pods_and_namespaces_and_has_its_rights_in_a_namespace_of_its_own() {
+    let mesh = mesh::MeshInstallation {
+        image: "example.test/handfast:1".to_owned(),
+        pull_policy: "IfNotPresent".to_owned(),
+        replicas: 1,
+        trust_domain: "cluster.local".to_owned(),
+        cluster_domain: "cluster.local".to_owned(),
+        crds: false,
+        node: None,
+    };
+    assert!(mesh.objects().iter().all(|object| object["kind"] != "DaemonSet"));
+    let node = |plugin| node::NodeInstallation {
+        cni_conf_dir: "/etc/cni/net.d".to_owned(),
+        cni_bin_dir: "/opt/cni/bin".to_owned(),
+        plugin,
+    };
+    let all = mesh::MeshInstallation { node: Some(node(true)), ..mesh.clone() }.objects();
+    let one = |kind: &str| {
+        let of_node =
+            |object: &&Value| object["kind"] == kind && object["metadata"]["name"] == "handfast-node";
+        all.iter().find(of_node).unwrap().clone()
+    };
+    let rules = json!([{ "apiGroups": [""], "resources": ["namespaces", "pods"], "verbs": ["get", "list", "watch"] }]);
+    assert_eq!(one("ClusterRole")["rules"], rules);
+    assert_eq!(one("Namespace")["metadata"]["labels"]["pod-security.kubernetes.io/enforce"], "privileged");
+    let set = one("DaemonSet");
+    assert_eq!(set["metadata"]["namespace"], "handfast-node");
+    let pod = &set["spec"]["template"]["spec"];
+    assert!(pod["hostNetwork"].is_null());
+    let container = &pod["containers"][0];
+    assert!(container["securityContext"]["privileged"].is_null());
+    assert_eq!(
+        container["securityContext"]["capabilities"]["add"],
+        json!(["NET_ADMIN", "SYS_ADMIN", "SYS_PTRACE"])
+    );
+    // Without a plugin nothing of the node is mounted but the folder of its socket.
+    let without = mesh::MeshInstallation { node: Some(node(false)), ..mesh }.objects();
+    let set = without.iter().find(|object| object["kind"] == "DaemonSet").unwrap();
+    let volumes = set["spec"]["template"]["spec"]["volumes"].as_array().unwrap();
+    assert_eq!(volumes.iter().filter(|volume| !volume["hostPath"].is_null()).count(), 1);
+}

@@ -14,7 +14,7 @@ use super::modes::{On, Peers, outbound};
 use super::owner::{canonical, owner};
 use super::read::Wrong;
 use super::{Options, Path, Problem};
-use crate::names::{MESH_DISABLED, MESH_ENABLED, MESH_LABEL};
+use crate::names::{MESH_BY_NODE, MESH_DISABLED, MESH_ENABLED, MESH_LABEL};
 
 /// Objects as they are, in any order.
 #[derive(Clone, Debug, Default)]
@@ -81,9 +81,13 @@ pub fn index(objects: &Objects, options: &Options) -> Index {
     let namespaces: HashMap<&str, &Namespace> =
         objects.namespaces.iter().map(|object| (name_of(&object.metadata), object)).collect();
     for namespace in &objects.namespaces {
-        wrong_label(namespace.metadata.labels.as_ref(), "labels", &[MESH_ENABLED, MESH_DISABLED])
-            .into_iter()
-            .for_each(|wrong| problems.push(problem_of("Namespace", &namespace.metadata, wrong, false)));
+        wrong_label(
+            namespace.metadata.labels.as_ref(),
+            "labels",
+            &[MESH_ENABLED, MESH_BY_NODE, MESH_DISABLED],
+        )
+        .into_iter()
+        .for_each(|wrong| problems.push(problem_of("Namespace", &namespace.metadata, wrong, false)));
     }
     let mut pass = Pass {
         options,
@@ -181,8 +185,9 @@ impl Pass<'_> {
         let metadata = &pod.metadata;
         let namespace = self.namespaces.get(namespace_of(metadata));
         let labels = namespace.and_then(|namespace| namespace.metadata.labels.as_ref());
-        let enabled =
-            labels.and_then(|labels| labels.get(MESH_LABEL)).is_some_and(|value| value == MESH_ENABLED);
+        let enabled = labels
+            .and_then(|labels| labels.get(MESH_LABEL))
+            .is_some_and(|value| value == MESH_ENABLED || value == MESH_BY_NODE);
         let mut out = false;
         for (of, field) in [(&metadata.labels, "labels"), (&metadata.annotations, "annotations")] {
             out |=

@@ -179,6 +179,14 @@ fn an_endpoint_that_is_no_pod_is_called_as_it_is_and_takes_nobodys_address() {
 fn being_in_the_mesh_is_chosen_by_the_namespace_and_left_by_the_pod() {
     let web = || pod("shop", "web", &[("app", "web")]);
     assert_eq!(one(&objects(vec![web()])).tunnel, Tunnel::Hbone);
+    // Carried by its node's proxy: that is the mesh all the same, and no mistake.
+    let mut by_node = objects(vec![web()]);
+    for namespace in &mut by_node.namespaces {
+        let labels = namespace.metadata.labels.get_or_insert_default();
+        labels.insert("handfast.dev/mesh".to_owned(), "node".to_owned());
+    }
+    let found = run(&by_node);
+    assert!(found.workloads[0].tunnel == Tunnel::Hbone && found.problems.is_empty(), "{:?}", found.problems);
     for field in ["labels", "annotations"] {
         let out = changed(web(), |pod| pod["metadata"][field]["handfast.dev/mesh"] = "disabled".into());
         assert_eq!(one(&objects(vec![out])).tunnel, Tunnel::None, "{field}");

@@ -100,7 +100,7 @@ super::table! {
     MESH_ANNOTATION = "HF8033", "mesh_annotation",
         "A label or an annotation of the mesh has a wrong value",
         "it is misspelt",
-        "write handfast.dev/outbound-mode: strict, handfast.dev/outbound-modes: 443=permissive, or handfast.dev/mesh: enabled";
+        "write handfast.dev/outbound-mode: strict, handfast.dev/outbound-modes: 443=permissive, or handfast.dev/mesh: enabled (or node)";
     INJECTION_REFUSED = "HF8034", "injection_refused",
         "A pod cannot be brought into the mesh as it is",
         "something in its manifest contradicts having a proxy beside it",
@@ -177,4 +177,16 @@ super::table! {
         "A proxy cannot be asked, or hears no control plane",
         "it is not running yet, is of another version, or the control plane cannot be reached from there",
         "see its log: kubectl logs POD -c handfast-proxy";
+    NODE_POD = "HF8080", "node_pod_not_carried",
+        "A pod of this node cannot be taken into the mesh",
+        "its network is not found or not open to the node's proxy, or another program listens on its ports 15001, 15006 or 15008",
+        "the reason is in the message, and it is tried again every second; leave the pod out: label handfast.dev/mesh: disabled";
+    NODE_PLUGIN = "HF8081", "node_plugin_not_installed",
+        "The CNI plugin of node mode is not in force on this node",
+        "the folder of the CNI has no list of plugins (.conflist), or is not where it was said",
+        "name the folders with mesh install --cni-conf-dir and --cni-bin-dir; until then new pods are found by watching, with a moment without protection";
+    NODE_AWAY = "HF8082", "node_proxy_away",
+        "A pod is not started, because the node's proxy is away and would have to carry it",
+        "the pod of handfast-node on this node does not run",
+        "kubectl -n handfast-node get pods -o wide; kubelet tries again by itself";
 }

@@ -243,10 +243,13 @@ pub async fn apply_all(client: &Client, objects: &[Value], limit: Duration) -> R
             return Err(not_ready(&target.title, limit));
         }
     }
-    for object in objects.iter().filter(|object| object["kind"] == "Deployment") {
+    for object in
+        objects.iter().filter(|object| object["kind"] == "Deployment" || object["kind"] == "DaemonSet")
+    {
         let target = Target::new(client, object);
         eprintln!("waiting for {}", target.title);
-        if !target.wait(limit, available).await? {
+        let done = if object["kind"] == "DaemonSet" { on_all_nodes } else { available };
+        if !target.wait(limit, done).await? {
             return Err(not_ready(&target.title, limit));
         }
     }
@@ -263,6 +266,17 @@ fn established(live: &Value) -> bool {
         .into_iter()
         .flatten()
         .any(|condition| condition["type"] == "Established" && condition["status"] == "True")
+}
+
+/// The present generation runs on every node that it should, and answers its readiness probe.
+fn on_all_nodes(live: &Value) -> bool {
+    let number = |name: &str| live["status"][name].as_i64().unwrap_or_default();
+    let generation = live["metadata"]["generation"].as_i64().unwrap_or_default();
+    let wanted = number("desiredNumberScheduled");
+    wanted > 0
+        && number("observedGeneration") >= generation
+        && number("updatedNumberScheduled") >= wanted
+        && number("numberAvailable") >= wanted
 }
 
 /// All replicas of the present generation answer their readiness probe.

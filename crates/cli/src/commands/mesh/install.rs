@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use controller::install::mesh::MeshInstallation;
+use controller::install::node::NodeInstallation;
 use controller::names::{CONTROLLER, IMAGE, MESH, SYSTEM_NAMESPACE};
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::{Api, Client};
@@ -41,6 +42,30 @@ pub struct Args {
     /// Add the kinds AuthorizationPolicy and PeerAuthentication, for a cluster without Istio.
     #[arg(long, env = "HANDFAST_CRDS")]
     crds: bool,
+    /// Add the proxy of each node, for namespaces with the label handfast.dev/mesh=node.
+    #[arg(long, env = "HANDFAST_NODE")]
+    node: bool,
+    /// The nodes' folder with the CNI's configuration.
+    #[arg(
+        long,
+        env = "HANDFAST_CNI_CONF_DIR",
+        default_value = "/etc/cni/net.d",
+        value_name = "DIR",
+        requires = "node"
+    )]
+    cni_conf_dir: String,
+    /// The nodes' folder with the CNI's plugins.
+    #[arg(
+        long,
+        env = "HANDFAST_CNI_BIN_DIR",
+        default_value = "/opt/cni/bin",
+        value_name = "DIR",
+        requires = "node"
+    )]
+    cni_bin_dir: String,
+    /// Put no plugin into the CNI: new pods are found by watching, with a moment without protection.
+    #[arg(long, env = "HANDFAST_NO_CNI_PLUGIN", requires = "node")]
+    no_cni_plugin: bool,
     /// Apply the objects and wait until the control plane is ready, rather than print them.
     #[arg(long, env = "HANDFAST_APPLY")]
     apply: bool,
@@ -65,6 +90,11 @@ impl Args {
             trust_domain: self.trust_domain.clone(),
             cluster_domain: self.cluster_domain.clone(),
             crds: self.crds,
+            node: self.node.then(|| NodeInstallation {
+                cni_conf_dir: self.cni_conf_dir.clone(),
+                cni_bin_dir: self.cni_bin_dir.clone(),
+                plugin: !self.no_cni_plugin,
+            }),
         };
         Ok(installation.objects())
     }

@@ -5,6 +5,7 @@ mod controller;
 mod explain;
 mod install;
 mod look;
+mod node;
 mod proxy;
 mod redirect;
 mod status;
@@ -15,6 +16,8 @@ mod uninstall;
 
 use super::Globals;
 use crate::failure::Outcome;
+
+pub use node::plugin;
 
 /// Arguments of `handfast mesh`.
 #[derive(clap::Args)]
@@ -43,6 +46,8 @@ enum Command {
     Controller(Box<controller::Args>),
     /// Carry the connections of a pod. This is what runs beside its application.
     Proxy(Box<proxy::Args>),
+    /// Carry the connections of all labelled pods of a node. This is what runs once on each node.
+    Node(Box<node::Args>),
     /// Have the connections of this network redirected to the proxy: what the first init container of a pod does.
     Redirect(redirect::Args),
 }
@@ -59,6 +64,7 @@ pub fn run(args: Args, globals: &Globals) -> Outcome {
         Command::Strict(args) => strict::run(args, globals),
         Command::Controller(args) => controller::run(*args, globals),
         Command::Proxy(args) => proxy::run(*args, globals),
+        Command::Node(args) => node::run(*args, globals),
         Command::Redirect(args) => redirect::run(args, globals),
     }
 }

@@ -4,9 +4,9 @@
 //! ready: the application starts after that. While the control plane is away it goes on with what it knows (invariant 10),
 //! until its certificate ends, of which it warns.
 
-mod admin;
-mod identity;
-mod node;
+pub mod admin;
+pub mod identity;
+pub mod node;
 mod trial;
 
 use std::net::{IpAddr, SocketAddr};
@@ -36,9 +36,9 @@ use crate::pages::{self, Page, Pages};
 pub use node::gateways;
 
 /// Where calls of the pod are redirected to.
-const OUTBOUND: u16 = 15001;
+pub const OUTBOUND: u16 = 15001;
 /// Where plain connections to the pod are redirected to.
-const INBOUND: u16 = 15006;
+pub const INBOUND: u16 = 15006;
 
 /// Arguments of `handfast mesh proxy`.
 #[derive(clap::Args)]
@@ -124,7 +124,7 @@ async fn carry(args: Args, identity: SpiffeId) -> Outcome {
     tasks.spawn(pages::serve(bind_any(args.ready_listen).await?, pages::PROBES, Arc::clone(&answers)));
     tasks.spawn(pages::serve(bind_any(args.metrics_listen).await?, pages::METRICS, answers));
 
-    let (host, server_name) = control_plane(&args)?;
+    let (host, server_name) = control_plane(&args.control_plane)?;
     let (roots, keep_roots) = identity::roots(args.identity_dir.join(ROOTS_FILE)).await;
     tasks.spawn(keep_roots);
     let tls =
@@ -136,12 +136,19 @@ async fn carry(args: Args, identity: SpiffeId) -> Outcome {
         token: Arc::clone(&token),
         roots,
         identity,
+        for_another: false,
         cluster: args.cluster.clone(),
         metrics: Arc::clone(&metrics),
     };
+    let introduced = Introduced {
+        address: args.pod_ips.first().copied(),
+        pod: &args.pod_name,
+        namespace: &args.pod_namespace,
+        cluster: &args.cluster,
+    };
     let (discovery, listening) = discover(wire::client::Options {
         target,
-        node: introduction(&args),
+        node: introduction(&introduced),
         token,
         cluster: Some(args.cluster.clone()),
         context: wire::convert::Context { trust_domain: args.trust_domain.clone(), network: String::new() },
@@ -162,7 +169,7 @@ async fn carry(args: Args, identity: SpiffeId) -> Outcome {
     let shown = admin::Shown {
         mesh: mesh.clone(),
         discovery: discovery.clone(),
-        uid: uid.clone(),
+        whose: admin::Whose::Workload(uid.clone()),
         started: std::time::SystemTime::now(),
         credential: Arc::default(),
     };
@@ -220,7 +227,7 @@ async fn carry(args: Args, identity: SpiffeId) -> Outcome {
 }
 
 /// A part of the process ended that should not have: the kubelet starts all of it again.
-fn lost(gone: Result<(), tokio::task::JoinError>) -> Failure {
+pub fn lost(gone: Result<(), tokio::task::JoinError>) -> Failure {
     let why = gone.err().map_or_else(|| "it returned".to_owned(), |error| error.to_string());
     Failure::new(&model::codes::usage::INTERNAL, format!("a part of the proxy ended: {why}"))
 }
@@ -236,7 +243,7 @@ fn listen(port: u16) -> Result<std::net::TcpListener, Failure> {
 }
 
 /// All addresses, also where there is no IPv6.
-async fn bind_any(address: SocketAddr) -> Result<tokio::net::TcpListener, Failure> {
+pub async fn bind_any(address: SocketAddr) -> Result<tokio::net::TcpListener, Failure> {
     if !address.ip().is_unspecified() {
         return bind(address).await;
     }
@@ -247,7 +254,8 @@ async fn bind_any(address: SocketAddr) -> Result<tokio::net::TcpListener, Failur
         .map_err(|error| Failure::new(&serving::LISTEN_FAILED, error))
 }
 
-fn answers(metrics: Arc<Metrics>, ready: Arc<AtomicBool>) -> Pages {
+/// What is answered at the ports of metrics and readiness.
+pub fn answers(metrics: Arc<Metrics>, ready: Arc<AtomicBool>) -> Pages {
     Arc::new(move |path| match path {
         "/readyz" => Some(Page::ready(ready.load(Ordering::Acquire))),
         "/metrics" => Some(Page::metrics(metrics.text())),
@@ -256,13 +264,17 @@ fn answers(metrics: Arc<Metrics>, ready: Arc<AtomicBool>) -> Pages {
 }
 
 /// Where the control plane is, and the name that it has to prove: the one that it is called by.
-fn control_plane(args: &Args) -> Result<(String, ServerName<'static>), Failure> {
-    let wrong = |why: &str| Failure::usage(format!("--control-plane {}: {why}", args.control_plane));
-    let (host, port) = args.control_plane.rsplit_once(':').ok_or_else(|| wrong("it is no HOST:PORT"))?;
+///
+/// # Errors
+///
+/// When it is no `HOST:PORT`.
+pub fn control_plane(address: &str) -> Result<(String, ServerName<'static>), Failure> {
+    let wrong = |why: &str| Failure::usage(format!("--control-plane {address}: {why}"));
+    let (host, port) = address.rsplit_once(':').ok_or_else(|| wrong("it is no HOST:PORT"))?;
     port.parse::<u16>().map_err(|_| wrong("it is no HOST:PORT"))?;
     let host = host.trim_start_matches('[').trim_end_matches(']');
     let name = ServerName::try_from(host.to_owned()).map_err(|_| wrong("it is no name and no address"))?;
-    Ok((args.control_plane.clone(), name))
+    Ok((address.to_owned(), name))
 }
 
 /// What the proxy itself calls is not redirected: its sockets have the mark.
@@ -270,17 +282,31 @@ fn marked() -> Socket {
     Arc::new(|address| sys::outgoing(address, &sys::Outgoing { mark: Some(MESH_USER), from: sys::From::Any }))
 }
 
-fn introduction(args: &Args) -> Node {
-    let address = args.pod_ips.first().map(IpAddr::to_string).unwrap_or_default();
-    let (pod, namespace) = (&args.pod_name, &args.pod_namespace);
+/// Who a proxy is.
+pub struct Introduced<'a> {
+    /// The address of its pod.
+    pub address: Option<IpAddr>,
+    /// Its pod.
+    pub pod: &'a str,
+    /// The pod's namespace.
+    pub namespace: &'a str,
+    /// The cluster.
+    pub cluster: &'a str,
+}
+
+/// How a proxy introduces itself to the control plane.
+pub fn introduction(who: &Introduced<'_>) -> Node {
+    let address = who.address.as_ref().map(IpAddr::to_string).unwrap_or_default();
+    let Introduced { pod, namespace, cluster, .. } = who;
     Node {
         id: format!("ztunnel~{address}~{pod}.{namespace}~{namespace}.svc.cluster.local"),
-        cluster: args.cluster.clone(),
-        metadata: [("NAMESPACE".to_owned(), namespace.clone())].into(),
+        cluster: (*cluster).to_owned(),
+        metadata: [("NAMESPACE".to_owned(), (*namespace).to_owned())].into(),
     }
 }
 
-async fn watch_connection(discovery: Discovery, metrics: Arc<Metrics>) {
+/// Keeps the metric of the connection to the control plane.
+pub async fn watch_connection(discovery: Discovery, metrics: Arc<Metrics>) {
     let mut state = discovery.state;
     loop {
         metrics.set_connected(state.borrow_and_update().connected);

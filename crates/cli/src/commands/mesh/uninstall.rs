@@ -2,6 +2,7 @@
 //! answers it, no pod of a labelled namespace can be made.
 
 use controller::install::mesh::MeshInstallation;
+use controller::install::node::NodeInstallation;
 use controller::names::{CONTROLLER, IMAGE, SYSTEM_NAMESPACE};
 use serde_json::Value;
 
@@ -66,6 +67,12 @@ fn objects(with_policies: bool) -> Vec<Value> {
         trust_domain: "cluster.local".to_owned(),
         cluster_domain: "cluster.local".to_owned(),
         crds: with_policies,
+        // What is not there is no failure.
+        node: Some(NodeInstallation {
+            cni_conf_dir: String::new(),
+            cni_bin_dir: String::new(),
+            plugin: true,
+        }),
     };
     let mut objects = installation.objects();
     objects.reverse();

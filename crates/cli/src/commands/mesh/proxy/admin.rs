@@ -34,12 +34,21 @@ pub struct Shown {
     pub mesh: Mesh,
     /// How it stands with the control plane.
     pub discovery: Discovery,
-    /// The workload.
-    pub uid: String,
+    /// Whose connections.
+    pub whose: Whose,
     /// Since when it remembers what it saw.
     pub started: SystemTime,
     /// What it proves itself with, once it has something.
     pub credential: Arc<OnceLock<watch::Receiver<Arc<Credential>>>>,
+}
+
+/// Whose connections a proxy carries.
+#[derive(Clone)]
+pub enum Whose {
+    /// Those of one workload, by its uid.
+    Workload(String),
+    /// Those of a node's pods, as they are now.
+    Node(Arc<dyn Fn() -> Value + Send + Sync>),
 }
 
 type Body = BoxBody<Bytes, Infallible>;
@@ -140,17 +149,11 @@ pub(super) fn line(record: &Record) -> Value {
 fn status(shown: &Shown) -> Value {
     let state = shown.discovery.state.borrow().clone();
     let world = shown.discovery.world.borrow().clone();
-    let known = world.workload(&shown.uid);
-    json!({
+    let mut status = json!({
         "version": 1,
         "handfast": env!("CARGO_PKG_VERSION"),
         "time": rfc3339(SystemTime::now()),
         "started": rfc3339(shown.started),
-        "workload": shown.uid,
-        "known": known.is_some(),
-        "inbound_mode": known.map(|own| own.modes.inbound.all.as_str()),
-        "outbound_mode": known.map(|own| own.modes.outbound.all.as_str()),
-        "policies": known.map(|own| own.policies.clone()),
         "control_plane": {
             "connected": state.connected,
             "since": rfc3339(state.since),
@@ -164,9 +167,21 @@ fn status(shown: &Shown) -> Value {
         "workloads": world.workloads().count(),
         "services": world.services().count(),
         "certificate": shown.credential.get().map(|credential| certificate(&credential.borrow())),
-        "redirection": redirection(),
         "plain": plain(&shown.mesh),
-    })
+    });
+    match &shown.whose {
+        Whose::Workload(uid) => {
+            let known = world.workload(uid);
+            status["workload"] = json!(uid);
+            status["known"] = json!(known.is_some());
+            status["inbound_mode"] = json!(known.map(|own| own.modes.inbound.all.as_str()));
+            status["outbound_mode"] = json!(known.map(|own| own.modes.outbound.all.as_str()));
+            status["redirection"] = redirection();
+            status["policies"] = json!(known.map(|own| own.policies.clone()));
+        }
+        Whose::Node(pods) => status["pods"] = pods(),
+    }
+    status
 }
 
 fn certificate(credential: &Credential) -> Value {

@@ -90,6 +90,7 @@ pub fn tls(
 }
 
 /// Whoever asks for the pod's certificate.
+#[derive(Clone)]
 pub struct Asking {
     /// The control plane.
     pub target: Target,
@@ -99,6 +100,8 @@ pub struct Asking {
     pub roots: watch::Receiver<Arc<Vec<u8>>>,
     /// The identity that the pod has to get.
     pub identity: SpiffeId,
+    /// Whether the token is the node's, which asks in the name of one of its pods.
+    pub for_another: bool,
     /// The cluster.
     pub cluster: String,
     /// Told when the certificate ends.
@@ -185,8 +188,9 @@ impl Asking {
         let key = PrivateKey::generate(KeyKind::P256).map_err(|error| error.to_string())?;
         let csr = Csr::request(&key, &[AltName::from(&self.identity)]).map_err(|error| error.to_string())?;
         let token = (self.token)()?;
+        let impersonated = self.for_another.then(|| self.identity.to_string());
         let validity = Duration::try_from(LIFETIME).unwrap_or_default();
-        let ask = Ask { csr, validity, impersonated: None, cluster: Some(self.cluster.clone()) };
+        let ask = Ask { csr, validity, impersonated, cluster: Some(self.cluster.clone()) };
         let now = OffsetDateTime::now_utc();
         let chain = create_certificate(&self.target, token.as_deref(), &ask)
             .await

@@ -3,11 +3,11 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// The gateways of the default routes of this network; none where they cannot be told.
+/// The gateways of the default routes of the calling thread's network; none where they cannot be told.
 pub fn gateways() -> Vec<IpAddr> {
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
-    let four = read("/proc/net/route");
-    let six = read("/proc/net/ipv6_route");
+    let four = read("/proc/thread-self/net/route");
+    let six = read("/proc/thread-self/net/ipv6_route");
     four.lines().filter_map(gateway_v4).chain(six.lines().filter_map(gateway_v6)).collect()
 }
 
