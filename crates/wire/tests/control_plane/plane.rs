@@ -227,6 +227,7 @@ pub fn listen(target: Target, token: Option<&'static str>) -> Discovery {
         cluster: Some("here".into()),
         context: Context::default(),
         backoff: Backoff { first: Duration::from_millis(20), longest: Duration::from_millis(200) },
+        adopting: None,
     });
     tokio::spawn(run);
     discovery

@@ -122,7 +122,7 @@ async fn stay(args: Args, domains: Domains) -> Outcome {
         ..controller::mesh::Options::default()
     };
     let watched = Watched::start(&client, options);
-    let (catalog, keep_catalog) = catalog::keep(watched.index.clone());
+    let (catalog, keep_catalog) = catalog::keep(watched.index.clone(), authority.clone());
     tasks.spawn(keep_catalog);
     let (own, keep_own) = own::keep(authority.clone(), args.cluster_domain.clone(), args.dns_names.clone());
     tasks.spawn(keep_own);

@@ -4,9 +4,11 @@
 mod authority;
 mod issuing;
 mod own;
+mod trust;
 mod webhook;
 
 pub use authority::follow;
 pub use issuing::{Issuing, Refused};
 pub use own::{Own, own};
+pub use trust::trust;
 pub use webhook::keep_trusted;
