@@ -12,4 +12,4 @@ mod tests;
 pub use certificate::{Ask, create_certificate};
 pub use connect::{Socket, Target};
 pub use discovery::{Backoff, Discovery, Node, Options, State, Token, discover};
-pub use trust::{Adopter, Adopting};
+pub use trust::{Adopter, Adopting, Missing};

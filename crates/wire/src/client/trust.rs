@@ -48,24 +48,24 @@ impl Adopting {
         self.0.subscribe()
     }
 
-    /// Who has not taken it up, and why; none where everybody has.
-    fn lacking(&self, trust: &Trust) -> Option<String> {
+    /// Who has not taken it up, and why; empty where everybody has.
+    pub fn missing(&self, trust: &Trust) -> Missing {
         let all = self.0.borrow();
-        let lacking: Vec<String> = all
-            .iter()
-            .filter(|(_, stand)| stand.in_force.as_deref() != Some(trust))
-            .map(|(who, stand)| {
-                format!("{who}: {}", stand.why.as_deref().unwrap_or("it has not taken it up yet"))
-            })
-            .collect();
-        let more = lacking.len().saturating_sub(NAMED);
-        let named = lacking.iter().take(NAMED).map(String::as_str).collect::<Vec<_>>().join("; ");
-        match (lacking.is_empty(), more) {
-            (true, _) => None,
-            (false, 0) => Some(named),
-            (false, more) => Some(format!("{named}; and {more} more")),
-        }
+        let missing = all.iter().filter(|(_, stand)| stand.in_force.as_deref() != Some(trust));
+        let why = |stand: &Stand| stand.why.clone().unwrap_or_else(|| "it has not taken it up yet".to_owned());
+        missing.map(|(who, stand)| (who.clone(), why(stand))).collect()
     }
+}
+
+/// What is missing of each credential that is not done, by its name.
+pub type Missing = BTreeMap<String, String>;
+
+fn named(missing: &Missing) -> String {
+    let mut text: Vec<String> = missing.iter().take(NAMED).map(|(who, why)| format!("{who}: {why}")).collect();
+    if missing.len() > NAMED {
+        text.push(format!("and {} more", missing.len() - NAMED));
+    }
+    text.join("; ")
 }
 
 /// One credential's word.
@@ -132,9 +132,10 @@ impl Waiting {
 
     /// What can be said now. A yes may come after a no, when what was missing came at last.
     pub(super) fn word(&self, adopting: &Adopting, now: Instant) -> Option<Word> {
-        let Some(why) = self.trust.as_deref().and_then(|trust| adopting.lacking(trust)) else {
+        let missing = self.trust.as_deref().map(|trust| adopting.missing(trust)).unwrap_or_default();
+        if missing.is_empty() {
             return Some(Word::Yes);
-        };
-        (now >= self.late && !self.refused).then_some(Word::NotYet(why))
+        }
+        (now >= self.late && !self.refused).then(|| Word::NotYet(named(&missing)))
     }
 }

@@ -17,7 +17,7 @@ use controller::clock::{self, Clock};
 use controller::grant::Domains;
 use controller::inject::Settings;
 use controller::install::mesh::CONTROL_PORT;
-use controller::mesh::control::{Issuing, follow, keep_trusted};
+use controller::mesh::control::{Issuing, Reviews, follow, keep_trusted};
 use controller::mesh::issue::NodeAccount;
 use controller::mesh::watch::Watched;
 use controller::names::{IMAGE, MESH, SYSTEM_NAMESPACE};
@@ -136,6 +136,7 @@ async fn stay(args: Args, domains: Domains) -> Outcome {
         trust_domain: domains.trust.clone(),
         audit: Audit::new(&format!("{MESH}/{who}")),
         clock,
+        reviews: Reviews::default(),
     });
     let proxies = Proxies::default();
     let all = answers(catalog.clone(), own.clone(), proxies.clone());
