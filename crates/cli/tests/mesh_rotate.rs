@@ -132,7 +132,9 @@ fn the_root_is_replaced_three_times_under_load_and_no_call_fails() {
             stage.log("caller")
         );
         eprintln!("rotation {number} took {:?}\n{}", turned.elapsed(), done.err());
-        until("the old root stays in the bundle", || bundle(&stage).matches("BEGIN CERTIFICATE").count() == 1);
+        until("the old root stays in the bundle", || {
+            bundle(&stage).matches("BEGIN CERTIFICATE").count() == 1
+        });
         let now = bundle(&stage);
         assert_ne!(now, last);
         for pod in ["web", "caller"] {
@@ -143,7 +145,12 @@ fn the_root_is_replaced_three_times_under_load_and_no_call_fails() {
         talk(&stage, 20);
     }
     let (well, failed) = calls(&stage);
-    assert!(failed.is_empty(), "{well} calls went well, these did not: {failed:?}\n{}\n{}", stage.log("web"), stage.log("caller"));
+    assert!(
+        failed.is_empty(),
+        "{well} calls went well, these did not: {failed:?}\n{}\n{}",
+        stage.log("web"),
+        stage.log("caller")
+    );
     assert_eq!(containers(&stage), before, "a container was started again");
     eprintln!("three rotations in {:?}, {well} calls, none failed", began.elapsed());
 

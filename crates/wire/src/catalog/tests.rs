@@ -120,7 +120,10 @@ fn a_name_or_an_address_finds_all_that_a_call_needs() {
 #[test]
 fn trust_changes_for_itself_and_only_when_it_is_another() {
     let unknown = Arc::new(Catalog::default());
-    assert!(unknown.trusting(&Arc::new(trust(1))).trust().is_none(), "nothing is said before there is a world");
+    assert!(
+        unknown.trusting(&Arc::new(trust(1))).trust().is_none(),
+        "nothing is said before there is a world"
+    );
     let all = world([Change::Workload(pod(1))]);
     let one = unknown.next(&all);
     let two = one.trusting(&Arc::new(trust(1)));

@@ -7,7 +7,8 @@ use model::mesh::{Change, Trust, World};
 
 use crate::catalog::Type;
 use crate::convert::{
-    Context, Instead, Invalid, Refused, read_address, read_authorization, read_trust, service_name, unreadable,
+    Context, Instead, Invalid, Refused, read_address, read_authorization, read_trust, service_name,
+    unreadable,
 };
 use crate::proto::discovery::{DeltaDiscoveryResponse, Resource};
 

@@ -52,7 +52,8 @@ impl Adopting {
     pub fn missing(&self, trust: &Trust) -> Missing {
         let all = self.0.borrow();
         let missing = all.iter().filter(|(_, stand)| stand.in_force.as_deref() != Some(trust));
-        let why = |stand: &Stand| stand.why.clone().unwrap_or_else(|| "it has not taken it up yet".to_owned());
+        let why =
+            |stand: &Stand| stand.why.clone().unwrap_or_else(|| "it has not taken it up yet".to_owned());
         missing.map(|(who, stand)| (who.clone(), why(stand))).collect()
     }
 }
@@ -61,7 +62,8 @@ impl Adopting {
 pub type Missing = BTreeMap<String, String>;
 
 fn named(missing: &Missing) -> String {
-    let mut text: Vec<String> = missing.iter().take(NAMED).map(|(who, why)| format!("{who}: {why}")).collect();
+    let mut text: Vec<String> =
+        missing.iter().take(NAMED).map(|(who, why)| format!("{who}: {why}")).collect();
     if missing.len() > NAMED {
         text.push(format!("and {} more", missing.len() - NAMED));
     }

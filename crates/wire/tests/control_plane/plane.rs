@@ -219,11 +219,7 @@ pub fn listen(target: Target, token: Option<&'static str>) -> Discovery {
     listen_adopting(target, token, None)
 }
 
-pub fn listen_adopting(
-    target: Target,
-    token: Option<&'static str>,
-    adopting: Option<Adopting>,
-) -> Discovery {
+pub fn listen_adopting(target: Target, token: Option<&'static str>, adopting: Option<Adopting>) -> Discovery {
     let (discovery, run) = discover(Options {
         target,
         node: Node {

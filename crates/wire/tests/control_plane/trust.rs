@@ -31,7 +31,10 @@ fn progress(plane: &Plane) -> Option<(Progress, bool)> {
     let catalog = plane.catalog.borrow().clone();
     let status = plane.proxies.status(&catalog);
     let types = status.into_iter().next()?.types;
-    types.into_iter().find(|(of, ..)| *of == Type::Trust).map(|(_, progress, behind)| (progress, behind.is_some()))
+    types
+        .into_iter()
+        .find(|(of, ..)| *of == Type::Trust)
+        .map(|(_, progress, behind)| (progress, behind.is_some()))
 }
 
 fn is_behind(plane: &Plane) -> bool {

@@ -24,14 +24,21 @@ const LONGEST: usize = 64 << 20;
 /// # Errors
 ///
 /// In words for people, when nothing or something else answers.
-pub async fn get(client: &Client, namespace: &str, pod: &str, port: u16, path: &str) -> Result<Bytes, String> {
+pub async fn get(
+    client: &Client,
+    namespace: &str,
+    pod: &str,
+    port: u16,
+    path: &str,
+) -> Result<Bytes, String> {
     let asked = tokio::time::timeout(LIMIT, ask(client, namespace, pod, port, path)).await;
     asked.unwrap_or_else(|_| Err(format!("no answer within {} s", LIMIT.as_secs())))
 }
 
 async fn ask(client: &Client, namespace: &str, pod: &str, port: u16, path: &str) -> Result<Bytes, String> {
     let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
-    let mut forward = pods.portforward(pod, &[port]).await.map_err(|error| controller::error::chain(&error))?;
+    let mut forward =
+        pods.portforward(pod, &[port]).await.map_err(|error| controller::error::chain(&error))?;
     let stream = forward.take_stream(port).ok_or("the API server forwards no stream")?;
     let (mut sender, connection) =
         http1::handshake(TokioIo::new(stream)).await.map_err(|error| controller::error::chain(&error))?;
@@ -40,7 +47,8 @@ async fn ask(client: &Client, namespace: &str, pod: &str, port: u16, path: &str)
         let request = request.map_err(|error| error.to_string())?;
         let answer = sender.send_request(request).await.map_err(|error| controller::error::chain(&error))?;
         let status = answer.status();
-        let body = Limited::new(answer.into_body(), LONGEST).collect().await.map_err(|error| error.to_string())?;
+        let body =
+            Limited::new(answer.into_body(), LONGEST).collect().await.map_err(|error| error.to_string())?;
         match status {
             StatusCode::OK => Ok(body.to_bytes()),
             other => Err(format!("it answers {other} to GET {path}")),

@@ -90,7 +90,9 @@ impl Reviews {
             let Ok(Ok(_place)) = timeout(WAIT, places.acquire_owned()).await else {
                 return Err("too many tokens are to be judged at this time".to_owned());
             };
-            timeout(WAIT, asked).await.unwrap_or_else(|_| Err("the API server does not judge the token in time".to_owned()))
+            timeout(WAIT, asked)
+                .await
+                .unwrap_or_else(|_| Err("the API server does not judge the token in time".to_owned()))
         });
         let answer = task.map(|ended| ended.unwrap_or_else(|error| Err(error.to_string()))).boxed().shared();
         if known.len() >= MOST {

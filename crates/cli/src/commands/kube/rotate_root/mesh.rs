@@ -104,15 +104,22 @@ pub async fn look(client: &Client, system: &str) -> Result<Option<Mesh>, Failure
             certs::certificates_of_pem(&String::from_utf8_lossy(&pem)).unwrap_or_default()
         });
         // What all of them have.
-        bundles.reduce(|all, one| all.into_iter().filter(|root| one.contains(root)).collect()).unwrap_or_default()
+        bundles
+            .reduce(|all, one| all.into_iter().filter(|root| one.contains(root)).collect())
+            .unwrap_or_default()
     });
     let pods = listing::all(&Api::<Pod>::all(client.clone()), &ListParams::default()).await;
     let pods = pods.map_err(|error| Error::api("list the pods")(error))?;
-    let planes: Vec<String> = pods.iter().filter(|pod| is_control_plane(pod, system)).filter_map(|pod| pod.metadata.name.clone()).collect();
+    let planes: Vec<String> = pods
+        .iter()
+        .filter(|pod| is_control_plane(pod, system))
+        .filter_map(|pod| pod.metadata.name.clone())
+        .collect();
     let answers = planes.into_iter().map(|pod| async move {
         let answer = ask::get(client, system, &pod, ask::ADMIN_PORT, "/status").await;
         let said = answer.and_then(|bytes| {
-            serde_json::from_slice(&bytes).map_err(|error| format!("its answer is not understood: {}", chain(&error)))
+            serde_json::from_slice(&bytes)
+                .map_err(|error| format!("its answer is not understood: {}", chain(&error)))
         });
         (pod, said)
     });
@@ -158,22 +165,34 @@ pub fn judge(state: &State, mesh: &Mesh, choices: &Choices) -> Vec<Finding> {
     let roots = new_roots(state);
     if mesh.webhook.as_ref().is_some_and(|held| !roots.iter().all(|root| held.contains(root))) {
         let object = format!("MutatingWebhookConfiguration {MESH}");
-        found(Kind::Stale, &object, "its caBundle lacks the new root: the control plane writes it within half a minute".into());
+        found(
+            Kind::Stale,
+            &object,
+            "its caBundle lacks the new root: the control plane writes it within half a minute".into(),
+        );
     }
     if mesh.planes.is_empty() {
         let object = format!("Deployment {}/{MESH}", mesh.system);
-        found(Kind::Stale, &object, "no control plane of the mesh runs, so no proxy is told whom to trust".into());
+        found(
+            Kind::Stale,
+            &object,
+            "no control plane of the mesh runs, so no proxy is told whom to trust".into(),
+        );
     }
     let mut connected: Vec<&Connected> = Vec::new();
     for (pod, said) in &mesh.planes {
         let object = format!("Pod {}/{pod}", mesh.system);
         match said {
-            Err(why) => found(Kind::Stale, &object, format!("the control plane does not say who is connected: {why}")),
+            Err(why) => {
+                found(Kind::Stale, &object, format!("the control plane does not say who is connected: {why}"))
+            }
             Ok(said) => {
                 connected.extend(&said.proxies);
                 match &said.trust {
                     Some(told) if told.step == step => {}
-                    _ => found(Kind::Stale, &object, "the control plane has not heard of this step yet".into()),
+                    _ => {
+                        found(Kind::Stale, &object, "the control plane has not heard of this step yet".into())
+                    }
                 }
             }
         }
@@ -193,7 +212,11 @@ pub fn judge(state: &State, mesh: &Mesh, choices: &Choices) -> Vec<Finding> {
                 let workload = mesh.pods.iter().find(|own| own.name == *pod).map(|own| own.workload.as_str());
                 let accepted = |name: &String| name == pod || Some(name.as_str()) == workload;
                 if !choices.accept_unseen.iter().any(accepted) {
-                    found(Kind::Unseen, &object, "its proxy does not ask whom to trust: it is an older one, or not Handfast's".into());
+                    found(
+                        Kind::Unseen,
+                        &object,
+                        "its proxy does not ask whom to trust: it is an older one, or not Handfast's".into(),
+                    );
                 }
             }
             Some(Progress { behind: Some(_), refused }) => {

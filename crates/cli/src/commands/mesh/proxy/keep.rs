@@ -83,7 +83,8 @@ pub async fn keep<S: Source>(keeping: Keeping<S>) -> watch::Receiver<Arc<Credent
     let (issued, roots, credential) = loop {
         let asked = keeping.source.ask().await;
         let roots = keeping.trusted(asked.as_ref().ok());
-        let made = asked.and_then(|issued| keeping.credential(&issued, &roots).map(|made| (issued, roots, made)));
+        let made =
+            asked.and_then(|issued| keeping.credential(&issued, &roots).map(|made| (issued, roots, made)));
         match made {
             Ok(made) => break made,
             Err(why) => failed(&why, None),
@@ -153,7 +154,8 @@ impl<S: Source> Keeper<S> {
             if asking.is_none() && now >= self.due {
                 asking = Some(self.keeping.source.ask());
             }
-            let wait = Duration::try_from(self.due - now).unwrap_or_default().clamp(Duration::from_millis(1), LOOK);
+            let wait =
+                Duration::try_from(self.due - now).unwrap_or_default().clamp(Duration::from_millis(1), LOOK);
             tokio::select! {
                 asked = async {
                     match &mut asking {
@@ -180,7 +182,10 @@ impl<S: Source> Keeper<S> {
         if roots != self.roots {
             match self.keeping.credential(&self.issued, &roots) {
                 Ok(credential) => {
-                    tracing::info!(step = told.as_ref().map(|told| told.step), "the trusted roots are others now");
+                    tracing::info!(
+                        step = told.as_ref().map(|told| told.step),
+                        "the trusted roots are others now"
+                    );
                     self.sender.send_replace(credential);
                     self.roots = roots;
                 }
@@ -197,7 +202,10 @@ impl<S: Source> Keeper<S> {
         }
         if self.replacing.as_ref() != Some(&told.issuer_fingerprint) {
             let spread = spread(self.keeping.source.workloads()).mul_f64(rand::random());
-            tracing::info!(issuer = told.issuer, "another authority issues now: a certificate of it is asked for within {spread:.1?}");
+            tracing::info!(
+                issuer = told.issuer,
+                "another authority issues now: a certificate of it is asked for within {spread:.1?}"
+            );
             self.replacing = Some(told.issuer_fingerprint.clone());
             self.wait = FIRST;
             self.due = self.due.min(self.keeping.source.now() + spread);
@@ -247,7 +255,11 @@ async fn changed<T>(told: &mut watch::Receiver<T>) {
 fn failed(why: &str, not_after: Option<i64>) {
     let code = &codes::NO_CERTIFICATE;
     let ends = not_after.map_or_else(|| "none yet".to_owned(), instant);
-    tracing::warn!(code = code.id, not_after = ends, "there is no certificate from the control plane: {why}; it is asked again");
+    tracing::warn!(
+        code = code.id,
+        not_after = ends,
+        "there is no certificate from the control plane: {why}; it is asked again"
+    );
 }
 
 fn instant(at: i64) -> String {

@@ -22,12 +22,14 @@ fn proxy(pod: &str, account: &str, since: &str, trust: serde_json::Value) -> ser
 }
 
 fn plane(step: u64, proxies: &[serde_json::Value]) -> Result<Said, String> {
-    let text = json!({ "version": 1, "trust": { "step": step, "issuer": "intermediate-1" }, "proxies": proxies });
+    let text =
+        json!({ "version": 1, "trust": { "step": step, "issuer": "intermediate-1" }, "proxies": proxies });
     Ok(serde_json::from_value(text).unwrap())
 }
 
 fn mesh(state: &State, planes: Vec<Result<Said, String>>, pods: &[&str]) -> Mesh {
-    let planes = planes.into_iter().enumerate().map(|(number, said)| (format!("mesh-{number}"), said)).collect();
+    let planes =
+        planes.into_iter().enumerate().map(|(number, said)| (format!("mesh-{number}"), said)).collect();
     let pods = pods.iter().map(|name| Carried {
         name: format!("shop/{name}"),
         workload: format!("shop/{name}"),
@@ -56,13 +58,20 @@ fn a_step_waits_for_every_proxy_and_names_it() {
     let good = mesh(&state, vec![plane(step, &all[..1]), plane(step, &all[1..])], &["web", "db"]);
     assert_eq!(named(&state, &good, &none), []);
 
-    let slow = [all[0].clone(), proxy("db", "db", EARLY, behind.clone()), proxy("job", "job", EARLY, refused)];
+    let slow =
+        [all[0].clone(), proxy("db", "db", EARLY, behind.clone()), proxy("job", "job", EARLY, refused)];
     let found = named(&state, &mesh(&state, vec![plane(step, &slow)], &["web", "db", "job"]), &none);
-    assert_eq!(found.iter().map(|(object, _)| object.as_str()).collect::<Vec<_>>(), ["Pod shop/db", "Pod shop/job"]);
+    assert_eq!(
+        found.iter().map(|(object, _)| object.as_str()).collect::<Vec<_>>(),
+        ["Pod shop/db", "Pod shop/job"]
+    );
     assert!(found[0].1.contains("has not taken up") && found[1].1.contains("no certificate"), "{found:?}");
 
     // The newest of two connections counts, on whatever control plane.
-    let twice = vec![plane(step, &[proxy("db", "db", EARLY, behind.clone())]), plane(step, &[proxy("db", "db", LATE, done.clone())])];
+    let twice = vec![
+        plane(step, &[proxy("db", "db", EARLY, behind.clone())]),
+        plane(step, &[proxy("db", "db", LATE, done.clone())]),
+    ];
     assert_eq!(named(&state, &mesh(&state, twice, &["db"]), &none), []);
 
     // Not connected at all; or somebody else calls himself so.
@@ -80,9 +89,12 @@ fn a_control_plane_that_is_behind_silent_or_away_is_no_evidence() {
     let step = state.taken.last().unwrap().number;
     let none = Choices::default();
     let old = plane(step - 1, &[]);
-    let found = named(&state, &mesh(&state, vec![old, Err("no answer".into()), plane(step, &[])], &[]), &none);
-    assert_eq!(found.iter().map(|(object, _)| object.as_str()).collect::<Vec<_>>(),
-        ["Pod handfast-system/mesh-0", "Pod handfast-system/mesh-1"]);
+    let found =
+        named(&state, &mesh(&state, vec![old, Err("no answer".into()), plane(step, &[])], &[]), &none);
+    assert_eq!(
+        found.iter().map(|(object, _)| object.as_str()).collect::<Vec<_>>(),
+        ["Pod handfast-system/mesh-0", "Pod handfast-system/mesh-1"]
+    );
     let found = named(&state, &mesh(&state, vec![], &[]), &none);
     assert_eq!(found[0].0, "Deployment handfast-system/handfast-mesh");
     let mut unknown = mesh(&state, vec![plane(step, &[])], &[]);
