@@ -129,4 +129,8 @@ super::table! {
         "A part of the manifests cannot be carried out on one machine",
         "the processes of one machine do not have what it asks for",
         "give a plain value in its place";
+    TRUST_BEHIND = "HF8090", "trust_not_taken_up",
+        "A proxy has not taken up whom it is told to trust",
+        "it gets no certificate of the authority that issues now; the reason is in the message",
+        "a rotation waits for it: see its reason with handfast kube rotate-root, restart or delete its pod, or leave it behind";
 }
