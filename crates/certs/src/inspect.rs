@@ -203,7 +203,7 @@ pub fn certificate(der: &[u8]) -> Result<Certificate, InspectError> {
         not_after: date(until),
         not_before_unix: from,
         not_after_unix: until,
-        fingerprint_sha256: hex::encode(digest(&aws_lc_rs::digest::SHA256, der)),
+        fingerprint_sha256: fingerprint(der),
         fingerprint_sha1: hex::encode(digest(&aws_lc_rs::digest::SHA1_FOR_LEGACY_USE_ONLY, der)),
         spki_pin: pin(cert.public_key().raw),
         ..Certificate::default()
@@ -349,6 +349,11 @@ pub fn request(der: &[u8]) -> Result<Request, InspectError> {
         }
     }
     Ok(seen)
+}
+
+/// SHA-256 over a certificate (DER), lower-case hexadecimal: what `openssl x509 -fingerprint -sha256` shows.
+pub fn fingerprint(der: &[u8]) -> String {
+    hex::encode(digest(&aws_lc_rs::digest::SHA256, der))
 }
 
 /// SHA-256 over a SubjectPublicKeyInfo in base64: what `--pinnedpubkey sha256//` and RFC 7469 use.

@@ -189,4 +189,8 @@ super::table! {
         "A pod is not started, because the node's proxy is away and would have to carry it",
         "the pod of handfast-node on this node does not run",
         "kubectl -n handfast-node get pods -o wide; kubelet tries again by itself";
+    TRUST_BEHIND = "HF8090", "trust_not_taken_up",
+        "A proxy has not taken up whom it is told to trust",
+        "it gets no certificate of the authority that issues now; the reason is in the message",
+        "a rotation waits for it: see its reason with handfast kube rotate-root, restart or delete its pod, or leave it behind";
 }

@@ -7,6 +7,7 @@
 mod mode;
 pub mod policy;
 mod route;
+mod trust;
 mod world;
 
 #[cfg(test)]
@@ -22,6 +23,7 @@ use crate::identity::{IdentityError, SpiffeId, TrustDomain};
 pub use mode::{Mode, Modes, PortModes};
 pub use policy::{Arrival, Decision, Policy, Reason};
 pub use route::{Plain, Refused, Route, route};
+pub use trust::Trust;
 pub use world::{Change, World};
 
 /// The port of HBONE: HTTP/2 CONNECT over mutual TLS.

@@ -27,6 +27,8 @@ const STREAMS: usize = 100;
 const BESIDE: usize = 8;
 /// A stream that carried so much is a bulk flow; new streams keep away from its connection.
 const BULK: usize = 1 << 20;
+/// A call makes at most so many connections.
+const DIALS: usize = 2;
 /// A connection without streams is kept so long.
 const UNUSED: Duration = Duration::from_secs(300);
 /// So often it is looked for them.
@@ -148,19 +150,20 @@ impl Pool {
             namespace: wanted.dialer.namespace(),
         };
         let lane = Arc::clone(lock(&self.known).entry(key).or_default());
-        // A connection may have ended in the moment that it was chosen: once more, with another.
-        match lane.connection(wanted).await?.open(wanted).await {
-            Err(Lost::Connection) => match lane.connection(wanted).await?.open(wanted).await {
-                Err(Lost::Connection) => {
-                    let detail = format!("{} ends its connections at once", wanted.proxy);
-                    Err(Failed::new(&codes::PEER_UNREACHABLE, detail))
-                }
-                Err(Lost::Failed(failed)) => Err(failed),
-                Ok(stream) => Ok(stream),
-            },
-            Err(Lost::Failed(failed)) => Err(failed),
-            Ok(stream) => Ok(stream),
+        // A connection may have ended in the moment that it was chosen, and others beside it at the same time: a proxy that
+        // has another credential lets all of its callers come again.
+        let mut made = 0;
+        while made < DIALS {
+            let (connection, is_new) = lane.connection(wanted).await?;
+            made += usize::from(is_new);
+            match connection.open(wanted).await {
+                Err(Lost::Connection) => {}
+                Err(Lost::Failed(failed)) => return Err(failed),
+                Ok(stream) => return Ok(stream),
+            }
         }
+        let detail = format!("{} ends its connections at once", wanted.proxy);
+        Err(Failed::new(&codes::PEER_UNREACHABLE, detail))
     }
 
     /// Lets go of connections that nobody has used for long.
@@ -194,14 +197,15 @@ enum Lost {
 }
 
 impl Lane {
-    async fn connection(&self, wanted: &Wanted<'_>) -> Result<Arc<Pooled>, Failed> {
+    /// A connection, and whether it was made for this.
+    async fn connection(&self, wanted: &Wanted<'_>) -> Result<(Arc<Pooled>, bool), Failed> {
         if let Some(found) = self.choose(wanted.credential.epoch) {
-            return Ok(found);
+            return Ok((found, false));
         }
         let began = Instant::now();
         let mut last = self.dialling.lock().await;
         if let Some(found) = self.choose(wanted.credential.epoch) {
-            return Ok(found);
+            return Ok((found, false));
         }
         // What failed while this one waited would fail again: a silent peer holds nobody up twice.
         if let Some((at, failed)) = &*last
@@ -214,7 +218,7 @@ impl Lane {
                 let made = Arc::new(made);
                 *last = None;
                 lock(&self.connections).push(Arc::clone(&made));
-                Ok(made)
+                Ok((made, true))
             }
             Err(failed) => {
                 *last = Some((Instant::now(), failed.clone()));
@@ -256,6 +260,10 @@ impl Pooled {
         let failed = |code, detail: String| Lost::Failed(Failed::new(code, detail));
         let response = match tokio::time::timeout(ANSWER, response).await {
             Ok(Ok(response)) => response,
+            // The other end had said goodbye before it came to this: no application has heard of it.
+            Ok(Err(error)) if is_goodbye(&error) => {
+                return Err(self.lost());
+            }
             Ok(Err(error)) => {
                 let detail = format!("{} ended the request: {error}", wanted.proxy);
                 return Err(failed(&codes::PEER_UNREACHABLE, detail));
@@ -284,6 +292,12 @@ impl Pooled {
         self.closed.store(true, Ordering::Relaxed);
         Lost::Connection
     }
+}
+
+/// Whether the other end said that it has not looked at a request (RFC 9113, sections 6.8 and 8.7).
+fn is_goodbye(error: &h2::Error) -> bool {
+    let said = (error.is_go_away(), error.reason());
+    matches!(said, (true, Some(h2::Reason::NO_ERROR)) | (_, Some(h2::Reason::REFUSED_STREAM)))
 }
 
 fn request(wanted: &Wanted<'_>) -> Result<Request<()>, Lost> {

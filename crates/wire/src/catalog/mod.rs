@@ -12,11 +12,13 @@ use std::time::{Instant, SystemTime};
 
 use aws_lc_rs::digest;
 use bytes::Bytes;
-use model::mesh::{Owner, Policy, PortModes, Service, Tunnel, Workload, World};
+use model::mesh::{Owner, Policy, PortModes, Service, Trust, Tunnel, Workload, World};
 
 use crate::convert::{
-    MODES_NAMESPACE, policy_resource, service_name, service_resource, strict_policy, workload_resource,
+    MODES_NAMESPACE, policy_resource, service_name, service_resource, strict_policy, trust_resource,
+    workload_resource,
 };
+use crate::proto::mesh::TRUST_TYPE;
 use crate::proto::security::AUTHORIZATION_TYPE;
 use crate::proto::workload::ADDRESS_TYPE;
 
@@ -28,6 +30,8 @@ const REMEMBERED_CHANGES: usize = 4096;
 /// What resources are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Type {
+    /// Whom to trust, and who issues: ours alone, foreign proxies do not ask for it.
+    Trust,
     /// Policies.
     Authorization,
     /// Workloads and services.
@@ -36,11 +40,14 @@ pub enum Type {
 
 impl Type {
     /// All of them, in the order in which a change is sent: who lists a policy comes after it.
-    pub const ALL: [Self; 2] = [Self::Authorization, Self::Address];
+    pub const ALL: [Self; 3] = [Self::Trust, Self::Authorization, Self::Address];
+    /// Those that a world is made of.
+    pub const WORLD: [Self; 2] = [Self::Authorization, Self::Address];
 
     /// Its name on the wire.
     pub fn url(self) -> &'static str {
         match self {
+            Self::Trust => TRUST_TYPE,
             Self::Authorization => AUTHORIZATION_TYPE,
             Self::Address => ADDRESS_TYPE,
         }
@@ -67,6 +74,7 @@ enum Source {
     Workload(Arc<Workload>),
     Service(Arc<Service>),
     Policy(Arc<Policy>),
+    Trust(Arc<Trust>),
 }
 
 impl Source {
@@ -75,6 +83,7 @@ impl Source {
             (Self::Workload(a), Self::Workload(b)) => Arc::ptr_eq(a, b) || a == b,
             (Self::Service(a), Self::Service(b)) => Arc::ptr_eq(a, b) || a == b,
             (Self::Policy(a), Self::Policy(b)) => Arc::ptr_eq(a, b) || a == b,
+            (Self::Trust(a), Self::Trust(b)) => Arc::ptr_eq(a, b) || a == b,
             _ => false,
         }
     }
@@ -84,6 +93,7 @@ impl Source {
             Self::Workload(workload) => workload_resource(workload).1,
             Self::Service(service) => service_resource(service).1,
             Self::Policy(policy) => policy_resource(policy).1,
+            Self::Trust(trust) => trust_resource(trust).1,
         }
     }
 }
@@ -94,7 +104,7 @@ impl Entry {
         let addresses: &[IpAddr] = match &self.source {
             Source::Workload(workload) if !workload.host_network => &workload.addresses,
             Source::Service(service) => &service.addresses,
-            Source::Workload(_) | Source::Policy(_) => &[],
+            Source::Workload(_) | Source::Policy(_) | Source::Trust(_) => &[],
         };
         addresses.iter().map(|address| format!("/{address}")).collect()
     }
@@ -240,6 +250,7 @@ pub struct Catalog {
     generation: u64,
     at: Moment,
     world: Arc<World>,
+    trust: Resources,
     authorization: Resources,
     address: Resources,
 }
@@ -250,6 +261,7 @@ impl Default for Catalog {
             generation: 0,
             at: Moment::now(),
             world: Arc::default(),
+            trust: Resources::default(),
             authorization: Resources::default(),
             address: Resources::default(),
         }
@@ -276,6 +288,7 @@ impl Catalog {
     /// The resources of a type.
     pub fn resources(&self, of: Type) -> &Resources {
         match of {
+            Type::Trust => &self.trust,
             Type::Authorization => &self.authorization,
             Type::Address => &self.address,
         }
@@ -289,7 +302,31 @@ impl Catalog {
         if !policies && !addresses && self.generation > 0 {
             return Arc::clone(self);
         }
-        Arc::new(Self { generation, at, world: Arc::clone(world), authorization, address })
+        let (world, trust) = (Arc::clone(world), self.trust.clone());
+        Arc::new(Self { generation, at, world, trust, authorization, address })
+    }
+
+    /// The catalog of the same world with another trust; this one where nothing is otherwise, and while no world is known:
+    /// so that nobody can be thought to have said yes before anything was said.
+    pub fn trusting(self: &Arc<Self>, trust: &Arc<Trust>) -> Arc<Self> {
+        if self.generation == 0 {
+            return Arc::clone(self);
+        }
+        let (generation, at) = (self.generation + 1, Moment::now());
+        let source = (trust.domain.clone(), Source::Trust(Arc::clone(trust)));
+        let (trust, changed) = self.trust.next(generation, at, std::iter::once(source));
+        if !changed {
+            return Arc::clone(self);
+        }
+        Arc::new(Self { generation, at, trust, ..Self::clone(self) })
+    }
+
+    /// Whom proxies are told to trust, once that is known.
+    pub fn trust(&self) -> Option<&Arc<Trust>> {
+        self.trust.entries.values().find_map(|entry| match &entry.source {
+            Source::Trust(trust) => Some(trust),
+            _ => None,
+        })
     }
 
     /// The resources that a name or `network/address` asks for. Who asks for a service gets who is behind it as well, for

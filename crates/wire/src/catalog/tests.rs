@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use model::mesh::{Change, Mode};
 
 use super::*;
-use crate::convert::tests::{name, policy, service, workload};
+use crate::convert::tests::{name, policy, service, trust, workload};
 
 fn world(changes: impl IntoIterator<Item = Change>) -> Arc<World> {
     let mut world = World::default();
@@ -115,4 +115,22 @@ fn a_name_or_an_address_finds_all_that_a_call_needs() {
     assert!(catalog.resolve(Type::Authorization, "/10.0.0.1").is_empty());
     let entry = catalog.resources(Type::Address).entry(&service).unwrap();
     assert_eq!(entry.aliases(), ["/10.96.0.7", "/fd00:1::7"]);
+}
+
+#[test]
+fn trust_changes_for_itself_and_only_when_it_is_another() {
+    let unknown = Arc::new(Catalog::default());
+    assert!(
+        unknown.trusting(&Arc::new(trust(1))).trust().is_none(),
+        "nothing is said before there is a world"
+    );
+    let all = world([Change::Workload(pod(1))]);
+    let one = unknown.next(&all);
+    let two = one.trusting(&Arc::new(trust(1)));
+    assert_eq!((two.generation(), two.trust().map(|trust| trust.step)), (2, Some(1)));
+    assert!(Arc::ptr_eq(&two, &two.trusting(&Arc::new(trust(1)))) && Arc::ptr_eq(&two, &two.next(&all)));
+    assert_eq!(names(two.resources(Type::Address).since(1)), BTreeSet::new());
+    let three = two.next(&more(&all, Change::WorkloadGone(pod(1).uid))).trusting(&Arc::new(trust(2)));
+    assert_eq!(three.trust().map(|trust| trust.step), Some(2));
+    assert_eq!(names(three.resources(Type::Trust).since(2)), ["cluster.local".to_owned()].into());
 }

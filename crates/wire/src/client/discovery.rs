@@ -9,16 +9,18 @@ use std::time::{Duration, SystemTime};
 
 use http::uri::PathAndQuery;
 use model::codes::{Coded as _, mesh as codes};
-use model::mesh::World;
+use model::mesh::{Trust, World};
 use prost_types::value::Kind;
 use prost_types::{Struct, Value};
 use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep_until};
 use tonic::{Request, Streaming};
 use tonic_prost::ProstCodec;
 
 use super::Target;
 use super::connect::introduce;
 use super::mirror::Mirror;
+use super::trust::{Adopting, Waiting, Word};
 use crate::catalog::Type;
 use crate::convert::Context;
 use crate::error::{Error, chain};
@@ -32,6 +34,8 @@ const OPENING: Duration = Duration::from_secs(60);
 const SAYING: Duration = Duration::from_secs(30);
 /// `INVALID_ARGUMENT` of gRPC, which an answer that is not understood is refused with.
 const INVALID_ARGUMENT: i32 = 3;
+/// `UNAVAILABLE` of gRPC: what was understood, and is not in force yet.
+const UNAVAILABLE: i32 = 14;
 /// How many resources that are not understood are shown in the state.
 const SHOWN: usize = 64;
 
@@ -79,6 +83,8 @@ pub struct Options {
     pub context: Context,
     /// How long to wait before trying again.
     pub backoff: Backoff,
+    /// Who takes up whom to trust. None does not ask for it: a foreign control plane knows nothing of it.
+    pub adopting: Option<Adopting>,
 }
 
 impl fmt::Debug for Options {
@@ -118,6 +124,8 @@ pub struct State {
 pub struct Discovery {
     /// The mesh, as far as it is known.
     pub world: watch::Receiver<Arc<World>>,
+    /// Whom to trust, once that was said.
+    pub trust: watch::Receiver<Option<Arc<Trust>>>,
     /// How it stands with the control plane.
     pub state: watch::Receiver<State>,
 }
@@ -136,6 +144,7 @@ impl Discovery {
 /// Listens for as long as the future is run. It ends when nobody looks any more.
 pub fn discover(options: Options) -> (Discovery, impl Future<Output = ()> + Send + 'static) {
     let (world, worlds) = watch::channel(Arc::default());
+    let (trust, trusts) = watch::channel(None);
     let (state, states) = watch::channel(State {
         connected: false,
         since: SystemTime::now(),
@@ -147,14 +156,15 @@ pub fn discover(options: Options) -> (Discovery, impl Future<Output = ()> + Send
         refused: 0,
         not_understood: Vec::new(),
     });
-    let listener = Listener { mirror: Mirror::new(options.context.clone()), options, world, state };
-    (Discovery { world: worlds, state: states }, listener.run())
+    let listener = Listener { mirror: Mirror::new(options.context.clone()), options, world, trust, state };
+    (Discovery { world: worlds, trust: trusts, state: states }, listener.run())
 }
 
 struct Listener {
     options: Options,
     mirror: Mirror,
     world: watch::Sender<Arc<World>>,
+    trust: watch::Sender<Option<Arc<Trust>>>,
     state: watch::Sender<State>,
 }
 
@@ -204,7 +214,8 @@ impl Listener {
         let address = self.options.target.address.clone();
         let mut grpc = self.options.target.connect().await?;
         let (requests, receiver) = mpsc::channel(2 * Type::ALL.len());
-        for (number, of) in Type::ALL.into_iter().enumerate() {
+        let asked = Type::ALL.into_iter().filter(|of| *of != Type::Trust || self.options.adopting.is_some());
+        for (number, of) in asked.enumerate() {
             let request = DeltaDiscoveryRequest {
                 node: (number == 0).then(|| self.node()),
                 type_url: of.url().to_owned(),
@@ -231,12 +242,40 @@ impl Listener {
             state.since = SystemTime::now();
             state.error = None;
         });
-        while let Some(answer) =
-            answers.message().await.map_err(|status| Error::of_status(&address, &status))?
-        {
-            say(&requests, self.heard(answer), &address).await?;
+        let mut waiting: Option<Waiting> = None;
+        let adopting = self.options.adopting.clone().unwrap_or_default();
+        let mut adopted = adopting.watch();
+        loop {
+            if let Some(word) = waiting.as_ref().and_then(|waiting| waiting.word(&adopting, Instant::now())) {
+                say(&requests, on_trust(&mut waiting, word), &address).await?;
+            }
+            let late = waiting.as_ref().filter(|waiting| !waiting.refused).map(|waiting| waiting.late);
+            let late = async {
+                match late {
+                    Some(late) => sleep_until(late).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                answer = answers.message() => {
+                    let Some(answer) = answer.map_err(|status| Error::of_status(&address, &status))? else {
+                        return Ok(());
+                    };
+                    let (of, nonce) = (Type::of(&answer.type_url), answer.nonce.clone());
+                    let word = self.heard(answer);
+                    match of {
+                        // What is understood is not in force yet.
+                        Some(Type::Trust) if word.error_detail.is_none() => {
+                            waiting = Some(Waiting::new(nonce, self.mirror.trust().cloned(), Instant::now()));
+                        }
+                        _ => say(&requests, word, &address).await?,
+                    }
+                }
+                // The sender is here.
+                _ = adopted.changed() => {}
+                () = late => {}
+            }
         }
-        Ok(())
     }
 
     /// Takes an answer in, and has a word on it.
@@ -248,6 +287,12 @@ impl Listener {
         if taken.changed {
             self.world.send_replace(Arc::new(self.mirror.world().clone()));
         }
+        let told = self.mirror.trust();
+        self.trust.send_if_modified(|before| {
+            let changed = before.as_ref() != told;
+            *before = told.cloned();
+            changed
+        });
         if let Some(reason) = &taken.refused {
             tracing::error!(code = codes::RESOURCE_REFUSED.id, %reason, "not understood; what is not a policy stays as it was");
         }
@@ -278,6 +323,29 @@ impl Listener {
             metadata: Some(Struct { fields }),
             build_version: env!("CARGO_PKG_VERSION").to_owned(),
         }
+    }
+}
+
+/// A word on whom to trust.
+fn on_trust(waiting: &mut Option<Waiting>, word: Word) -> DeltaDiscoveryRequest {
+    let response_nonce = waiting.as_ref().map(|waiting| waiting.nonce.clone()).unwrap_or_default();
+    let error_detail = match word {
+        Word::Yes => {
+            *waiting = None;
+            None
+        }
+        Word::NotYet(message) => {
+            if let Some(waiting) = waiting {
+                waiting.refused = true;
+            }
+            Some(proto::Status { code: UNAVAILABLE, message, details: Vec::new() })
+        }
+    };
+    DeltaDiscoveryRequest {
+        type_url: Type::Trust.url().to_owned(),
+        response_nonce,
+        error_detail,
+        ..DeltaDiscoveryRequest::default()
     }
 }
 

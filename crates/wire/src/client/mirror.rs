@@ -1,12 +1,14 @@
 //! What a proxy was told, taken in: pure, the stream is in [`super::discovery`].
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use model::mesh::{Change, World};
+use model::mesh::{Change, Trust, World};
 
 use crate::catalog::Type;
 use crate::convert::{
-    Context, Instead, Invalid, Refused, read_address, read_authorization, service_name, unreadable,
+    Context, Instead, Invalid, Refused, read_address, read_authorization, read_trust, service_name,
+    unreadable,
 };
 use crate::proto::discovery::{DeltaDiscoveryResponse, Resource};
 
@@ -18,6 +20,7 @@ const REASONS: usize = 8;
 pub(crate) struct Mirror {
     context: Context,
     world: World,
+    trust: Option<Arc<Trust>>,
     /// The versions of what there is; empty for what was not understood, so that one learns when it is gone.
     versions: BTreeMap<Type, BTreeMap<String, String>>,
     received: BTreeSet<Type>,
@@ -43,9 +46,14 @@ impl Mirror {
         &self.world
     }
 
-    /// Whether something of each type was heard.
+    /// Whom to trust, once that was heard.
+    pub(crate) fn trust(&self) -> Option<&Arc<Trust>> {
+        self.trust.as_ref()
+    }
+
+    /// Whether something of each type was heard that a world is made of.
     pub(crate) fn is_whole(&self) -> bool {
-        self.received.len() == Type::ALL.len()
+        Type::WORLD.iter().all(|of| self.received.contains(of))
     }
 
     pub(crate) fn refused(&self) -> &BTreeMap<String, String> {
@@ -96,6 +104,14 @@ impl Mirror {
             Some(any) => match of {
                 Type::Address => read_address(&name, &any.value, &self.context).map(Some),
                 Type::Authorization => read_authorization(&name, &any.value),
+                Type::Trust => match read_trust(&name, &any.value, &self.context) {
+                    Ok(Some(trust)) => {
+                        self.trust = Some(Arc::new(trust));
+                        Ok(None)
+                    }
+                    Ok(None) => Ok(None),
+                    Err(error) => Err(unreadable(of, &name, error)),
+                },
             },
         };
         let versions = self.versions.entry(of).or_default();
@@ -130,6 +146,8 @@ impl Mirror {
         self.refused.remove(name);
         self.versions.entry(of).or_default().remove(name);
         match of {
+            // Nobody is believed less because nobody says whom to believe: the last good one stays in force.
+            Type::Trust => {}
             Type::Authorization => self.world.apply(Change::PolicyGone(name.to_owned())),
             Type::Address => {
                 // A name does not say whose it is; it is told from what there is.

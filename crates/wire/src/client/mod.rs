@@ -4,6 +4,7 @@ mod certificate;
 mod connect;
 mod discovery;
 mod mirror;
+mod trust;
 
 #[cfg(test)]
 mod tests;
@@ -11,3 +12,4 @@ mod tests;
 pub use certificate::{Ask, create_certificate};
 pub use connect::{Socket, Target};
 pub use discovery::{Backoff, Discovery, Node, Options, State, Token, discover};
+pub use trust::{Adopter, Adopting, Missing};

@@ -7,6 +7,7 @@
 mod modes;
 mod policy;
 mod service;
+mod trust;
 mod workload;
 
 #[cfg(test)]
@@ -25,6 +26,7 @@ use crate::catalog::Type;
 use crate::proto::{security, workload as proto};
 
 pub use modes::{MODES_NAMESPACE, strict_policy};
+pub use trust::{read_trust, trust_resource};
 
 /// What messages leave out, because everybody in the mesh knows it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -166,7 +168,7 @@ pub fn read_authorization(name: &str, bytes: &[u8]) -> Result<Option<Change>, Re
 /// A resource of which nothing is known but its name.
 pub(crate) fn unreadable(of: Type, name: &str, error: Invalid) -> Refused {
     let instead = match of {
-        Type::Address => Instead::Before,
+        Type::Address | Type::Trust => Instead::Before,
         // Whom it was meant for is not known: it may have been anybody.
         Type::Authorization => {
             Instead::always(Change::PolicyUnknown { key: name.to_owned(), scope: Scope::Global })

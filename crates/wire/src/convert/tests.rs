@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use model::mesh::policy::{Account, Action, Clause, Field, Match, Network, Rule, Text};
-use model::mesh::{Modes, PortModes, Tunnel, WorkloadKind};
+use model::mesh::{Modes, PortModes, Trust, Tunnel, WorkloadKind};
 use prost::Message as _;
 
 use super::*;
@@ -95,6 +95,34 @@ pub(crate) fn policy() -> Policy {
 
 fn read(name: &str, bytes: &[u8]) -> Change {
     read_address(name, bytes, &Context::default()).unwrap()
+}
+
+pub(crate) fn trust(step: u64) -> Trust {
+    Trust {
+        domain: "cluster.local".into(),
+        roots: "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n".into(),
+        issuer: format!("intermediate-{step}"),
+        issuer_fingerprint: format!("{step:064x}"),
+        step,
+    }
+}
+
+#[test]
+fn trust_comes_back_as_it_went_and_senseless_trust_is_refused() {
+    let (name, bytes) = trust_resource(&trust(3));
+    let context = Context::default();
+    assert_eq!(read_trust(&name, &bytes, &context), Ok(Some(trust(3))));
+    let elsewhere = Context { trust_domain: "other.org".parse().unwrap(), ..Context::default() };
+    assert_eq!(read_trust(&name, &bytes, &elsewhere), Ok(None));
+    assert_eq!(read_trust("x", &bytes, &context).unwrap_err().field, "name");
+    for (wrong, field) in [
+        (Trust { roots: String::new(), ..trust(3) }, "roots"),
+        (Trust { roots: "-----BEGIN CERTIFICATE-----\n!".into(), ..trust(3) }, "roots"),
+        (Trust { issuer_fingerprint: "00".into(), ..trust(3) }, "issuer_fingerprint"),
+    ] {
+        let (name, bytes) = trust_resource(&wrong);
+        assert_eq!(read_trust(&name, &bytes, &context).unwrap_err().field, field);
+    }
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! `handfast.mesh.v1`: modes in both directions, which nobody else has.
+//! `handfast.mesh.v1`: modes in both directions and whom to trust, which nobody else has.
 
 use std::collections::BTreeMap;
 
@@ -6,6 +6,29 @@ use std::collections::BTreeMap;
 pub const MODES_TYPE: &str = "type.googleapis.com/handfast.mesh.v1.Modes";
 /// The name of the extension of a workload that carries its [`Modes`].
 pub const MODES_EXTENSION: &str = "handfast.dev/modes";
+
+/// The type of [`Trust`] on the stream.
+pub const TRUST_TYPE: &str = "type.googleapis.com/handfast.mesh.v1.Trust";
+
+/// Whom the workloads of a trust domain believe.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Trust {
+    /// The trust domain; also the resource's name.
+    #[prost(string, tag = "1")]
+    pub trust_domain: String,
+    /// Every root that is trusted, PEM.
+    #[prost(string, tag = "2")]
+    pub roots: String,
+    /// The authority that issues now.
+    #[prost(string, tag = "3")]
+    pub issuer: String,
+    /// SHA-256 of its certificate (DER).
+    #[prost(bytes = "vec", tag = "4")]
+    pub issuer_fingerprint: Vec<u8>,
+    /// Grows with each step of a rotation.
+    #[prost(uint64, tag = "5")]
+    pub step: u64,
+}
 
 /// How securely a workload is called, and calls.
 #[derive(Clone, PartialEq, ::prost::Message)]

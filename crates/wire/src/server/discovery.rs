@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use futures_util::Stream;
+use model::codes::mesh as codes;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::{Instant, sleep_until};
 use tonic::{Request, Response, Status, Streaming};
@@ -146,7 +147,11 @@ impl Conversation {
         if let Some(Verdict { of, before, refused }) = verdict {
             if let Some(reason) = &refused {
                 let node = self.identity.as_str();
-                tracing::warn!(code = model::codes::mesh::RESOURCE_REFUSED.id, proxy = node, of = of.url(), reason = %shortened(reason, LONGEST_REASON), "a proxy refuses what it was told");
+                let code = match of {
+                    Type::Trust => &codes::TRUST_BEHIND,
+                    Type::Authorization | Type::Address => &codes::RESOURCE_REFUSED,
+                };
+                tracing::warn!(code = code.id, proxy = node, of = of.url(), reason = %shortened(reason, LONGEST_REASON), "a proxy refuses what it was told");
             } else if let Some(applied) = &self.shared.options.applied
                 && before > 0
                 && let Some(since) = catalog.resources(of).changed_after(before)

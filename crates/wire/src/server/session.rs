@@ -4,7 +4,8 @@
 //! next one. So nothing queues up for a proxy that is slow, and it gets the newest state when it is ready for it.
 //!
 //! A policy is sent before the workloads that list it, and taken away after they list it no more: a proxy never has a
-//! workload without a policy of its own.
+//! workload without a policy of its own. Whom to trust comes before all of it, and a proxy may take its time to say yes to
+//! that (`client/trust.rs`): nothing else waits for it.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -58,8 +59,8 @@ pub(crate) struct Watch {
     acknowledged: u64,
     /// The answer that it has not spoken on yet.
     outstanding: Option<String>,
-    /// Whether it refused the last answer.
-    refused: bool,
+    /// The last answer, where it was refused: what a proxy could not do yet it may have done later, and says so.
+    refused: Option<String>,
     /// What is gone, but not yet for this proxy, and the generation that its addresses have to be at.
     held: BTreeMap<Arc<str>, u64>,
 }
@@ -77,7 +78,7 @@ impl Watch {
             sent: 0,
             acknowledged: 0,
             outstanding: None,
-            refused: false,
+            refused: None,
             held: BTreeMap::new(),
         }
     }
@@ -197,7 +198,7 @@ impl Watch {
         self.sent = target;
         let nothing = said.is_empty() && answered.is_empty() && !first;
         if nothing {
-            if !self.refused && self.held.is_empty() {
+            if self.refused.is_none() && self.held.is_empty() {
                 self.acknowledged = target;
             }
             return Ok(None);
@@ -260,6 +261,7 @@ fn resource(name: &Arc<str>, entry: &Entry) -> Resource {
 pub(crate) struct Session {
     nonce: u64,
     most_names: usize,
+    trust: Watch,
     authorization: Watch,
     address: Watch,
 }
@@ -269,6 +271,7 @@ impl Session {
         Self {
             nonce: 0,
             most_names,
+            trust: Watch::new(Type::Trust),
             authorization: Watch::new(Type::Authorization),
             address: Watch::new(Type::Address),
         }
@@ -276,6 +279,7 @@ impl Session {
 
     pub(crate) fn watch(&self, of: Type) -> &Watch {
         match of {
+            Type::Trust => &self.trust,
             Type::Authorization => &self.authorization,
             Type::Address => &self.address,
         }
@@ -283,6 +287,7 @@ impl Session {
 
     fn watch_mut(&mut self, of: Type) -> &mut Watch {
         match of {
+            Type::Trust => &mut self.trust,
             Type::Authorization => &mut self.authorization,
             Type::Address => &mut self.address,
         }
@@ -306,11 +311,13 @@ impl Session {
         let most = self.most_names;
         let watch = self.watch_mut(of);
         let mut verdict = None;
-        if watch.outstanding.as_ref().is_some_and(|nonce| *nonce == request.response_nonce) {
+        let nonce = Some(&request.response_nonce).filter(|nonce| !nonce.is_empty());
+        let on_refused = nonce.is_some() && watch.refused.as_ref() == nonce && watch.outstanding.is_none();
+        if (nonce.is_some() && watch.outstanding.as_ref() == nonce) || on_refused {
             watch.outstanding = None;
             let before = watch.acknowledged;
             let refused = request.error_detail.take().map(|status| status.message);
-            watch.refused = refused.is_some();
+            watch.refused = refused.is_some().then_some(request.response_nonce.clone());
             if refused.is_none() {
                 watch.acknowledged = watch.sent;
             }
@@ -327,12 +334,13 @@ impl Session {
         if catalog.generation() == 0 {
             return Ok(answers);
         }
-        // Once for what is new, once for what could not go before the addresses had.
-        for of in [Type::Authorization, Type::Address, Type::Authorization] {
+        // Whom to trust waits for nothing. Policies once for what is new, once for what could not go before the addresses had.
+        for of in [Type::Trust, Type::Authorization, Type::Address, Type::Authorization] {
             if !self.watch(of).subscribed {
                 continue;
             }
             let reached = match of {
+                Type::Trust => None,
                 Type::Authorization => self.address.subscribed.then_some(self.address.sent),
                 Type::Address => {
                     let policies = &self.authorization;

@@ -8,7 +8,7 @@ use model::mesh::{Change, Policy, Workload, World};
 
 use super::session::{Ended, Session};
 use crate::catalog::{Catalog, Type};
-use crate::convert::tests::{policy, service, workload};
+use crate::convert::tests::{policy, service, trust, workload};
 use crate::proto::discovery::{DeltaDiscoveryRequest, DeltaDiscoveryResponse, Status};
 
 /// A control plane and one proxy.
@@ -302,4 +302,46 @@ fn who_is_too_far_behind_comes_back() {
     }
     pair.word(&answers[0], None);
     assert_eq!(pair.session.answers(&pair.catalog), Err(Ended::TooFarBehind));
+}
+
+#[test]
+fn trust_comes_first_waits_for_nothing_and_holds_up_nothing() {
+    let mut pair = Pair::new([selected("a"), Change::Workload(lists(1, &["bank/a"]))]);
+    let tell = |pair: &mut Pair, step| pair.catalog = pair.catalog.trusting(&Arc::new(trust(step)));
+    tell(&mut pair, 1);
+    both(&mut pair);
+    pair.ask(Type::Trust, &[], &[]);
+    let answers = pair.answers();
+    let order: Vec<&str> = answers.iter().map(|answer| answer.type_url.as_str()).collect();
+    assert_eq!(order, Type::ALL.map(Type::url));
+    answers.iter().skip(1).for_each(|answer| pair.word(answer, None));
+    // It takes its time with whom to trust: the rest goes on, and a newer trust waits for its word.
+    pair.change([Change::Workload(lists(2, &[]))]);
+    assert_eq!(pair.all(), [(true, texts(&["u2"]), Vec::new())]);
+    tell(&mut pair, 2);
+    assert!(pair.answers().is_empty());
+    assert_eq!(pair.session.watch(Type::Trust).generations().1, 0, "it has said yes to nothing");
+    // A no, and the newer one is sent; a no to that, and later a yes.
+    pair.word(&answers[0], Some("no certificate"));
+    let newer = pair.answers();
+    assert_eq!(newer.len(), 1);
+    pair.word(&newer[0], Some("no certificate yet"));
+    pair.change([Change::Workload(lists(3, &[]))]);
+    assert_eq!(pair.all().len(), 1);
+    assert_eq!(pair.session.watch(Type::Trust).generations().1, 0);
+    pair.word(&newer[0], None);
+    let generation = pair.catalog.generation();
+    assert_eq!(pair.session.watch(Type::Trust).generations(), (generation, generation));
+    // What it said yes to before it refused another answer is not a yes to that one.
+    tell(&mut pair, 3);
+    let last = pair.answers();
+    let old = DeltaDiscoveryRequest {
+        type_url: Type::Trust.url().into(),
+        response_nonce: newer[0].nonce.clone(),
+        ..DeltaDiscoveryRequest::default()
+    };
+    assert_eq!(pair.session.request(old), Ok(None));
+    assert_eq!(pair.session.watch(Type::Trust).generations().1, generation);
+    pair.word(&last[0], None);
+    assert_eq!(pair.session.watch(Type::Trust).generations().1, pair.catalog.generation());
 }

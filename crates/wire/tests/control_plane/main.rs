@@ -9,3 +9,4 @@ mod limits;
 mod messages;
 mod plane;
 mod streams;
+mod trust;

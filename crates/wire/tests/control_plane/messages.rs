@@ -313,4 +313,17 @@ fn certificates_and_modes_are_what_their_description_says() {
         "inbound { all: DISABLED ports { key: 80 value: STRICT } }
         outbound { all: STRICT ports { key: 443 value: PERMISSIVE } }",
     );
+    let trust = mesh::Trust {
+        trust_domain: "t1".into(),
+        roots: "t2".into(),
+        issuer: "t3".into(),
+        issuer_fingerprint: b"t4".to_vec(),
+        step: u64::MAX,
+    };
+    through(
+        &python,
+        "handfast.mesh.v1.Trust",
+        &trust,
+        r#"trust_domain: "t1" roots: "t2" issuer: "t3" issuer_fingerprint: "t4" step: 18446744073709551615"#,
+    );
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use handfast_wire::catalog::{Catalog, Type};
-use handfast_wire::client::{Backoff, Discovery, Node, Options, State, Target, discover};
+use handfast_wire::client::{Adopting, Backoff, Discovery, Node, Options, State, Target, discover};
 use handfast_wire::convert::Context;
 use handfast_wire::proto::discovery::{
     DELTA_AGGREGATED_RESOURCES, DeltaDiscoveryRequest, DeltaDiscoveryResponse, Node as ProtoNode,
@@ -216,6 +216,10 @@ impl Plane {
 }
 
 pub fn listen(target: Target, token: Option<&'static str>) -> Discovery {
+    listen_adopting(target, token, None)
+}
+
+pub fn listen_adopting(target: Target, token: Option<&'static str>, adopting: Option<Adopting>) -> Discovery {
     let (discovery, run) = discover(Options {
         target,
         node: Node {
@@ -227,6 +231,7 @@ pub fn listen(target: Target, token: Option<&'static str>) -> Discovery {
         cluster: Some("here".into()),
         context: Context::default(),
         backoff: Backoff { first: Duration::from_millis(20), longest: Duration::from_millis(200) },
+        adopting,
     });
     tokio::spawn(run);
     discovery

@@ -18,7 +18,7 @@ use controller::clock::{self, Clock};
 use controller::grant::Domains;
 use controller::inject::Settings;
 use controller::install::mesh::CONTROL_PORT;
-use controller::mesh::control::{Issuing, follow, keep_trusted};
+use controller::mesh::control::{Issuing, Reviews, follow, keep_trusted};
 use controller::mesh::issue::NodeAccount;
 use controller::mesh::watch::Watched;
 use controller::names::{IMAGE, MESH, SYSTEM_NAMESPACE};
@@ -128,7 +128,7 @@ async fn stay(args: Args, domains: Domains) -> Outcome {
         ..controller::mesh::Options::default()
     };
     let watched = Watched::start(&client, options);
-    let (catalog, keep_catalog) = catalog::keep(watched.index.clone());
+    let (catalog, keep_catalog) = catalog::keep(watched.index.clone(), authority.clone());
     tasks.spawn(keep_catalog);
     let (own, keep_own) =
         own::keep(authority.clone(), args.cluster_domain.clone(), args.dns_names.clone(), clock.clone());
@@ -143,6 +143,7 @@ async fn stay(args: Args, domains: Domains) -> Outcome {
         trust_domain: domains.trust.clone(),
         audit: Audit::new(&format!("{MESH}/{who}")),
         clock,
+        reviews: Reviews::default(),
     });
     let proxies = Proxies::default();
     let leaving = Arc::new(AtomicBool::new(false));

@@ -1,5 +1,6 @@
 //! `handfast mesh`: one file per subcommand, each with `Args` and `run`.
 
+pub mod ask;
 mod check;
 mod controller;
 mod explain;

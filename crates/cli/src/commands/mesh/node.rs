@@ -27,9 +27,9 @@ use model::identity::{SpiffeId, TrustDomain};
 use model::units::Span;
 use proxy::mesh::{Mesh, Metrics, Options, Record};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
-use wire::client::{Backoff, Target, discover};
+use wire::client::{Adopting, Backoff, Target, discover};
 
 use crate::commands::Globals;
 use crate::commands::kube::connect::Cluster;
@@ -37,6 +37,7 @@ use crate::commands::kube::controller::bind;
 use crate::commands::mesh::proxy::{
     Introduced, admin, answers, bind_any, control_plane, identity, introduction, lost, watch_connection,
 };
+use crate::commands::mesh::tls;
 use crate::failure::{EXIT_OK, Failure, Outcome};
 use crate::logging::{self, LogForm};
 use crate::mesh_log;
@@ -143,19 +144,11 @@ async fn carry(args: Args, own: SpiffeId) -> Outcome {
     let (host, server_name) = control_plane(&args.control_plane)?;
     let (roots, keep_roots) = identity::roots(args.identity_dir.join(ROOTS_FILE)).await;
     tasks.spawn(keep_roots);
-    let tls =
-        identity::tls(roots.clone(), &mut tasks).map_err(|why| Failure::new(&serving::TLS_SETTINGS, why))?;
+    let first = tls::client(&roots.borrow()).map_err(|why| Failure::new(&serving::TLS_SETTINGS, why))?;
+    let (tls_sender, tls) = watch::channel(first);
     let target = Target::new(host, server_name, tls);
     let token = identity::token(args.identity_dir.join(TOKEN_FILE));
-    let asking = identity::Asking {
-        target: target.clone(),
-        token: Arc::clone(&token),
-        roots,
-        identity: own,
-        for_another: true,
-        cluster: args.cluster.clone(),
-        metrics: Arc::clone(&metrics),
-    };
+    let adopting = Adopting::default();
     let introduced = Introduced {
         address: args.pod_ips.first().copied(),
         pod: &args.pod_name,
@@ -163,13 +156,29 @@ async fn carry(args: Args, own: SpiffeId) -> Outcome {
         cluster: &args.cluster,
     };
     let (discovery, listening) = discover(wire::client::Options {
-        target,
+        target: target.clone(),
         node: introduction(&introduced),
-        token,
+        token: Arc::clone(&token),
         cluster: Some(args.cluster.clone()),
         context: wire::convert::Context { trust_domain: args.trust_domain.clone(), network: String::new() },
         backoff: Backoff::default(),
+        adopting: Some(adopting.clone()),
     });
+    tasks.spawn(identity::follow(roots.clone(), discovery.trust.clone(), tls_sender));
+    let asking = identities::Asking {
+        source: identity::ControlPlane {
+            target,
+            token,
+            identity: own,
+            impersonated: true,
+            cluster: args.cluster.clone(),
+            world: discovery.world.clone(),
+            metrics: Arc::clone(&metrics),
+        },
+        roots,
+        trust: discovery.trust.clone(),
+        adopting,
+    };
     tasks.spawn(listening);
     tasks.spawn(watch_connection(discovery.clone(), Arc::clone(&metrics)));
     let mesh = Mesh::start(Options {

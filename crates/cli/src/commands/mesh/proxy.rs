@@ -6,6 +6,7 @@
 
 pub mod admin;
 pub mod identity;
+pub mod keep;
 pub mod node;
 mod trial;
 
@@ -22,12 +23,14 @@ use model::units::Span;
 use proxy::mesh::{Attachment, Mesh, Metrics, Options, Pod, Probes, Record};
 use rustls_pki_types::ServerName;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
-use wire::client::{Backoff, Discovery, Node, Socket, Target, discover};
+use wire::client::{Adopting, Backoff, Discovery, Node, Socket, Target, discover};
 
 use crate::commands::Globals;
 use crate::commands::kube::connect::block_on;
 use crate::commands::kube::controller::bind;
+use crate::commands::mesh::tls;
 use crate::failure::{EXIT_OK, Failure, Outcome};
 use crate::logging::{self, LogForm};
 use crate::mesh_log;
@@ -127,33 +130,43 @@ async fn carry(args: Args, identity: SpiffeId) -> Outcome {
     let (host, server_name) = control_plane(&args.control_plane)?;
     let (roots, keep_roots) = identity::roots(args.identity_dir.join(ROOTS_FILE)).await;
     tasks.spawn(keep_roots);
-    let tls =
-        identity::tls(roots.clone(), &mut tasks).map_err(|why| Failure::new(&serving::TLS_SETTINGS, why))?;
+    let first = tls::client(&roots.borrow()).map_err(|why| Failure::new(&serving::TLS_SETTINGS, why))?;
+    let (tls_sender, tls) = watch::channel(first);
     let target = Target { socket: Some(marked()), ..Target::new(host, server_name, tls) };
     let token = identity::token(args.identity_dir.join(TOKEN_FILE));
-    let asking = identity::Asking {
-        target: target.clone(),
-        token: Arc::clone(&token),
-        roots,
-        identity,
-        for_another: false,
-        cluster: args.cluster.clone(),
-        metrics: Arc::clone(&metrics),
-    };
     let introduced = Introduced {
         address: args.pod_ips.first().copied(),
         pod: &args.pod_name,
         namespace: &args.pod_namespace,
         cluster: &args.cluster,
     };
+    let adopting = Adopting::default();
+    let adopter = adopting.enter(&identity.to_string());
     let (discovery, listening) = discover(wire::client::Options {
-        target,
+        target: target.clone(),
         node: introduction(&introduced),
-        token,
+        token: Arc::clone(&token),
         cluster: Some(args.cluster.clone()),
         context: wire::convert::Context { trust_domain: args.trust_domain.clone(), network: String::new() },
         backoff: Backoff::default(),
+        adopting: Some(adopting),
     });
+    tasks.spawn(identity::follow(roots.clone(), discovery.trust.clone(), tls_sender));
+    let keeping = keep::Keeping {
+        source: identity::ControlPlane {
+            target,
+            token,
+            identity: identity.clone(),
+            impersonated: false,
+            cluster: args.cluster.clone(),
+            world: discovery.world.clone(),
+            metrics: Arc::clone(&metrics),
+        },
+        identity,
+        roots,
+        trust: discovery.trust.clone(),
+        adopter,
+    };
     tasks.spawn(listening);
     tasks.spawn(watch_connection(discovery.clone(), Arc::clone(&metrics)));
 
@@ -177,7 +190,7 @@ async fn carry(args: Args, identity: SpiffeId) -> Outcome {
     tasks.spawn(admin::serve(bind(args.admin).await?, shown));
 
     let begin = async {
-        let credential = identity::keep(asking).await;
+        let credential = keep::keep(keeping).await;
         discovery.ready().await;
         credential
     };

@@ -10,6 +10,7 @@ use model::identity::{SpiffeId, TrustDomain};
 use time::OffsetDateTime;
 use tokio::sync::watch;
 
+use super::reviews::Reviews;
 use crate::audit::{Action, Audit, Record};
 use crate::authority::State;
 use crate::clock::Clock;
@@ -34,6 +35,8 @@ pub struct Issuing {
     pub audit: Audit,
     /// Nothing is signed by a clock that is wrong.
     pub clock: Clock,
+    /// Tokens that were judged a moment ago.
+    pub reviews: Reviews,
 }
 
 /// Why there is no certificate.
@@ -69,7 +72,7 @@ impl Issuing {
     ///
     /// When the API server does not vouch for it.
     pub async fn who(&self, token: &str) -> std::result::Result<(Bearer, SpiffeId), Refused> {
-        let bearer = review(&self.client, token).await??;
+        let bearer = self.bearer(token).await?;
         let found = self.pod(&bearer).await?;
         let id = identity(&bearer, found.as_deref(), &self.trust_domain)?;
         Ok((bearer, id))
@@ -81,7 +84,7 @@ impl Issuing {
     ///
     /// When who asks has no right to it, or nothing can be signed now. What was refused is in the audit log.
     pub async fn issue(&self, token: &str, asked: &Asked<'_>) -> std::result::Result<Vec<String>, Refused> {
-        let bearer = review(&self.client, token).await??;
+        let bearer = self.bearer(token).await?;
         let found = self.pod(&bearer).await?;
         let pods = self.pods.state();
         let all = pods.iter().map(AsRef::as_ref);
@@ -121,6 +124,18 @@ impl Issuing {
             .collect();
         chain.push(authority.trust_bundle_pem());
         Ok(chain)
+    }
+
+    /// Whose token it is.
+    async fn bearer(&self, token: &str) -> std::result::Result<Bearer, Refused> {
+        let answer = self.reviews.of(token, || {
+            let (client, token) = (self.client.clone(), token.to_owned());
+            async move {
+                let answer = review(&client, &token).await;
+                answer.map_err(|error| format!("{}: {}", error.code().id, chain(&error)))
+            }
+        });
+        Ok(answer.await.map_err(Refused::Unavailable)??)
     }
 
     /// The pod of a token. One that was made a moment ago may not be known by the watch yet.

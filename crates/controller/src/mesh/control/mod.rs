@@ -4,9 +4,13 @@
 mod authority;
 mod issuing;
 mod own;
+mod reviews;
+mod trust;
 mod webhook;
 
 pub use authority::follow;
 pub use issuing::{Issuing, Refused};
 pub use own::{Own, own};
+pub use reviews::Reviews;
+pub use trust::trust;
 pub use webhook::keep_trusted;

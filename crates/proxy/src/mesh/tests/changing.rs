@@ -70,6 +70,54 @@ async fn roots_and_certificates_change_under_open_connections_and_nothing_breaks
     }
 }
 
+/// Every change says goodbye to all connections at once, and calls come all the time: each of them has to be carried.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn credentials_change_again_and_again_under_load_and_no_call_fails() {
+    let machine = Machine::new();
+    let web = machine.join("web", 2);
+    let ledger = machine.join("ledger", 3);
+    let _application = Application::start(SocketAddr::new(machine.ip(3), 8080)).await;
+    let next = Ca::new();
+    let both = format!("{}{}", machine.ca.root, next.root);
+    for (joined, account) in [(&web, "web"), (&ledger, "ledger")] {
+        joined.renew.send_replace(machine.ca.credential_that_trusts(account, &both));
+    }
+    let (to, end) = (web.mapped(), Instant::now() + Duration::from_secs(4));
+    let callers: Vec<_> = (0..16)
+        .map(|_| {
+            tokio::spawn(async move {
+                let mut calls = 0;
+                while Instant::now() < end {
+                    let mut socket = TcpStream::connect(to).await.unwrap();
+                    for text in [b"one", b"two"] {
+                        let said = echo(&mut socket, text).await;
+                        assert!(said.as_deref().is_ok_and(|said| said == text), "call {calls}: {said:?}");
+                    }
+                    calls += 1;
+                }
+                calls
+            })
+        })
+        .collect();
+    let mut changes = 0;
+    while Instant::now() < end {
+        for (joined, account) in [(&ledger, "ledger"), (&web, "web")] {
+            let issuer = if changes % 2 == 0 { &next } else { &machine.ca };
+            joined.renew.send_replace(issuer.credential_that_trusts(account, &both));
+            changes += 1;
+            tokio::time::sleep(Duration::from_millis(17)).await;
+        }
+    }
+    let mut calls = 0;
+    for caller in callers {
+        match caller.await {
+            Ok(more) => calls += more,
+            Err(error) => panic!("{error} {:#?}", machine.records(0).await.last()),
+        }
+    }
+    assert!(calls > 100 && changes > 20, "{calls} calls, {changes} changes");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_drain_lets_what_is_open_finish_and_takes_nothing_new() {
     let machine = Machine::new();

@@ -75,6 +75,8 @@ pub struct Evidence {
     pub lists: BTreeMap<String, String>,
     /// Namespaces with pods that mount the lists, as the sidecar's do.
     pub list_users: BTreeSet<String>,
+    /// The mesh is installed: of its proxies its control planes know more than their pods show.
+    pub mesh: bool,
 }
 
 /// What the objects say; pods are not looked at.
@@ -242,7 +244,8 @@ pub async fn pods(
         .filter(|pod| find::is_running(pod) || has_started(pod))
         .filter_map(|pod| {
             let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
-            user(pod, managed.get(namespace).unwrap_or(&none))
+            let user = user(pod, managed.get(namespace).unwrap_or(&none))?;
+            if evidence.mesh { user.without_proxy() } else { Some(user) }
         })
         .collect();
     let known: &Evidence = evidence;

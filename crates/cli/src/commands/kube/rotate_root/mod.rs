@@ -1,11 +1,12 @@
 //! `handfast kube rotate-root`: the steps of `handfast ca rotate` in a cluster. Whether a step is safe is seen, not said:
-//! [`evidence`] gathers, from [`mounts`], [`look`], [`served`] and [`requests`], and [`judge`] decides. [`guided`] takes one step after
-//! the other. All state is in the authority's Secret, changed by compare-and-swap with the rights of whoever runs this.
+//! [`evidence`] gathers, from [`mounts`], [`look`], [`served`] and [`requests`], and [`judge`] decides; of the mesh's proxies, [`mesh`]
+//! does both. [`guided`] takes one step after the other. All state is in the authority's Secret, changed by compare-and-swap with the rights of whoever runs this.
 
 mod evidence;
 mod guided;
 mod judge;
 mod look;
+mod mesh;
 mod mounts;
 mod report;
 mod requests;
@@ -30,7 +31,7 @@ use steps::{Asked, Cast};
     after_help = "Exit codes: 0 the step is done · 1 it failed · 2 wrong usage · 3 the step is refused, for the \
     reasons that are named, or waits for something.\n\nRights needed: get and update the Secret of the authority; list \
     pods, Services, Namespaces, ConfigMaps, Certificates, CertificateSigningRequests and PodCertificateRequests; get the \
-    managed Secrets and ClusterTrustBundles; create pods/exec and pods/portforward; and, for pods whose images have no `cat`, patch pods/ephemeralcontainers and create \
+    managed Secrets and ClusterTrustBundles; create pods/exec and pods/portforward; where the mesh is installed, get its Deployment and its MutatingWebhookConfiguration; and, for pods whose images have no `cat`, patch pods/ephemeralcontainers and create \
     pods/attach."
 )]
 pub struct Args {
@@ -98,8 +99,11 @@ enum Command {
         #[command(flatten)]
         upon: Upon,
     },
-    /// Issue from the new authority from now on; every managed Secret gets a new certificate.
-    Switch,
+    /// Issue from the new authority from now on; every managed Secret and every proxy of the mesh gets a new certificate.
+    Switch {
+        #[command(flatten)]
+        upon: Upon,
+    },
     /// Stop trusting the old root; refused while something live needs it.
     Retire {
         #[command(flatten)]
@@ -148,7 +152,7 @@ pub fn run(args: Args, globals: &Globals) -> Outcome {
             Command::Status => cast.status().await?,
             Command::Start { intermediate } => cast.step(&Asked::Start(subject(intermediate)), &none).await?,
             Command::Confirm { upon } => cast.step(&Asked::Confirm, &upon.into()).await?,
-            Command::Switch => cast.step(&Asked::Switch, &none).await?,
+            Command::Switch { upon } => cast.step(&Asked::Switch, &upon.into()).await?,
             Command::Retire { upon, all_replaced } => {
                 cast.step(&Asked::Retire { all_replaced: *all_replaced }, &upon.into()).await?
             }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use controller::names::{SIGNER, TRUST_CONFIG_MAP};
+use controller::names::{INJECTED_ANNOTATION, MESH_PROXY, MESH_VOLUME, SIGNER, TRUST_CONFIG_MAP};
 use controller::trust::CLUSTER_TRUST_BUNDLE;
 use k8s_openapi::api::core::v1::{Container, ContainerStatus, KeyToPath, Pod, Volume};
 use time::OffsetDateTime;
@@ -95,6 +95,16 @@ impl User {
     pub fn sources(&self) -> BTreeSet<Source> {
         let places = self.places.iter().map(|place| place.source.clone());
         places.chain(self.kept.iter().map(|kept| kept.source.clone())).collect()
+    }
+
+    /// Without what the mesh gave its proxy, which says itself whom it trusts; `None` when nothing else is left.
+    pub fn without_proxy(mut self) -> Option<Self> {
+        let annotations = self.pod.metadata.annotations.as_ref();
+        if annotations.is_some_and(|all| all.contains_key(INJECTED_ANNOTATION)) {
+            self.places.retain(|place| place.container != MESH_PROXY || place.volume != MESH_VOLUME);
+            self.kept.retain(|kept| kept.container != MESH_PROXY);
+        }
+        (!self.places.is_empty() || !self.kept.is_empty()).then_some(self)
     }
 }
 

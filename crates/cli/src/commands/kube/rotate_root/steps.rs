@@ -11,6 +11,7 @@ use time::OffsetDateTime;
 use super::evidence::{self, Evidence, new_roots};
 use super::judge::{self, Choices, Finding, Kind};
 use super::look::How;
+use super::mesh;
 use super::mounts::{Holds, Place, Source, User};
 use super::report::Report;
 use super::requests;
@@ -162,21 +163,33 @@ impl Cast {
         choices: &Choices,
         wait: Duration,
     ) -> Result<Judged, Failure> {
+        if matches!(asked, Asked::Start(_) | Asked::Abort) {
+            return Ok(Judged::default());
+        }
+        let mesh = mesh::look(&self.client, &self.system).await?;
+        let of_mesh = mesh.as_ref().map(|mesh| mesh::judge(state, mesh, choices)).unwrap_or_default();
+        let proxies = mesh.as_ref().map_or(0, |mesh| mesh.pods.len());
         let confirm = match asked {
             Asked::Confirm => true,
             Asked::Retire { .. } => false,
-            _ => return Ok(Judged::default()),
+            // Somebody may have come since it was confirmed.
+            _ => {
+                let (findings, left_behind) = choices.part(of_mesh);
+                return Ok(Judged { findings, left_behind, looked: (0, proxies) });
+            }
         };
         let mut evidence = evidence::objects(&self.client, &self.system, state).await?;
+        evidence.mesh = mesh.is_some();
         let objects = evidence.bundles.len() + evidence.secrets.len();
-        let of_objects = match confirm {
+        let mut of_objects = match confirm {
             true => judge::bundles(state, &evidence, OffsetDateTime::now_utc()),
             false => judge::secrets(state, &evidence),
         };
+        of_objects.extend(of_mesh);
         let (findings, mut left_behind) = choices.part(of_objects);
         let intermediate = state.rotation.as_ref().is_some_and(|r| r.subject == Subject::Intermediate);
         if !findings.is_empty() || (confirm && intermediate) {
-            return Ok(Judged { findings, left_behind, looked: (objects, 0) });
+            return Ok(Judged { findings, left_behind, looked: (objects, proxies) });
         }
         let how = How { image: &self.image, start: self.start, wait };
         let root = new_roots(state).into_iter().next();
@@ -198,7 +211,7 @@ impl Cast {
         }
         let (findings, left) = choices.part(findings);
         left_behind.extend(left);
-        Ok(Judged { findings, left_behind, looked: (objects, evidence.pods.len()) })
+        Ok(Judged { findings, left_behind, looked: (objects, evidence.pods.len() + proxies) })
     }
 }
 

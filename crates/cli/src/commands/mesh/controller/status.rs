@@ -32,6 +32,12 @@ fn document(catalog: &Catalog, proxies: &Proxies) -> Value {
         "workloads": world.workloads().count(),
         "services": world.services().count(),
         "policies": world.policies().count(),
+        "trust": catalog.trust().map(|trust| json!({
+            "step": trust.step,
+            "issuer": trust.issuer,
+            "issuer_fingerprint": trust.issuer_fingerprint,
+            "roots": trust.roots.matches("-----BEGIN CERTIFICATE-----").count(),
+        })),
         "proxies": proxies,
     })
 }
@@ -61,6 +67,7 @@ fn proxy(status: &Status) -> Value {
 
 fn name(of: Type) -> &'static str {
     match of {
+        Type::Trust => "trust",
         Type::Address => "workloads",
         Type::Authorization => "policies",
     }

@@ -5,17 +5,31 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use model::identity::SpiffeId;
+use model::mesh::Trust;
 use proxy::mesh::Credential;
 use tokio::sync::watch;
+use wire::client::Adopting;
 
-use crate::commands::mesh::proxy::identity::{Asking, keep};
+use crate::commands::mesh::proxy::identity::ControlPlane;
+use crate::commands::mesh::proxy::keep::{Keeping, keep};
 
 /// A certificate, once there is one; then each that follows it.
 pub type Awaited = watch::Receiver<Option<watch::Receiver<Arc<Credential>>>>;
 
+/// How certificates are asked for, and who is told of what was taken up.
+pub struct Asking {
+    /// Who gives them; the identity is put into it.
+    pub source: ControlPlane,
+    /// The roots of the volume, PEM.
+    pub roots: watch::Receiver<Arc<Vec<u8>>>,
+    /// Whom to trust and who issues, as the control plane says.
+    pub trust: watch::Receiver<Option<Arc<Trust>>>,
+    /// How far each is.
+    pub adopting: Adopting,
+}
+
 /// All of them.
 pub struct Identities {
-    /// How it is asked for; the identity is put into it.
     asking: Asking,
     known: Mutex<HashMap<SpiffeId, Awaited>>,
 }
@@ -23,7 +37,7 @@ pub struct Identities {
 impl Identities {
     /// With nobody yet.
     pub fn new(asking: Asking) -> Self {
-        Self { asking: Asking { for_another: true, ..asking }, known: Mutex::default() }
+        Self { asking, known: Mutex::default() }
     }
 
     /// The certificate of an identity, which is asked for if nobody has it yet.
@@ -34,10 +48,17 @@ impl Identities {
         }
         let (sender, receiver) = watch::channel(None);
         known.insert(identity.clone(), receiver.clone());
-        let asking = Asking { identity: identity.clone(), ..self.asking.clone() };
+        let Asking { source, roots, trust, adopting } = &self.asking;
+        let keeping = Keeping {
+            source: ControlPlane { identity: identity.clone(), impersonated: true, ..source.clone() },
+            identity: identity.clone(),
+            roots: roots.clone(),
+            trust: trust.clone(),
+            adopter: adopting.enter(&identity.to_string()),
+        };
         tokio::spawn(async move {
             let first = tokio::select! {
-                kept = keep(asking) => kept,
+                kept = keep(keeping) => kept,
                 () = sender.closed() => return,
             };
             sender.send_replace(Some(first));

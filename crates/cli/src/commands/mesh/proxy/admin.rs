@@ -164,6 +164,11 @@ fn status(shown: &Shown) -> Value {
             "refused": state.refused,
             "not_understood": state.not_understood,
         },
+        "trust": shown.discovery.trust.borrow().as_ref().map(|trust| json!({
+            "step": trust.step,
+            "issuer": trust.issuer,
+            "roots": trust.roots.matches("-----BEGIN CERTIFICATE-----").count(),
+        })),
         "workloads": world.workloads().count(),
         "services": world.services().count(),
         "certificate": shown.credential.get().map(|credential| certificate(&credential.borrow())),

@@ -65,6 +65,7 @@ fn evidence(state: &State, chain: Vec<u8>, server: bool, pod: Observed) -> Evide
             .map(|m| (revocation::key(&m.name), format!("list of {}\n", m.name)))
             .collect(),
         list_users: Default::default(),
+        mesh: false,
     }
 }
 

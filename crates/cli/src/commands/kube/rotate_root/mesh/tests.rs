@@ -1,0 +1,114 @@
+//! Who is named, and why.
+
+use controller::authority::Subject;
+use serde_json::json;
+use time::OffsetDateTime;
+
+use super::*;
+
+fn started() -> State {
+    let now = OffsetDateTime::now_utc();
+    State::new(Default::default(), now).unwrap().start(Subject::Root, now).unwrap()
+}
+
+fn proxy(pod: &str, account: &str, since: &str, trust: serde_json::Value) -> serde_json::Value {
+    json!({
+        "node": format!("ztunnel~10.0.0.1~{pod}.shop~shop.svc.cluster.local"),
+        "address": "10.0.0.1:4711",
+        "identity": format!("spiffe://cluster.local/ns/shop/sa/{account}"),
+        "since": since,
+        "types": trust,
+    })
+}
+
+fn plane(step: u64, proxies: &[serde_json::Value]) -> Result<Said, String> {
+    let text =
+        json!({ "version": 1, "trust": { "step": step, "issuer": "intermediate-1" }, "proxies": proxies });
+    Ok(serde_json::from_value(text).unwrap())
+}
+
+fn mesh(state: &State, planes: Vec<Result<Said, String>>, pods: &[&str]) -> Mesh {
+    let planes =
+        planes.into_iter().enumerate().map(|(number, said)| (format!("mesh-{number}"), said)).collect();
+    let pods = pods.iter().map(|name| Carried {
+        name: format!("shop/{name}"),
+        workload: format!("shop/{name}"),
+        account: (*name).to_owned(),
+    });
+    Mesh { system: "handfast-system".into(), planes, pods: pods.collect(), webhook: Some(new_roots(state)) }
+}
+
+fn named(state: &State, mesh: &Mesh, choices: &Choices) -> Vec<(String, String)> {
+    judge(state, mesh, choices).into_iter().map(|finding| (finding.object, finding.why)).collect()
+}
+
+const EARLY: &str = "2026-11-27T08:00:00Z";
+const LATE: &str = "2026-11-27T09:00:00Z";
+
+#[test]
+fn a_step_waits_for_every_proxy_and_names_it() {
+    let state = started();
+    let step = state.taken.last().unwrap().number;
+    let done = json!({ "trust": { "behind": null, "refused": null } });
+    let behind = json!({ "trust": { "behind": { "resources": 1, "since": EARLY }, "refused": null } });
+    let refused = json!({ "trust": { "behind": { "resources": 1, "since": EARLY },
+        "refused": { "why": "no certificate", "at": EARLY } } });
+    let none = Choices::default();
+    let all = [proxy("web", "web", EARLY, done.clone()), proxy("db", "db", EARLY, done.clone())];
+    let good = mesh(&state, vec![plane(step, &all[..1]), plane(step, &all[1..])], &["web", "db"]);
+    assert_eq!(named(&state, &good, &none), []);
+
+    let slow =
+        [all[0].clone(), proxy("db", "db", EARLY, behind.clone()), proxy("job", "job", EARLY, refused)];
+    let found = named(&state, &mesh(&state, vec![plane(step, &slow)], &["web", "db", "job"]), &none);
+    assert_eq!(
+        found.iter().map(|(object, _)| object.as_str()).collect::<Vec<_>>(),
+        ["Pod shop/db", "Pod shop/job"]
+    );
+    assert!(found[0].1.contains("has not taken up") && found[1].1.contains("no certificate"), "{found:?}");
+
+    // The newest of two connections counts, on whatever control plane.
+    let twice = vec![
+        plane(step, &[proxy("db", "db", EARLY, behind.clone())]),
+        plane(step, &[proxy("db", "db", LATE, done.clone())]),
+    ];
+    assert_eq!(named(&state, &mesh(&state, twice, &["db"]), &none), []);
+
+    // Not connected at all; or somebody else calls himself so.
+    let impostor = plane(step, &[proxy("db", "web", EARLY, done.clone())]);
+    let found = named(&state, &mesh(&state, vec![impostor], &["db"]), &none);
+    assert!(found.len() == 1 && found[0].1.contains("is not connected"), "{found:?}");
+    let leave = Choices { leave_behind: vec!["shop/db".into()], ..Choices::default() };
+    let (left, behind_us) = leave.part(judge(&state, &mesh(&state, vec![plane(step, &[])], &["db"]), &none));
+    assert_eq!((left.len(), behind_us.len()), (0, 1));
+}
+
+#[test]
+fn a_control_plane_that_is_behind_silent_or_away_is_no_evidence() {
+    let state = started();
+    let step = state.taken.last().unwrap().number;
+    let none = Choices::default();
+    let old = plane(step - 1, &[]);
+    let found =
+        named(&state, &mesh(&state, vec![old, Err("no answer".into()), plane(step, &[])], &[]), &none);
+    assert_eq!(
+        found.iter().map(|(object, _)| object.as_str()).collect::<Vec<_>>(),
+        ["Pod handfast-system/mesh-0", "Pod handfast-system/mesh-1"]
+    );
+    let found = named(&state, &mesh(&state, vec![], &[]), &none);
+    assert_eq!(found[0].0, "Deployment handfast-system/handfast-mesh");
+    let mut unknown = mesh(&state, vec![plane(step, &[])], &[]);
+    unknown.webhook = Some(Vec::new());
+    assert_eq!(named(&state, &unknown, &none)[0].0, "MutatingWebhookConfiguration handfast-mesh");
+}
+
+#[test]
+fn a_foreign_proxy_is_unseen_until_somebody_has_looked() {
+    let state = started();
+    let step = state.taken.last().unwrap().number;
+    let foreign = mesh(&state, vec![plane(step, &[proxy("web", "web", EARLY, json!({}))])], &["web"]);
+    let found = judge(&state, &foreign, &Choices::default());
+    assert!(found.len() == 1 && found[0].kind == Kind::Unseen, "{found:?}");
+    let looked = Choices { accept_unseen: vec!["shop/web".into()], ..Choices::default() };
+    assert_eq!(judge(&state, &foreign, &looked), []);
+}
