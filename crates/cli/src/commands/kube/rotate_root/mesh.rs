@@ -14,6 +14,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::api::ListParams;
 use kube::{Api, Client};
 use serde::Deserialize;
+use time::OffsetDateTime;
 
 use super::super::listing;
 use super::evidence::new_roots;
@@ -156,7 +157,10 @@ fn carried(pod: &Pod) -> Option<Carried> {
 }
 
 /// Why a step is not safe: who does not trust, or does not show, what the step before it asked for.
-pub fn judge(state: &State, mesh: &Mesh, choices: &Choices) -> Vec<Finding> {
+///
+/// Once the authority that issues has ended, no control plane can prove itself to a proxy that comes anew, until another one
+/// issues. Then nothing is lost that could be waited for: the proxies count again after the switch.
+pub fn judge(state: &State, mesh: &Mesh, choices: &Choices, now: OffsetDateTime) -> Vec<Finding> {
     let step = state.taken.last().map_or(0, |taken| taken.number);
     let mut findings = Vec::new();
     let mut found = |kind, object: &str, why: String| {
@@ -196,6 +200,9 @@ pub fn judge(state: &State, mesh: &Mesh, choices: &Choices) -> Vec<Finding> {
                 }
             }
         }
+    }
+    if has_ended(state, now) {
+        return findings;
     }
     // A proxy whose connection broke may be there twice for a while: its newest one counts.
     let mut newest: BTreeMap<(String, &str), &Connected> = BTreeMap::new();
@@ -240,6 +247,13 @@ pub fn judge(state: &State, mesh: &Mesh, choices: &Choices) -> Vec<Finding> {
         }
     }
     findings
+}
+
+/// Whether the authority that issues, or one above it, has ended.
+fn has_ended(state: &State, now: OffsetDateTime) -> bool {
+    let Ok((active, _)) = state.active() else { return false };
+    let above = state.above(active).unwrap_or_default();
+    above.iter().chain([&active.certificate]).any(|authority| authority.not_after <= now)
 }
 
 impl Connected {

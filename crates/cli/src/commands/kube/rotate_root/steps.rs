@@ -167,7 +167,8 @@ impl Cast {
             return Ok(Judged::default());
         }
         let mesh = mesh::look(&self.client, &self.system).await?;
-        let of_mesh = mesh.as_ref().map(|mesh| mesh::judge(state, mesh, choices)).unwrap_or_default();
+        let now = OffsetDateTime::now_utc();
+        let of_mesh = mesh.as_ref().map(|mesh| mesh::judge(state, mesh, choices, now)).unwrap_or_default();
         let proxies = mesh.as_ref().map_or(0, |mesh| mesh.pods.len());
         let confirm = match asked {
             Asked::Confirm => true,

@@ -38,8 +38,15 @@ fn mesh(state: &State, planes: Vec<Result<Said, String>>, pods: &[&str]) -> Mesh
     Mesh { system: "handfast-system".into(), planes, pods: pods.collect(), webhook: Some(new_roots(state)) }
 }
 
+fn judged(state: &State, mesh: &Mesh, choices: &Choices) -> Vec<Finding> {
+    judge(state, mesh, choices, OffsetDateTime::now_utc())
+}
+
 fn named(state: &State, mesh: &Mesh, choices: &Choices) -> Vec<(String, String)> {
-    judge(state, mesh, choices).into_iter().map(|finding| (finding.object, finding.why)).collect()
+    judge(state, mesh, choices, OffsetDateTime::now_utc())
+        .into_iter()
+        .map(|finding| (finding.object, finding.why))
+        .collect()
 }
 
 const EARLY: &str = "2026-11-27T08:00:00Z";
@@ -79,7 +86,7 @@ fn a_step_waits_for_every_proxy_and_names_it() {
     let found = named(&state, &mesh(&state, vec![impostor], &["db"]), &none);
     assert!(found.len() == 1 && found[0].1.contains("is not connected"), "{found:?}");
     let leave = Choices { leave_behind: vec!["shop/db".into()], ..Choices::default() };
-    let (left, behind_us) = leave.part(judge(&state, &mesh(&state, vec![plane(step, &[])], &["db"]), &none));
+    let (left, behind_us) = leave.part(judged(&state, &mesh(&state, vec![plane(step, &[])], &["db"]), &none));
     assert_eq!((left.len(), behind_us.len()), (0, 1));
 }
 
@@ -107,8 +114,30 @@ fn a_foreign_proxy_is_unseen_until_somebody_has_looked() {
     let state = started();
     let step = state.taken.last().unwrap().number;
     let foreign = mesh(&state, vec![plane(step, &[proxy("web", "web", EARLY, json!({}))])], &["web"]);
-    let found = judge(&state, &foreign, &Choices::default());
+    let found = judged(&state, &foreign, &Choices::default());
     assert!(found.len() == 1 && found[0].kind == Kind::Unseen, "{found:?}");
     let looked = Choices { accept_unseen: vec!["shop/web".into()], ..Choices::default() };
-    assert_eq!(judge(&state, &foreign, &looked), []);
+    assert_eq!(judged(&state, &foreign, &looked), []);
+}
+
+#[test]
+fn an_authority_that_has_ended_keeps_no_proxy_waiting_before_another_one_issues() {
+    let state = started();
+    let step = state.taken.last().unwrap().number;
+    let none = Choices::default();
+    // Nobody can come anew: the control plane's own certificate has ended, too.
+    let away = mesh(&state, vec![plane(step, &[])], &["web"]);
+    assert_eq!(judged(&state, &away, &none).len(), 1);
+    let (active, _) = state.active().unwrap();
+    let later = active.certificate.not_after;
+    assert_eq!(judge(&state, &away, &none, later), []);
+    // After the switch they count again.
+    let new = state
+        .confirm(later - time::Duration::days(1))
+        .unwrap()
+        .switch(later - time::Duration::days(1))
+        .unwrap();
+    let step = new.taken.last().unwrap().number;
+    let at = later - time::Duration::days(1);
+    assert_eq!(judge(&new, &mesh(&new, vec![plane(step, &[])], &["web"]), &none, at).len(), 1);
 }
