@@ -174,6 +174,7 @@ async fn carry(args: Args, own: SpiffeId) -> Outcome {
             cluster: args.cluster.clone(),
             world: discovery.world.clone(),
             metrics: Arc::clone(&metrics),
+            svid: None,
         },
         roots,
         trust: discovery.trust.clone(),

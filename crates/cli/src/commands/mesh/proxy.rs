@@ -11,7 +11,7 @@ pub mod node;
 mod trial;
 
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -22,10 +22,12 @@ use model::identity::{SpiffeId, TrustDomain};
 use model::units::Span;
 use proxy::mesh::{Attachment, Mesh, Metrics, Options, Pod, Probes, Record};
 use rustls_pki_types::ServerName;
+use tokio::net::UnixListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use wire::client::{Adopting, Backoff, Discovery, Node, Socket, Target, discover};
+use wire::workload_api::Svid;
 
 use crate::commands::Globals;
 use crate::commands::kube::connect::block_on;
@@ -93,6 +95,9 @@ pub struct Args {
     /// Count under the names of Istio's metrics too: istio_tcp_*.
     #[arg(long, env = "HANDFAST_ISTIO_METRICS")]
     istio_metrics: bool,
+    /// Socket of the SPIFFE Workload API, for an application that wants the pod's identity itself.
+    #[arg(long, env = "HANDFAST_WORKLOAD_API", value_name = "PATH")]
+    workload_api: Option<PathBuf>,
     /// How long connections may take to finish at the end.
     #[arg(long, env = "HANDFAST_DRAIN_TIMEOUT", default_value = "20s", value_name = "SPAN")]
     drain_timeout: Span,
@@ -140,6 +145,7 @@ async fn carry(args: Args, identity: SpiffeId) -> Outcome {
         namespace: &args.pod_namespace,
         cluster: &args.cluster,
     };
+    let svid = workload_api(args.workload_api.as_deref(), &mut tasks)?;
     let adopting = Adopting::default();
     let adopter = adopting.enter(&identity.to_string());
     let (discovery, listening) = discover(wire::client::Options {
@@ -161,6 +167,7 @@ async fn carry(args: Args, identity: SpiffeId) -> Outcome {
             cluster: args.cluster.clone(),
             world: discovery.world.clone(),
             metrics: Arc::clone(&metrics),
+            svid,
         },
         identity,
         roots,
@@ -237,6 +244,27 @@ async fn carry(args: Args, identity: SpiffeId) -> Outcome {
     tracing::info!("ending: connections may finish for {:?}", args.drain_timeout.0);
     attached.drain(args.drain_timeout.0).await;
     outcome
+}
+
+/// Opens the socket of the Workload API, for every user of the pod: nobody else sees its folder.
+fn workload_api(
+    path: Option<&Path>,
+    tasks: &mut JoinSet<()>,
+) -> Result<Option<watch::Sender<Option<Arc<Svid>>>>, Failure> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let Some(path) = path else { return Ok(None) };
+    let failed = |error: std::io::Error| {
+        Failure::new(&serving::LISTEN_FAILED, format!("cannot listen on {}: {error}", path.display()))
+    };
+    // One of a process before this one: nobody listens there any more.
+    if path.exists() {
+        std::fs::remove_file(path).map_err(failed)?;
+    }
+    let socket = UnixListener::bind(path).map_err(failed)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o666)).map_err(failed)?;
+    let (sender, receiver) = watch::channel(None);
+    tasks.spawn(wire::workload_api::serve(socket, receiver));
+    Ok(Some(sender))
 }
 
 /// A part of the process ended that should not have: the kubelet starts all of it again.

@@ -17,6 +17,7 @@ use rustls::ClientConfig;
 use time::OffsetDateTime;
 use tokio::sync::watch;
 use wire::client::{Ask, Target, Token, create_certificate};
+use wire::workload_api::Svid;
 use zeroize::Zeroizing;
 
 use super::keep::{Issued, Source};
@@ -109,6 +110,8 @@ pub struct ControlPlane {
     pub world: watch::Receiver<Arc<World>>,
     /// Told when the certificate ends.
     pub metrics: Arc<Metrics>,
+    /// Told of each certificate, where an application wants it too.
+    pub svid: Option<watch::Sender<Option<Arc<Svid>>>>,
 }
 
 impl Source for ControlPlane {
@@ -128,9 +131,31 @@ impl Source for ControlPlane {
     fn in_force(&self, not_after: i64) {
         self.metrics.set_expiration(not_after);
     }
+
+    fn used(&self, issued: &Issued, roots: &[u8]) {
+        let Some(svid) = &self.svid else { return };
+        match self.as_svid(issued, roots) {
+            Ok(next) => drop(svid.send_replace(Some(Arc::new(next)))),
+            Err(why) => tracing::warn!("the application cannot be given the certificate: {why}"),
+        }
+    }
 }
 
 impl ControlPlane {
+    fn as_svid(&self, issued: &Issued, roots: &[u8]) -> Result<Svid, String> {
+        let concatenated = |pem: &str| -> Result<Vec<u8>, String> {
+            Ok(certs::certificates_of_pem(pem).map_err(|error| error.to_string())?.concat())
+        };
+        let key = PrivateKey::from_pem(&issued.key, None).map_err(|error| error.to_string())?;
+        Ok(Svid {
+            id: self.identity.to_string(),
+            trust_domain: format!("spiffe://{}", self.identity.trust_domain()),
+            chain: concatenated(&issued.chain)?,
+            key: Zeroizing::new(key.pkcs8_der().to_vec()),
+            bundle: concatenated(&String::from_utf8_lossy(roots))?,
+        })
+    }
+
     async fn create(&self) -> Result<Issued, String> {
         let key = PrivateKey::generate(KeyKind::P256).map_err(|error| error.to_string())?;
         let csr = Csr::request(&key, &[AltName::from(&self.identity)]).map_err(|error| error.to_string())?;

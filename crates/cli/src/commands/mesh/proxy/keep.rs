@@ -46,6 +46,11 @@ pub trait Source: Send + Sync + 'static {
 
     /// A certificate is in force that ends then, seconds since 1970.
     fn in_force(&self, not_after: i64);
+
+    /// This certificate is used from now on, with these roots (PEM): for an application that wants it too.
+    fn used(&self, issued: &Issued, roots: &[u8]) {
+        let _ = (issued, roots);
+    }
 }
 
 /// A certificate with its key, and the roots that came with it.
@@ -118,6 +123,7 @@ impl<S: Source> Keeping<S> {
         if credential.identity != self.identity {
             return Err(format!("it is for {}, not for {}", credential.identity, self.identity));
         }
+        self.source.used(issued, roots);
         Ok(Arc::new(credential))
     }
 
