@@ -13,6 +13,7 @@ mod workload_api;
 #[cfg(test)]
 mod tests;
 
+use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
 
 use crate::names::{
@@ -109,6 +110,14 @@ pub fn inject(pod: &Value, settings: &Settings) -> Result<Injected, Refusal> {
     prepend(spec, "volumes", [volume()]);
     next["metadata"]["annotations"][INJECTED_ANNOTATION] = json!(env!("CARGO_PKG_VERSION"));
     Ok(Injected::Pod(next))
+}
+
+/// Whether a pod was given its proxy.
+pub fn is_injected(pod: &Pod) -> bool {
+    let annotations = pod.metadata.annotations.as_ref();
+    let init = pod.spec.as_ref().and_then(|spec| spec.init_containers.as_ref());
+    annotations.is_some_and(|all| all.contains_key(INJECTED_ANNOTATION))
+        && init.into_iter().flatten().any(|container| container.name == MESH_PROXY)
 }
 
 fn has(pod: &Value, list: &str, name: &str) -> bool {

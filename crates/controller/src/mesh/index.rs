@@ -185,9 +185,13 @@ impl Pass<'_> {
         let metadata = &pod.metadata;
         let namespace = self.namespaces.get(namespace_of(metadata));
         let labels = namespace.and_then(|namespace| namespace.metadata.labels.as_ref());
-        let enabled = labels
-            .and_then(|labels| labels.get(MESH_LABEL))
-            .is_some_and(|value| value == MESH_ENABLED || value == MESH_BY_NODE);
+        let label = labels.and_then(|labels| labels.get(MESH_LABEL)).map(String::as_str);
+        let enabled = match label {
+            // The node's proxy takes in what runs already.
+            Some(MESH_BY_NODE) => true,
+            _ if self.options.injected => crate::inject::is_injected(pod),
+            label => label == Some(MESH_ENABLED),
+        };
         let mut out = false;
         for (of, field) in [(&metadata.labels, "labels"), (&metadata.annotations, "annotations")] {
             out |=
@@ -202,6 +206,10 @@ impl Pass<'_> {
     fn outbound(&mut self, pod: &Pod) -> mesh::PortModes {
         let namespace = self.namespaces.get(namespace_of(&pod.metadata)).map(|namespace| &namespace.metadata);
         let of_namespace = namespace.and_then(|metadata| metadata.annotations.as_ref());
+        if self.options.injected && namespace.is_none() {
+            // What its namespace says is not known yet: nothing falls back to plain text meanwhile (invariant 3).
+            return mesh::Mode::Strict.into();
+        }
         let (modes, wrong) = outbound(pod.metadata.annotations.as_ref(), of_namespace);
         for (on, wrong) in wrong {
             self.problems.push(match (on, namespace) {

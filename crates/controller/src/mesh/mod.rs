@@ -38,6 +38,9 @@ pub struct Options {
     pub cluster: String,
     /// The end of all names of Services.
     pub dns_domain: String,
+    /// Whether a pod has to have been given its proxy to be reached through it, as in a cluster: one from before its
+    /// namespace's label has none, and one that has it keeps it when the label is taken away. Else all pods have one.
+    pub injected: bool,
 }
 
 impl Default for Options {
@@ -48,6 +51,7 @@ impl Default for Options {
             // Istio's own name for a cluster that was not given one.
             cluster: "Kubernetes".to_owned(),
             dns_domain: "cluster.local".to_owned(),
+            injected: false,
         }
     }
 }

@@ -424,3 +424,38 @@ fn the_order_of_objects_changes_nothing() {
         (back.workloads, back.policies, back.problems)
     );
 }
+
+#[test]
+fn in_a_cluster_a_pod_is_reached_through_the_proxy_that_it_has_and_no_other() {
+    let pod = |name: &str, injected: bool| -> Pod {
+        let mut pod = serde_json::json!({
+            "metadata": { "name": name, "namespace": "shop", "annotations": {} },
+            "spec": { "nodeName": "one", "containers": [] },
+            "status": { "phase": "Running", "podIP": "10.0.0.1" },
+        });
+        if injected {
+            pod["metadata"]["annotations"]["handfast.dev/injected"] = "1".into();
+            pod["spec"]["initContainers"] = serde_json::json!([{ "name": "handfast-proxy" }]);
+        }
+        serde_json::from_value(pod).unwrap()
+    };
+    let namespace = |label: &str| -> k8s_openapi::api::core::v1::Namespace {
+        let labels = serde_json::json!({ "handfast.dev/mesh": label });
+        serde_json::from_value(serde_json::json!({ "metadata": { "name": "shop", "labels": labels } }))
+            .unwrap()
+    };
+    let options = Options { injected: true, ..Options::default() };
+    let tunnel = |namespaces: Vec<_>, injected: bool| {
+        let objects = Objects { namespaces, pods: vec![pod("web", injected)], ..Objects::default() };
+        let found = index(&objects, &options);
+        (found.workloads[0].tunnel, found.workloads[0].modes.outbound.all)
+    };
+    // Labelled a moment ago: the pod that runs has no proxy yet.
+    assert_eq!(tunnel(vec![namespace("enabled")], false).0, Tunnel::None);
+    assert_eq!(tunnel(vec![namespace("enabled")], true).0, Tunnel::Hbone);
+    // The label is gone and the proxy is not.
+    assert_eq!(tunnel(vec![namespace("disabled")], true).0, Tunnel::Hbone);
+    assert_eq!(tunnel(vec![namespace("node")], false).0, Tunnel::Hbone);
+    // What the namespace says is not known yet.
+    assert_eq!(tunnel(Vec::new(), true), (Tunnel::Hbone, model::mesh::Mode::Strict));
+}

@@ -75,7 +75,7 @@ pub struct Args {
     admin: SocketAddr,
     /// Service accounts whose pods carry all pods of their node, and ask for certificates in their name.
     #[arg(long, env = "HANDFAST_NODE_ACCOUNTS", value_delimiter = ',', value_name = "NAMESPACE/NAME",
-          default_values = ["handfast-node/handfast-node", "istio-system/ztunnel"])]
+          default_values = ["handfast-node/handfast-node"])]
     node_accounts: Vec<NodeAccount>,
     /// Further DNS names of the control plane's own certificate.
     #[arg(long, env = "HANDFAST_DNS_NAMES", value_delimiter = ',', value_name = "NAME")]
@@ -125,6 +125,7 @@ async fn stay(args: Args, domains: Domains) -> Outcome {
         trust_domain: domains.trust.clone(),
         cluster: args.cluster_name.clone(),
         dns_domain: args.cluster_domain.clone(),
+        injected: true,
         ..controller::mesh::Options::default()
     };
     let watched = Watched::start(&client, options);

@@ -114,7 +114,7 @@ fn options(control_plane: Option<&Deployment>) -> Options {
         let at = args.iter().position(|arg| arg == flag)?;
         args.get(at + 1).cloned()
     };
-    let mut options = Options::default();
+    let mut options = Options { injected: true, ..Options::default() };
     if let Some(domain) = of("--trust-domain").and_then(|text| text.parse().ok()) {
         options.trust_domain = domain;
     }
