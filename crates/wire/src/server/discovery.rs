@@ -11,6 +11,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::Shared;
 use super::caller::Caller;
+use super::listen::OfAddress;
 use super::proxies::{Entered, Proxy};
 use super::session::{Ended, Session, Verdict};
 use crate::catalog::{Catalog, Type};
@@ -38,6 +39,10 @@ pub(super) async fn open(
     let identity = tokio::time::timeout(limit, asked)
         .await
         .map_err(|_| Status::unavailable("who calls could not be found out in time"))??;
+    let address = caller.address.ip().to_canonical();
+    let most = if address.is_loopback() { usize::MAX } else { shared.options.limits.proxies_of_one_address };
+    let place = OfAddress::take(&shared.listening, address, most)
+        .ok_or_else(|| Status::resource_exhausted(format!("{most} proxies listen from {address} already")))?;
     // Of each type one answer is under way, and what ends the stream.
     let (answers, receiver) = mpsc::channel(Type::ALL.len() + 1);
     let stream = Conversation {
@@ -48,6 +53,7 @@ pub(super) async fn open(
         identity,
         entered: None,
         beginning: None,
+        _place: place,
     };
     tokio::spawn(stream.run());
     Ok(Response::new(futures_util::stream::unfold(receiver, |mut receiver| async move {
@@ -64,6 +70,7 @@ struct Conversation {
     entered: Option<Entered>,
     /// The place among those who are sent all at once, and until when it is kept.
     beginning: Option<(OwnedSemaphorePermit, Instant)>,
+    _place: OfAddress,
 }
 
 impl Conversation {
@@ -80,6 +87,8 @@ impl Conversation {
         let mut catalogs = shared.options.catalog.clone();
         let mut session = Session::new(shared.options.limits.names);
         let begun = Instant::now();
+        // Since when the proxy has said nothing while it owes an answer.
+        let mut silent: Option<Instant> = None;
         loop {
             let wait = session.waits_for_policies().then_some(begun + POLICIES_FIRST);
             if wait.is_none_or(|until| until <= Instant::now()) {
@@ -89,16 +98,28 @@ impl Conversation {
                 }
                 self.answer(&mut session, &catalog)?;
             }
+            let patience = shared.options.limits.patience;
+            silent = silent.filter(|_| session.owes()).or_else(|| session.owes().then(Instant::now));
+            if silent.is_some_and(|since| since.elapsed() >= patience) {
+                return Err(Status::deadline_exceeded(
+                    "it said neither yes nor no to what it was told; it may come again",
+                ));
+            }
             let kept = self.beginning.as_ref().map(|(_, until)| *until);
             let timer = async {
-                match wait.filter(|until| *until > Instant::now()).or(kept) {
+                let wait = wait.filter(|until| *until > Instant::now());
+                match wait.into_iter().chain(kept).chain(silent.map(|since| since + patience)).min() {
                     Some(until) => sleep_until(until).await,
                     None => std::future::pending().await,
                 }
             };
             tokio::select! {
                 request = self.requests.message() => match request? {
-                    Some(request) => self.heard(&mut session, request, &catalogs.borrow())?,
+                    Some(request) => {
+                        if self.heard(&mut session, request, &catalogs.borrow())? {
+                            silent = None;
+                        }
+                    }
                     None => return Ok(()),
                 },
                 changed = catalogs.changed() => {
@@ -127,12 +148,13 @@ impl Conversation {
         }
     }
 
+    /// Takes in what the proxy says; whether it was its word about an answer.
     fn heard(
         &mut self,
         session: &mut Session,
         request: DeltaDiscoveryRequest,
         catalog: &Catalog,
-    ) -> Result<(), Status> {
+    ) -> Result<bool, Status> {
         if self.entered.is_none() {
             let node = request.node.as_ref().map(|node| node.id.as_str()).filter(|id| !id.is_empty());
             let node = node.ok_or_else(|| Status::invalid_argument("the first request says no node"))?;
@@ -162,8 +184,9 @@ impl Conversation {
             if !session.is_beginning() {
                 self.beginning = None;
             }
+            return Ok(Type::WORLD.contains(&of));
         }
-        Ok(())
+        Ok(false)
     }
 
     fn answer(&mut self, session: &mut Session, catalog: &Catalog) -> Result<(), Status> {

@@ -22,6 +22,7 @@ pub async fn serve(listeners: Vec<Listener>, options: Options, ending: Cancellat
     let shared = Arc::new(Shared {
         beginnings: Arc::new(Semaphore::new(limits.beginnings)),
         options,
+        listening: Arc::default(),
         ending: ending.clone(),
     });
     let places = Places {
@@ -80,33 +81,27 @@ async fn accept(tcp: &TcpListener, places: &Places) -> Option<(TcpStream, Socket
     }
 }
 
-#[derive(Clone)]
-struct Places {
-    free: Arc<Semaphore>,
-    taken: Arc<Mutex<HashMap<IpAddr, usize>>>,
-    of_one: usize,
-}
-
-impl Places {
-    fn take(&self, free: OwnedSemaphorePermit, of: IpAddr) -> Option<Place> {
-        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = taken.entry(of).or_default();
-        if *count >= self.of_one {
-            return None;
-        }
-        *count += 1;
-        Some(Place { _free: free, taken: Arc::clone(&self.taken), of })
-    }
-}
-
-/// A connection's place.
-struct Place {
-    _free: OwnedSemaphorePermit,
+/// One of several of an address; dropping it gives it back.
+#[derive(Debug)]
+pub(super) struct OfAddress {
     taken: Arc<Mutex<HashMap<IpAddr, usize>>>,
     of: IpAddr,
 }
 
-impl Drop for Place {
+impl OfAddress {
+    /// None where there are as many already.
+    pub(super) fn take(taken: &Arc<Mutex<HashMap<IpAddr, usize>>>, of: IpAddr, most: usize) -> Option<Self> {
+        let mut all = taken.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = all.entry(of).or_default();
+        if *count >= most {
+            return None;
+        }
+        *count += 1;
+        Some(Self { taken: Arc::clone(taken), of })
+    }
+}
+
+impl Drop for OfAddress {
     fn drop(&mut self) {
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(count) = taken.get_mut(&self.of) {
@@ -116,4 +111,24 @@ impl Drop for Place {
             }
         }
     }
+}
+
+#[derive(Clone)]
+struct Places {
+    free: Arc<Semaphore>,
+    taken: Arc<Mutex<HashMap<IpAddr, usize>>>,
+    of_one: usize,
+}
+
+impl Places {
+    fn take(&self, free: OwnedSemaphorePermit, of: IpAddr) -> Option<Place> {
+        let own = OfAddress::take(&self.taken, of, self.of_one)?;
+        Some(Place { _free: free, _own: own })
+    }
+}
+
+/// A connection's place.
+struct Place {
+    _free: OwnedSemaphorePermit,
+    _own: OfAddress,
 }

@@ -15,8 +15,10 @@ pub(crate) mod session;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashMap;
 use std::fmt;
-use std::sync::Arc;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rustls::ServerConfig;
@@ -40,6 +42,11 @@ pub struct Limits {
     pub connections_of_one_address: usize,
     /// Requests and streams of one connection at one time.
     pub streams: u32,
+    /// Proxies that listen from one address at one time: a pod's, a node's, and each once more while it comes again. Each
+    /// may hold a whole first answer that it does not read. Who is on the same machine may be any number.
+    pub proxies_of_one_address: usize,
+    /// How long a proxy may leave an answer unanswered before it has to come again.
+    pub patience: Duration,
     /// The longest message of a caller, bytes.
     pub message: usize,
     /// Names that a proxy may ask for, where it does not ask for all.
@@ -64,6 +71,8 @@ impl Default for Limits {
             connections: 8192,
             connections_of_one_address: 256,
             streams: 100,
+            proxies_of_one_address: 4,
+            patience: Duration::from_secs(60),
             message: 32 << 20,
             names: 10_000,
             beginnings: 32,
@@ -115,6 +124,8 @@ impl fmt::Debug for Options {
 struct Shared {
     options: Options,
     beginnings: Arc<Semaphore>,
+    /// Proxies that listen, by address.
+    listening: Arc<Mutex<HashMap<IpAddr, usize>>>,
     /// The server is to end.
     ending: CancellationToken,
 }

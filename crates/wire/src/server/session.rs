@@ -298,6 +298,11 @@ impl Session {
         Type::ALL.into_iter().any(|of| self.watch(of).wildcard && self.watch(of).initial.is_some())
     }
 
+    /// Whether an answer about the mesh waits for the proxy's word. That it has to take up whom to trust may take long.
+    pub(crate) fn owes(&self) -> bool {
+        Type::WORLD.into_iter().any(|of| self.watch(of).outstanding.is_some())
+    }
+
     /// Whether addresses are asked for and policies are not, so far. A proxy asks for both, one after the other; policies
     /// then come first.
     pub(crate) fn waits_for_policies(&self) -> bool {

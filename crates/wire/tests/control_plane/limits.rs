@@ -175,3 +175,29 @@ async fn what_is_not_grpc_is_answered_and_nothing_more() {
     }
     still_serves(&plane).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_never_says_yes_or_no_has_to_come_again() {
+    let patience = Duration::from_millis(500);
+    let plane = Plane::start_with(world(1), Limits { patience, ..Limits::default() }).await;
+    let (mut silent, mut good) = (plane.raw().await, plane.raw().await);
+    for proxy in [&mut silent, &mut good] {
+        proxy.ask(Type::Address).await;
+        proxy.ask(Type::Authorization).await;
+    }
+    for _ in 0..2 {
+        let answer = good.hear().await.unwrap();
+        good.yes(&answer).await;
+        silent.hear().await.unwrap();
+    }
+    // Other requests are no answer.
+    silent.ask(Type::Trust).await;
+    let ended = loop {
+        match silent.hear().await {
+            Ok(_) => {}
+            Err(status) => break status,
+        }
+    };
+    assert_eq!(ended.code(), tonic::Code::DeadlineExceeded, "{ended}");
+    good.hears_nothing().await;
+}
