@@ -25,7 +25,7 @@ pub(in super::super) struct Authorization {
 
 impl Authorization {
     pub(in super::super) fn read(custom: &Custom, options: &Options) -> Self {
-        let policy = policy(custom, options);
+        let policy = custom.is_of_size().and_then(|()| policy(custom, options));
         // Where even this is not clear, it counts as meant.
         let audit = custom.spec.get("action").and_then(|action| action.as_str()) == Some("AUDIT");
         Self {

@@ -26,6 +26,10 @@ pub const VERSIONS: [&str; 2] = ["v1", "v1beta1"];
 /// The annotation of a policy that is only tried.
 pub const DRY_RUN_ANNOTATION: &str = "istio.io/dry-run";
 
+/// The largest spec that is taken, bytes of JSON: a thousand principals. A larger one counts as not understood, so that
+/// nobody's objects use up the memory of everybody's proxies.
+const LARGEST: usize = 64 << 10;
+
 /// An object of one of Istio's kinds. Its `spec` is kept as it came: one that cannot be read has to close what it applies
 /// to, and must not keep a list of others from being read.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -53,6 +57,17 @@ impl Custom {
     /// `namespace/name`.
     pub fn key(&self) -> String {
         format!("{}/{}", self.namespace(), self.name())
+    }
+
+    /// Every proxy of the mesh is told of it.
+    fn is_of_size(&self) -> Result<()> {
+        let bytes = serde_json::to_vec(&self.spec).map_or(usize::MAX, |text| text.len());
+        match bytes <= LARGEST {
+            true => Ok(()),
+            false => self.spec().wrong(format!(
+                "it has {bytes} bytes, and every proxy is told of it; {LARGEST} are the most"
+            )),
+        }
     }
 
     fn spec(&self) -> Json<'_> {

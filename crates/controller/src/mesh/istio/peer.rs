@@ -25,12 +25,15 @@ pub(in super::super) struct PeerModes {
 
 impl<'a> Peer<'a> {
     pub(in super::super) fn read(custom: &'a Custom, options: &Options) -> Self {
-        let modes = modes(custom, options);
+        let modes = custom.is_of_size().and_then(|()| modes(custom, options));
         let selector =
             if modes.is_ok() { custom.selector().ok().flatten() } else { custom.selector_at_worst() };
         Self { custom, selector, modes }
     }
 }
+
+/// Each workload that it selects carries them.
+const PORTS: usize = 100;
 
 fn modes(custom: &Custom, options: &Options) -> Result<PeerModes> {
     let spec = custom.spec();
@@ -45,6 +48,9 @@ fn modes(custom: &Custom, options: &Options) -> Result<PeerModes> {
     let mut ports = BTreeMap::new();
     if let Some(levels) = spec.get("portLevelMtls") {
         let Some(entries) = levels.value.as_object() else { return levels.wrong("this must be a mapping") };
+        if entries.len() > PORTS {
+            return levels.wrong(format!("it names {} ports; {PORTS} are the most", entries.len()));
+        }
         if selector.is_none() && !entries.is_empty() {
             return levels.wrong("ports can be named only where `selector` names workloads");
         }

@@ -318,3 +318,23 @@ fn what_is_only_tried_is_said_and_not_done() {
     let mesh = Mesh::of(vec![annotated("true", json!({ "rules": 1 }))]);
     assert!(!mesh.0.problems[0].closes && mesh.allows("web", None, 80));
 }
+
+#[test]
+fn nobodys_objects_use_up_everybodys_memory() {
+    let many: Vec<String> = (0..4000).map(|n| format!("cluster.local/ns/shop/sa/account-{n}")).collect();
+    let (message, _) = refused(json!({ "rules": [{ "from": [{ "source": { "principals": many } }] }] }));
+    assert!(message.contains("65536 are the most"), "{message}");
+    let ports: serde_json::Map<String, Value> =
+        (1..=101).map(|port: u16| (port.to_string(), json!({ "mode": "PERMISSIVE" }))).collect();
+    let spec = json!({ "selector": { "matchLabels": { "app": "web" } }, "portLevelMtls": ports });
+    let objects = Objects {
+        namespaces: vec![namespace("shop", true)],
+        pods: vec![pod("shop", "web", &[("app", "web")])],
+        peer_authentications: vec![custom("shop", "p", spec)],
+        ..Objects::default()
+    };
+    let found = index(&objects, &Options::default());
+    assert!(found.problems[0].message.contains("100 are the most"), "{:?}", found.problems);
+    // What cannot be understood means strict.
+    assert_eq!(found.workloads[0].modes.inbound.all, model::mesh::Mode::Strict);
+}
