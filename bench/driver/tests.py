@@ -7,7 +7,7 @@ import sys
 import time
 import unittest
 
-from driver import kubernetes, measures, mesh, mesh_measures, mesh_results, processes, results, servers
+from driver import kubernetes, measures, mesh, mesh_measures, mesh_results, plane, processes, results, servers
 
 
 def result(value):
@@ -289,6 +289,54 @@ istio_tcp_connections_closed_total{reporter="source",connection_security_policy=
         for container in (relay, tunnel):
             self.assertEqual(container["resources"], mesh.RESOURCES)
             self.assertEqual(container["securityContext"]["seccompProfile"], mesh.SECCOMP)
+
+
+class ControlPlane(unittest.TestCase):
+    """Changes that reach many proxies."""
+
+    def test_percentiles_are_nearest_rank(self):
+        self.assertEqual(plane.rank(range(200, 0, -1), 99), 198)
+        self.assertEqual(plane.rank([7], 99), 7)
+        self.assertEqual(plane.rank(range(1, 101), 50), 50)
+
+    def test_a_change_is_timed_from_before_it_is_asked_for(self):
+        proxies = plane.Proxies.__new__(plane.Proxies)
+        proxies.child = type("Child", (), {"stdin": open(os.devnull, "w", encoding="ascii")})()
+        said = [{"armed": True}]
+        proxies.line = lambda: said.pop(0)
+
+        def change():
+            self.assertEqual(said, [], "proxies are listened to before anything changes")
+            time.sleep(0.02)
+            said.append({"applied_ns": [time.time_ns() + 5_000_000]})
+
+        seen = proxies.see(change)
+        proxies.child.stdin.close()
+        self.assertTrue(4 <= seen.written[0] <= 15, seen)
+        self.assertTrue(24 <= seen.asked[0] <= 50, seen)
+
+    def test_goals_are_of_all_proxies_and_changes(self):
+        good = plane.row(2, 1.5, [plane.Change([10, 20], [5, 15]), plane.Change([30, 40], [25, 35])], 0.5, 149, 200)
+        self.assertEqual(good, "| 2 | 1.50 | 25.0 | 40.0 (met) | 30.0 (20.0 - 40.0) | 35.0 | 250 | 149 (met) | 200 |")
+        bad = plane.row(2, 1.5, [plane.Change([10, 51], [5, 15])], 0.5, 151, 200)
+        self.assertIn("51.0 (missed)", bad)
+        self.assertIn("151 (missed)", bad)
+        text = plane.section([good], {2000: "too slow"}, ["a fact"])
+        self.assertTrue(text.startswith(plane.HEADING + "\n") and good in text)
+        self.assertIn("2,000 proxies: not measured: too slow", text)
+
+    def test_the_meshs_section_is_not_taken_for_the_control_planes(self):
+        document = f"# R\n\n{plane.HEADING}\n\nplane\n\n{mesh_results.HEADING}\n\nmesh\n"
+        self.assertEqual(results.kept(document, mesh_results.HEADING), mesh_results.HEADING + "\n\nmesh\n")
+        changed = results.replaced(document, mesh_results.HEADING, mesh_results.HEADING + "\n\nnew\n")
+        self.assertIn("\n\nplane\n", changed)
+        self.assertNotIn("\nmesh\n", changed)
+
+    def test_every_pod_has_an_address_and_a_service(self):
+        addresses = {plane.status(index)["status"]["podIP"] for index in range(2000)}
+        self.assertEqual(len(addresses), 2000)
+        apps = {plane.pod(index)["metadata"]["labels"]["app"] for index in range(2000)}
+        self.assertEqual(apps, {plane.service(index)["spec"]["selector"]["app"] for index in range(1000)})
 
 
 if __name__ == "__main__":

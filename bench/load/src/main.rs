@@ -5,6 +5,7 @@
 //! then the load runs and one JSON document with counts, latencies and what TLS negotiated goes to stdout.
 //! Everything is bounded in count and in time. Exit code 0: no error; 1: anything else.
 
+mod ads;
 mod backend;
 mod bulk;
 mod handshake;
@@ -12,6 +13,7 @@ mod http1;
 mod http2;
 mod idle;
 mod pki;
+mod proxies;
 mod rate;
 mod report;
 mod requests;
@@ -80,6 +82,14 @@ enum Mode {
         /// Requests in a second, on all connections together.
         #[arg(long, default_value_t = 500)]
         rate: u32,
+    },
+    /// `--count` proxies of a mesh that listen to its control plane and say when they have acknowledged a change.
+    Proxies {
+        #[command(flatten)]
+        load: Load,
+        /// File of the token that says who they are.
+        #[arg(long)]
+        token: PathBuf,
     },
     /// Opens `--count` connections with one request each and leaves them idle between ready and go.
     Idle(#[command(flatten)] Load),
@@ -152,6 +162,10 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             runtime.block_on(backend::serve(*listen))?;
             return Ok(ExitCode::SUCCESS);
         }
+        Mode::Proxies { load, token } => {
+            runtime.block_on(proxies::listen(load, token))?;
+            return Ok(ExitCode::SUCCESS);
+        }
         Mode::H1(load) => (load, "h1"),
         Mode::H2 { load, .. } => (load, "h2"),
         Mode::BulkDown(load) => (load, "bulk-down"),
@@ -179,7 +193,7 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
                 Mode::Resumed(load) => handshake::resumed(load).await,
                 Mode::Rate { load, rate } => rate::run(load, (*rate).max(1)).await,
                 Mode::Idle(load) => idle::hold(load).await,
-                Mode::Pki { .. } | Mode::Backend { .. } => bail!("not a load"),
+                Mode::Pki { .. } | Mode::Backend { .. } | Mode::Proxies { .. } => bail!("not a load"),
             }
         };
         tokio::time::timeout(limit, run)

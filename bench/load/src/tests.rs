@@ -12,7 +12,7 @@ use crate::http1::{Connection, Head, parse_head};
 use crate::rate::Plan;
 use crate::report::summarise;
 use crate::tls::{Negotiated, agree};
-use crate::{Arguments, Load, Mode, bulk, handshake, idle, rate, requests};
+use crate::{Arguments, Load, Mode, ads, bulk, handshake, idle, rate, requests};
 
 async fn backend() -> TcpStream {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -199,4 +199,34 @@ fn plain_and_tls_exclude_each_other() {
     assert!(parse(&[]).is_err(), "neither");
     assert!(parse(&["--plain", "--ca", "ca.crt"]).is_err(), "both");
     assert!(parse(&["--plain"]).is_ok() && parse(&["--ca", "ca.crt"]).is_ok());
+}
+
+#[test]
+fn requests_to_a_control_plane_are_framed() {
+    let request = ads::request(Some("n"), "t", "");
+    let node = [&[0x0a, 15, 0x0a, 1, b'n', 0x12, 10][..], b"Kubernetes"].concat();
+    assert_eq!(request[..5], [0, 0, 0, 0, 20]);
+    assert_eq!(request[5..], [&node[..], &[0x12, 1, b't']].concat());
+    assert_eq!(ads::request(None, "t", "7")[5..], [0x12, 1, b't', 0x32, 1, b'7']);
+    let long = "x".repeat(300);
+    assert_eq!(ads::request(None, &long, "")[5..8], [0x12, 0xac, 2], "a length of two bytes");
+}
+
+#[test]
+fn answers_of_a_control_plane_are_read_whole_or_not_at_all() {
+    let long = [b'r'; 200];
+    let body =
+        [&[0x0a, 1, b'v', 0x12, 0xc8, 1][..], &long, &[0x22, 1, b't', 0x2a, 2, b'n', b'1', 0x12, 0]].concat();
+    let length = u32::try_from(body.len()).unwrap().to_be_bytes();
+    let framed = [&[0][..], &length, &body, &[0, 0]].concat();
+    for cut in 0..framed.len() - 2 {
+        assert!(ads::message(&mut framed[..cut].into()).unwrap().is_none(), "{cut}");
+    }
+    let mut read = framed[..].into();
+    let message = ads::message(&mut read).unwrap().unwrap();
+    assert_eq!(read.len(), 2, "what follows is left");
+    let expected = ads::Answer { type_url: "t".into(), nonce: "n1".into(), resources: 2 };
+    assert_eq!(ads::answer(&message).unwrap(), expected);
+    assert!(ads::answer(&message[..20]).is_err(), "cut off");
+    assert!(ads::message(&mut (&[1, 0, 0, 0, 0][..]).into()).is_err(), "compressed");
 }

@@ -1,5 +1,6 @@
 //! The client's half of TLS: offers exactly one version, suite and group, and records what came of it.
 
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,7 +14,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, HandshakeKind, RootCertStore, SignatureScheme};
 use serde::Serialize;
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::TlsConnector;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
@@ -84,7 +85,7 @@ pub struct Client {
     /// Absent for connections without TLS.
     connector: Option<TlsConnector>,
     name: ServerName<'static>,
-    target: std::net::SocketAddr,
+    target: SocketAddr,
     answers: Arc<Answers>,
     full: AtomicU64,
     resumed: AtomicU64,
@@ -130,7 +131,20 @@ impl Client {
 
     /// Connects, and shakes hands where there is TLS.
     pub async fn connect(&self) -> anyhow::Result<Stream> {
-        let tcp = TcpStream::connect(self.target).await.context("connect")?;
+        self.connect_from(None).await
+    }
+
+    /// The same from an address of this machine's.
+    pub async fn connect_from(&self, source: Option<IpAddr>) -> anyhow::Result<Stream> {
+        let tcp = match source {
+            None => TcpStream::connect(self.target).await,
+            Some(source) => {
+                let socket = if source.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+                socket.bind(SocketAddr::new(source, 0))?;
+                socket.connect(self.target).await
+            }
+        };
+        let tcp = tcp.context("connect")?;
         tcp.set_nodelay(true)?;
         let Some(connector) = &self.connector else { return Ok(Stream::Plain(tcp)) };
         let stream = connector.connect(self.name.clone(), tcp).await.context("handshake")?;
