@@ -12,6 +12,7 @@ from pathlib import Path
 
 from driver import mesh
 from driver.kubernetes import CLUSTER
+from driver.mesh_results import verdict
 from driver.processes import CpuClock, Failure, Process, proportional_memory
 from driver.results import number, spread
 
@@ -185,13 +186,12 @@ class Proxies:
             self.child.wait()
 
 
-def row(count, seconds, changes, cpu, pss, peak):
+def row(count, seconds, changes, cpu, pss, peak, build="release"):
     """One line of the table."""
     asked = [at for change in changes for at in change.asked]
     written = [at for change in changes for at in change.written]
     p99, worst = rank(asked, 99), spread([max(change.asked) for change in changes])
-    good = "met" if p99 <= APPLIED_GOAL else "missed"
-    memory = "met" if pss <= MEMORY_GOAL else "missed"
+    good, memory = verdict(p99, APPLIED_GOAL, build), verdict(pss, MEMORY_GOAL, build)
     return (f"| {count:,} | {number(seconds)} | {number(statistics.median(asked))} | {number(p99)} ({good}) | {worst} "
             f"| {number(rank(written, 99))} | {number(cpu * 1000 / len(changes))} | {number(pss)} ({memory}) "
             f"| {number(peak)} |")
@@ -211,7 +211,7 @@ def section(rows, failed, facts):
     return "\n".join(lines) + "\n"
 
 
-def measured(cluster, scene, handfast, client, count, changes, paths, folder):
+def measured(cluster, scene, handfast, client, count, options, paths, folder):
     """One number of proxies, with a control plane of its own: the table's line."""
     config, ca, token, pods = paths
     plane = Plane(cluster, handfast, config, folder)
@@ -229,12 +229,12 @@ def measured(cluster, scene, handfast, client, count, changes, paths, folder):
                 proxies.see(lambda turn=turn: scene.change(turn, pods))
                 time.sleep(PAUSE)
             clock, seen = CpuClock(plane.pid), []
-            for turn in range(changes):
+            for turn in range(options.changes):
                 seen.append(proxies.see(lambda turn=turn: scene.change(turn, pods)))
                 time.sleep(PAUSE)
             cpu = clock.elapsed()
             pss = proportional_memory(plane.pid) / 2**20
-            return row(count, proxies.seconds, seen, cpu, pss, plane.peak_mb())
+            return row(count, proxies.seconds, seen, cpu, pss, plane.peak_mb(), options.build)
         finally:
             proxies.end()
     finally:

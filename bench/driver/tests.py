@@ -261,6 +261,11 @@ istio_tcp_connections_closed_total{reporter="source",connection_security_policy=
         gathered[(mesh_measures.OPEN, "relay")] = self.runs(1, 1, p50=290)
         self.assertIn("undecided", mesh_results.goals(gathered, {}, 1000)[2])
 
+    def test_only_a_release_build_meets_or_misses_a_goal(self):
+        idle = {"handfast": [mesh_measures.Idle([7.0, 9.0], [1.0, 2.0])]}
+        for line in mesh_results.goals(self.gathered(), idle, 1000, "debug"):
+            self.assertRegex(line, r"not judged \(debug build\) \|$")
+
     def test_a_section_tells_every_way_beside_the_others(self):
         idle = {"handfast": [mesh_measures.Idle([7.0, 6.0], [1.0, 2.0])]}
         ways = ["direct", "relay", "handfast", "ztunnel"]
