@@ -6,8 +6,9 @@
 #   make black-box   the real binary against real clients and servers
 #   make bench-driver  the tests of the benchmark's own driver; no servers
 #   make fuzz        every fuzz target, FUZZ_SECONDS (10) each
-#   make bench       Handfast beside nginx, haproxy, Envoy and Caddy, and the controller with 1,000 and 10,000
-#                    Certificates (needs root); writes bench/RESULTS.md
+#   make bench       Handfast beside nginx, haproxy, Envoy and Caddy, the controller with 1,000 and 10,000
+#                    Certificates, the mesh beside a relay and ztunnel, and its control plane (these three need
+#                    root); writes bench/RESULTS.md
 #   make docs        the documentation of the crates
 #   make image       the project's image, static and without Docker: target/image/handfast.tar
 #   make cluster     a real one-node Kubernetes in a network namespace of its own, with the project's image in it (needs
@@ -68,6 +69,8 @@ fuzz:
 bench:
 	bench/run
 	bench/kubernetes
+	bench/mesh
+	bench/mesh-control
 
 # A benchmark that divides wrongly measures nothing: its driver is tested without any server.
 bench-driver:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from driver.processes import CpuClock, Failure, proportional_memory
-from driver.results import number
+from driver.results import number, spread
 
 CLUSTER = Path(__file__).resolve().parents[2] / "tests" / "cluster" / "cluster"
 HEADING = "## Kubernetes controller"
@@ -95,22 +95,11 @@ def without_deployment(manifest):
 
 
 class Cluster:
-    """A cluster of its own, with everything of the controller but its pods."""
+    """A cluster of its own."""
 
-    def __init__(self, folder, handfast):
-        self.dir, self.handfast = folder, handfast
+    def __init__(self, folder):
+        self.dir = folder
         self.control("up", limit=400)
-        try:
-            printed = subprocess.run([handfast, "kube", "install"], check=True, capture_output=True, text=True).stdout
-            self.kubectl("apply", "--server-side", "-f", "-", stdin=without_deployment(printed))
-            token = self.kubectl("-n", "handfast-system", "create", "token", "handfast-controller", "--duration=8h")
-            self.config = folder / "controller.kubeconfig"
-            lines = (folder / "kubeconfig").read_text()
-            self.config.write_text(re.sub(r"(\btoken\"?:\s*)\"?[^\s\",}]+\"?", rf'\1"{token.strip()}"', lines))
-            self.config.chmod(0o600)
-        except (Failure, subprocess.SubprocessError, OSError):
-            self.down()
-            raise
 
     def control(self, *words, limit=120, stdin=None):
         """One command of tests/cluster; its stdout."""
@@ -124,6 +113,29 @@ class Cluster:
         """kubectl as the administrator; its stdout."""
         return self.control("kubectl", *words, stdin=stdin, limit=limit)
 
+    def down(self):
+        """Ends it."""
+        self.control("down")
+
+
+class ControllerCluster(Cluster):
+    """A cluster with everything of the controller but its pods."""
+
+    def __init__(self, folder, handfast):
+        super().__init__(folder)
+        self.handfast = handfast
+        try:
+            printed = subprocess.run([handfast, "kube", "install"], check=True, capture_output=True, text=True).stdout
+            self.kubectl("apply", "--server-side", "-f", "-", stdin=without_deployment(printed))
+            token = self.kubectl("-n", "handfast-system", "create", "token", "handfast-controller", "--duration=8h")
+            self.config = folder / "controller.kubeconfig"
+            lines = (folder / "kubeconfig").read_text()
+            self.config.write_text(re.sub(r"(\btoken\"?:\s*)\"?[^\s\",}]+\"?", rf'\1"{token.strip()}"', lines))
+            self.config.chmod(0o600)
+        except (Failure, subprocess.SubprocessError, OSError):
+            self.down()
+            raise
+
     def requests(self):
         """What the API server has counted so far."""
         return requests(self.kubectl("get", "--raw", "/metrics"))
@@ -134,10 +146,6 @@ class Cluster:
                "{.status.conditions[0].status}{'\\n'}{end}"
         lines = self.kubectl("-n", namespace, "get", "certificates.handfast.dev", "-o", f"jsonpath={path}").splitlines()
         return sum(1 for words in map(str.split, lines) if len(words) == 3 and words[0] == words[1] and words[2] == "True")
-
-    def down(self):
-        """Ends it."""
-        self.control("down")
 
 
 class Controller:
@@ -224,12 +232,6 @@ def round_of(cluster, namespace, count, folder, limit):
     return first, second
 
 
-def spread(values):
-    """The median, and the extremes where there are several."""
-    middle = number(statistics.median(values))
-    return middle if len(values) == 1 else f"{middle} ({number(min(values))} - {number(max(values))})"
-
-
 def rows(count, what, phases):
     """One line of the table, and the requests one by one."""
     total = [sum(phase.requests.values()) for phase in phases]
@@ -260,17 +262,3 @@ def section(gathered, failed, facts):
                              for key in keys)
             lines += ["", f"Requests for each certificate that is {what}: {each}."]
     return "\n".join(lines) + "\n"
-
-
-def replaced(document, text):
-    """A document with this section in the place of the one that it had, or at its end."""
-    before, found, after = document.partition(HEADING)
-    rest = after.partition("\n## ")
-    tail = "\n## " + rest[2] if found and rest[1] else ""
-    return before.rstrip("\n") + "\n\n" + text.rstrip("\n") + "\n" + tail
-
-
-def kept(document):
-    """This section of an earlier document; empty where there is none."""
-    _, found, after = document.partition(HEADING)
-    return (HEADING + after.partition("\n## ")[0]).rstrip("\n") + "\n" if found else ""

@@ -62,18 +62,23 @@ class Result:
 
 
 class Load:
-    """The load client against one server."""
+    """A load client that is told when to go."""
 
-    def __init__(self, client, pki, server, measure, count, limit):
+    def __init__(self, what, command):
+        self.what = what
+        self.child = subprocess.Popen([str(word) for word in command], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                      stderr=subprocess.PIPE, text=True)
+
+    @classmethod
+    def against(cls, client, pki, server, measure, count, limit):
+        """The load client against one server of this machine."""
         command = [
             client, measure.mode, "--target", f"127.0.0.1:{server.port(measure.mutual)}", "--ca", pki / "ca.crt",
             "--connections", measure.connections, "--count", count, "--limit-seconds", limit,
         ]
         if measure.mutual:
             command += ["--cert", pki / "client.crt", "--key", pki / "client.key"]
-        self.what = f"{server.name}, {measure.name}"
-        self.child = subprocess.Popen([str(word) for word in command], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                      stderr=subprocess.PIPE, text=True)
+        return cls(f"{server.name}, {measure.name}", command)
 
     def line(self):
         """The next JSON line of the client, which bounds its own time."""
@@ -129,7 +134,7 @@ def per_unit(measure, cost, report):
 
 def cpu(client, pki, server, measure, count, limit):
     """A measurement of CPU time, read around the load and nothing else."""
-    load = Load(client, pki, server, measure, count, limit)
+    load = Load.against(client, pki, server, measure, count, limit)
     try:
         load.line()
         clock = CpuClock(server.process.pid)
@@ -143,7 +148,7 @@ def cpu(client, pki, server, measure, count, limit):
 
 def memory(client, pki, server, measure, count, limit, settle):
     """A measurement of memory: a server that has seen a few connections, and with `count` idle ones."""
-    warm = Load(client, pki, server, measure, 32, limit)
+    warm = Load.against(client, pki, server, measure, 32, limit)
     try:
         warm.line()
         warm.go()
@@ -151,7 +156,7 @@ def memory(client, pki, server, measure, count, limit, settle):
         warm.end()
     time.sleep(settle)
     base = proportional_memory(server.process.pid)
-    load = Load(client, pki, server, measure, count, limit)
+    load = Load.against(client, pki, server, measure, count, limit)
     try:
         load.line()
         time.sleep(settle)

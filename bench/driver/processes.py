@@ -72,17 +72,32 @@ class CpuClock:
         return max(exact, coarse) if ended else exact
 
 
-def proportional_memory(pid):
-    """PSS in bytes of a tree of processes."""
+def proportional_memory(pid, kind="Pss"):
+    """PSS in bytes of a tree of processes; or a part of it, such as `Pss_Anon`, which no file on disk backs."""
     total = 0
     for one in descendants(pid):
         try:
             for line in Path(f"/proc/{one}/smaps_rollup").read_text().splitlines():
-                if line.startswith("Pss:"):
+                if line.startswith(kind + ":"):
                     total += int(line.split()[1]) * 1024
         except OSError:
             continue
     return total
+
+
+def of_container(container):
+    """The first process of a container, by its id in the control groups: a cluster's processes are this machine's."""
+    members = {}
+    for entry in Path("/proc").iterdir():
+        try:
+            if entry.name.isdigit() and container in (entry / "cgroup").read_text():
+                members[int(entry.name)] = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+        except OSError:
+            continue
+    first = [pid for pid, parent in members.items() if parent not in members]
+    if len(first) != 1:
+        raise Failure(f"{len(first)} first processes of the container {container[:12]}")
+    return first[0]
 
 
 class Process:

@@ -26,6 +26,12 @@ def number(value):
     return f"{value:.{digits}f}"
 
 
+def spread(values):
+    """The median, and the extremes where there are several."""
+    middle = number(statistics.median(values))
+    return middle if len(values) == 1 else f"{middle} ({number(min(values))} - {number(max(values))})"
+
+
 def medians(results, measure, group, kind_of):
     """server -> median, for the servers of a group that were measured."""
     return {name: statistics.median(result.value for result in runs)
@@ -114,3 +120,17 @@ def document(results, measures, groups, kind_of, facts, absent):
             lines += [f"{name}: not measured, it {why}.\n" for (one, name), why in absent.items()
                       if one == measure.name and kind_of(name) == group and (one, name) in results]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def replaced(document, heading, text):
+    """A document with a section, which begins with `heading`, in the place of the one that it had, or at its end."""
+    before, found, after = document.partition(heading + "\n")
+    rest = after.partition("\n## ")
+    tail = "\n## " + rest[2] if found and rest[1] else ""
+    return before.rstrip("\n") + "\n\n" + text.rstrip("\n") + "\n" + tail
+
+
+def kept(document, heading):
+    """The section of an earlier document; empty where there is none."""
+    _, found, after = document.partition(heading + "\n")
+    return (heading + "\n" + after.partition("\n## ")[0]).rstrip("\n") + "\n" if found else ""

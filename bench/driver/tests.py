@@ -7,7 +7,7 @@ import sys
 import time
 import unittest
 
-from driver import kubernetes, measures, processes, results, servers
+from driver import kubernetes, measures, mesh, mesh_measures, mesh_results, plane, processes, results, servers
 
 
 def result(value):
@@ -156,14 +156,192 @@ apiserver_request_duration_seconds_count{group="",resource="secrets",verb="GET"}
         self.assertIn("| 1,000 issued | 3 | 2.00 (1.00 - 4.00) | 2.00 (2.00 - 2.00) | 2.00", text)
         self.assertIn("10,000 Certificates: not measured: too slow", text)
         self.assertIn("is renewed: GET secrets 1.00, POST events 1.50.", text)
-        once = kubernetes.replaced("# Results\n\nfirst\n", text)
-        twice = kubernetes.replaced(once, text.replace("a fact", "another fact"))
+        once = results.replaced("# Results\n\nfirst\n", kubernetes.HEADING, text)
+        twice = results.replaced(once, kubernetes.HEADING, text.replace("a fact", "another fact"))
         self.assertEqual(twice.count(kubernetes.HEADING), 1)
         self.assertTrue(twice.startswith("# Results\n\nfirst\n\n") and "another fact" in twice)
-        between = kubernetes.replaced(once + "\n## Last\n\nend\n", text)
+        between = results.replaced(once + "\n## Last\n\nend\n", kubernetes.HEADING, text)
         self.assertTrue(between.endswith("\n## Last\n\nend\n"), between)
-        self.assertEqual(kubernetes.kept(once), text)
-        self.assertEqual(kubernetes.kept("# Results\n"), "")
+        self.assertEqual(results.kept(once, kubernetes.HEADING), text)
+        self.assertEqual(results.kept("# Results\n", kubernetes.HEADING), "")
+
+
+class Mesh(unittest.TestCase):
+    """What is read of the mesh's proxies, and the section that is written."""
+
+    OURS = """\
+# TYPE handfast_mesh_connections counter
+handfast_mesh_connections_total{direction="outbound",source="spiffe://a/{b}",destination="",service="s",secured="hbone",reason=""} 7
+handfast_mesh_connections_total{direction="outbound",source="x",destination="",service="t",secured="hbone",reason=""} 2
+handfast_mesh_connections_total{direction="outbound",source="x",destination="",service="",secured="plain",reason="no_workload"} 3
+handfast_mesh_connections_total{direction="inbound",source="x",destination="",service="",secured="none",reason="denied"} 1
+handfast_mesh_connection_duration_seconds_count{direction="outbound"} 99
+"""
+    THEIRS = """\
+istio_tcp_connections_opened_total{reporter="source",connection_security_policy="mutual_tls"} 5
+istio_tcp_connections_opened_total{reporter="destination",connection_security_policy="unknown"} 4
+istio_tcp_connections_closed_total{reporter="source",connection_security_policy="mutual_tls"} 9
+"""
+
+    def test_connections_are_told_apart_by_how_they_were_secured(self):
+        self.assertEqual(mesh_measures.secured(self.OURS, "handfast", "outbound"), (9, 3))
+        self.assertEqual(mesh_measures.secured(self.OURS, "handfast", "inbound"), (0, 1))
+        self.assertEqual(mesh_measures.secured(self.THEIRS, "ztunnel", "outbound"), (5, 0))
+        self.assertEqual(mesh_measures.secured(self.THEIRS, "ztunnel", "inbound"), (0, 4))
+        self.assertEqual(mesh_measures.secured("", "handfast", "inbound"), (0, 0))
+
+    def way(self, texts):
+        side = type("Side", (), {"name": "pod", "fetch": lambda self, url: texts.pop(0) if len(texts) > 1 else texts[0]})()
+        side.carrier = os.getpid()
+        return mesh.Way("handfast", side, side, "127.0.0.1:1")
+
+    def test_a_run_that_went_another_way_fails(self):
+        grown = self.OURS.replace("} 2\n", "} 12\n")
+        inbound = 'handfast_mesh_connections_total{direction="inbound",secured="hbone"} 10\n'
+        both = grown + inbound
+        before = [(9, 3), (0, 1)]
+        mesh_measures.check_secured(self.way([both]), before, 10, "new", 0)
+        for expected, text in [(9, both), (11, both), (10, grown), (10, both.replace("} 3\n", "} 4\n")),
+                               (10, both.replace('"denied"} 1', '"denied"} 2'))]:
+            with self.assertRaisesRegex(processes.Failure, "counted by mutual TLS"):
+                mesh_measures.check_secured(self.way([text]), before, expected, "new", 0)
+
+    def test_connections_that_are_counted_late_are_waited_for(self):
+        late = self.OURS + 'handfast_mesh_connections_total{direction="inbound",secured="hbone"} 1\n'
+        late = late.replace("} 7\n", "} 8\n")
+        mesh_measures.check_secured(self.way([self.OURS, self.OURS, late]), [(9, 3), (0, 1)], 1, "new", 5)
+
+    def test_every_connection_of_a_load_is_expected(self):
+        plan = {measure.name: measure for measure in mesh_measures.PLAN}
+        expected = {name: mesh_measures.opened(measure, measure.count) for name, measure in plan.items()}
+        self.assertEqual(expected["down-64"], 64)
+        self.assertEqual(expected["new"], 3_000 + 8 * 5)
+        self.assertEqual(expected["idle"], 1_000)
+        self.assertEqual(expected[mesh_measures.OPEN], 16)
+
+    def test_every_transfer_is_of_about_the_same_size(self):
+        sizes = [one.count * one.connections for one in mesh_measures.PLAN if one.mode.startswith("bulk")]
+        self.assertEqual(set(sizes), {1_000_000_000})
+
+    def test_an_incomplete_run_fails(self):
+        down = next(one for one in mesh_measures.PLAN if one.name == "down-8")
+        way = type("Way", (), {"name": "relay"})
+        mesh_measures.check({"bytes": 800, "completed": 8}, down, way, 100)
+        with self.assertRaisesRegex(processes.Failure, "700 done"):
+            mesh_measures.check({"bytes": 700, "completed": 8}, down, way, 100)
+
+    def test_the_direct_way_leads_past_the_relay_of_its_pods(self):
+        side = type("Side", (), {"carrier": 7})
+        self.assertEqual(mesh.Way("direct", side, side, "").carriers, [])
+        self.assertEqual(mesh.Way("relay", side, side, "").carriers, [7, 7])
+
+    @staticmethod
+    def runs(*values, p50=1000):
+        return [mesh_measures.Result(value, 1.0, {"p50": p50, "p99": 4000}, 0.1) for value in values]
+
+    def gathered(self):
+        return {("down-1", "handfast"): self.runs(1.0, 1.2, 9.0), ("down-1", "ztunnel"): self.runs(2.0),
+                ("down-1", "relay"): self.runs(0.4), ("down-1", "direct"): self.runs(None),
+                ("down-64", "handfast"): self.runs(1.5),
+                (mesh_measures.OPEN, "direct"): self.runs(None, None, p50=300),
+                (mesh_measures.OPEN, "relay"): self.runs(1, 1, p50=500),
+                (mesh_measures.OPEN, "handfast"): self.runs(1, 1, p50=540)}
+
+    def test_goals_are_of_medians(self):
+        idle = {"handfast": [mesh_measures.Idle([7.0, 9.0], [1.0, 2.0])]}
+        flow, many, latency, memory = mesh_results.goals(self.gathered(), idle, 1000)
+        self.assertIn("| 1.20 | 2.00 (ztunnel) | 0.600 | <= 0.7: met |", flow)
+        self.assertIn("| 1.50 | 1.20 (handfast, one flow) | 1.25 | <= 1.05: missed |", many)
+        self.assertIn("| 0.240 | 0.200 (relay) | 1.20 | <= 1.4: met |", latency)
+        self.assertIn("| 9.00 | - | - | <= 8 MiB: missed |", memory)
+
+    def test_without_a_ztunnel_its_goal_is_not_decided(self):
+        gathered = {key: runs for key, runs in self.gathered().items() if key[1] != "ztunnel"}
+        self.assertIn("| 1.20 | - | - | not measured: no ztunnel", mesh_results.goals(gathered, {}, 1000)[0])
+        gathered[(mesh_measures.OPEN, "relay")] = self.runs(1, 1, p50=290)
+        self.assertIn("undecided", mesh_results.goals(gathered, {}, 1000)[2])
+
+    def test_only_a_release_build_meets_or_misses_a_goal(self):
+        idle = {"handfast": [mesh_measures.Idle([7.0, 9.0], [1.0, 2.0])]}
+        for line in mesh_results.goals(self.gathered(), idle, 1000, "debug"):
+            self.assertRegex(line, r"not judged \(debug build\) \|$")
+
+    def test_a_section_tells_every_way_beside_the_others(self):
+        idle = {"handfast": [mesh_measures.Idle([7.0, 6.0], [1.0, 2.0])]}
+        ways = ["direct", "relay", "handfast", "ztunnel"]
+        text = mesh_results.section(self.gathered(), idle, mesh_measures.PLAN, ways, 1000, ["a fact"])
+        self.assertTrue(text.startswith(mesh_results.HEADING + "\n"))
+        self.assertIn("| **handfast** | 1.20 (1.00 - 9.00) | 3.00 | 0.600 | 0.100 | 1.00 | 1.00 / 4.00 |", text)
+        self.assertIn("| nobody (direct) | - | - | - | 0.100 | 1.00 | 1.00 / 4.00 |", text)
+        self.assertIn("| plain relay, two hops | 0.200 (0.200 - 0.200) | - |", text)
+        self.assertIn("| **handfast** | 7.00 | 6.00 | 1.00 / 2.00 |", text)
+        self.assertNotIn("upload", text)
+        document = results.replaced("# R\n\n" + kubernetes.HEADING + "\n\nours\n", mesh_results.HEADING, text)
+        self.assertEqual(results.kept(document, kubernetes.HEADING), kubernetes.HEADING + "\n\nours\n")
+        self.assertEqual(results.kept(document, mesh_results.HEADING), text)
+
+    def test_many_services_are_of_different_names_and_addresses(self):
+        found = mesh.services("many", 1000)
+        names = [one["metadata"]["name"] for one in found if one["kind"] == "Service"]
+        self.assertEqual(len(set(names)), 1000)
+        slices = [one for one in found if one["kind"] == "EndpointSlice"]
+        addresses = [end["addresses"][0] for one in slices for end in one["endpoints"]]
+        self.assertEqual((len(slices), len(set(addresses))), (mesh.SLICES, mesh.SLICES * 3))
+
+    def test_all_that_carry_are_limited_alike(self):
+        relay = next(one for one in mesh.relay("client", "n", ":1", "a:2") if one["kind"] == "Pod")["spec"]["containers"][1]
+        tunnel = next(one for one in mesh.ztunnel("z", "n") if one["kind"] == "Pod")["spec"]["initContainers"][1]
+        for container in (relay, tunnel):
+            self.assertEqual(container["resources"], mesh.RESOURCES)
+            self.assertEqual(container["securityContext"]["seccompProfile"], mesh.SECCOMP)
+
+
+class ControlPlane(unittest.TestCase):
+    """Changes that reach many proxies."""
+
+    def test_percentiles_are_nearest_rank(self):
+        self.assertEqual(plane.rank(range(200, 0, -1), 99), 198)
+        self.assertEqual(plane.rank([7], 99), 7)
+        self.assertEqual(plane.rank(range(1, 101), 50), 50)
+
+    def test_a_change_is_timed_from_before_it_is_asked_for(self):
+        proxies = plane.Proxies.__new__(plane.Proxies)
+        proxies.child = type("Child", (), {"stdin": open(os.devnull, "w", encoding="ascii")})()
+        said = [{"armed": True}]
+        proxies.line = lambda: said.pop(0)
+
+        def change():
+            self.assertEqual(said, [], "proxies are listened to before anything changes")
+            time.sleep(0.02)
+            said.append({"applied_ns": [time.time_ns() + 5_000_000]})
+
+        seen = proxies.see(change)
+        proxies.child.stdin.close()
+        self.assertTrue(4 <= seen.written[0] <= 15, seen)
+        self.assertTrue(24 <= seen.asked[0] <= 50, seen)
+
+    def test_goals_are_of_all_proxies_and_changes(self):
+        good = plane.row(2, 1.5, [plane.Change([10, 20], [5, 15]), plane.Change([30, 40], [25, 35])], 0.5, 149, 200)
+        self.assertEqual(good, "| 2 | 1.50 | 25.0 | 40.0 (met) | 30.0 (20.0 - 40.0) | 35.0 | 250 | 149 (met) | 200 |")
+        bad = plane.row(2, 1.5, [plane.Change([10, 51], [5, 15])], 0.5, 151, 200)
+        self.assertIn("51.0 (missed)", bad)
+        self.assertIn("151 (missed)", bad)
+        text = plane.section([good], {2000: "too slow"}, ["a fact"])
+        self.assertTrue(text.startswith(plane.HEADING + "\n") and good in text)
+        self.assertIn("2,000 proxies: not measured: too slow", text)
+
+    def test_the_meshs_section_is_not_taken_for_the_control_planes(self):
+        document = f"# R\n\n{plane.HEADING}\n\nplane\n\n{mesh_results.HEADING}\n\nmesh\n"
+        self.assertEqual(results.kept(document, mesh_results.HEADING), mesh_results.HEADING + "\n\nmesh\n")
+        changed = results.replaced(document, mesh_results.HEADING, mesh_results.HEADING + "\n\nnew\n")
+        self.assertIn("\n\nplane\n", changed)
+        self.assertNotIn("\nmesh\n", changed)
+
+    def test_every_pod_has_an_address_and_a_service(self):
+        addresses = {plane.status(index)["status"]["podIP"] for index in range(2000)}
+        self.assertEqual(len(addresses), 2000)
+        apps = {plane.pod(index)["metadata"]["labels"]["app"] for index in range(2000)}
+        self.assertEqual(apps, {plane.service(index)["spec"]["selector"]["app"] for index in range(1000)})
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-//! New connections: TCP, a full or a resumed handshake, one small request, close.
+//! New connections: TCP, a full or a resumed handshake (or none), one small request, close.
 //!
 //! The request is part of it: in TLS 1.3 a client can finish before the server has refused it, so only an
 //! answer proves that the server did its half.
@@ -62,13 +62,13 @@ async fn run(load: &Load, resume: Resume) -> anyhow::Result<Report> {
         let (part, seen, counted) = done??;
         samples.extend(part);
         tally = add(tally, counted);
-        if let Some(seen) = seen {
-            agree(&mut negotiated, seen)?;
-        }
+        agree(&mut negotiated, seen)?;
     }
     let took = start.elapsed();
     let completed = samples.len() as u64;
     let (mode, measured) = match resume {
+        // Nothing tells a connection without TLS from its neighbours.
+        Resume::Never if load.plain => ("handshake", completed),
         Resume::Never => ("handshake", tally.full - before.full),
         Resume::Tickets => ("resumed", tally.resumed - before.resumed),
     };
@@ -84,7 +84,7 @@ struct Worker {
 }
 
 impl Worker {
-    async fn one(&mut self) -> anyhow::Result<Negotiated> {
+    async fn one(&mut self) -> anyhow::Result<Option<Negotiated>> {
         let mut connection = http1::Connection::new(self.client.connect().await?, &self.name);
         connection.small().await?;
         let negotiated = self.client.negotiated(connection.stream())?;

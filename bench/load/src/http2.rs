@@ -6,10 +6,9 @@ use http::{Request, StatusCode};
 use http_body_util::{BodyExt as _, Empty};
 use hyper::client::conn::http2::SendRequest;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use tokio::net::TcpStream;
-use tokio_rustls::client::TlsStream;
 
 use crate::http1::SMALL;
+use crate::stream::Stream;
 
 /// A connection that several streams share.
 #[derive(Clone)]
@@ -19,8 +18,8 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Starts HTTP/2 on an open TLS stream; a task of its own drives it.
-    pub async fn new(stream: TlsStream<TcpStream>, host: &str) -> anyhow::Result<Self> {
+    /// Starts HTTP/2 on an open stream; a task of its own drives it.
+    pub async fn new(stream: Stream, host: &str) -> anyhow::Result<Self> {
         let (sender, driver) = hyper::client::conn::http2::Builder::new(TokioExecutor::new())
             .handshake(TokioIo::new(stream))
             .await

@@ -5,6 +5,7 @@
 //! then the load runs and one JSON document with counts, latencies and what TLS negotiated goes to stdout.
 //! Everything is bounded in count and in time. Exit code 0: no error; 1: anything else.
 
+mod ads;
 mod backend;
 mod bulk;
 mod handshake;
@@ -12,8 +13,11 @@ mod http1;
 mod http2;
 mod idle;
 mod pki;
+mod proxies;
+mod rate;
 mod report;
 mod requests;
+mod stream;
 #[cfg(test)]
 mod tests;
 mod tls;
@@ -70,6 +74,23 @@ enum Mode {
     Handshake(#[command(flatten)] Load),
     /// New connections that each resume a session, with one small request.
     Resumed(#[command(flatten)] Load),
+    /// Small requests over keep-alive connections at a fixed rate, whether or not the answers keep up. Latencies are from
+    /// the moment at which a request was due: what waits behind a slow answer counts as slow.
+    Rate {
+        #[command(flatten)]
+        load: Load,
+        /// Requests in a second, on all connections together.
+        #[arg(long, default_value_t = 500)]
+        rate: u32,
+    },
+    /// `--count` proxies of a mesh that listen to its control plane and say when they have acknowledged a change.
+    Proxies {
+        #[command(flatten)]
+        load: Load,
+        /// File of the token that says who they are.
+        #[arg(long)]
+        token: PathBuf,
+    },
     /// Opens `--count` connections with one request each and leaves them idle between ready and go.
     Idle(#[command(flatten)] Load),
 }
@@ -84,8 +105,11 @@ struct Load {
     #[arg(long, default_value = pki::SERVER_NAME)]
     name: String,
     /// The CA that the server's certificate must come from (PEM).
-    #[arg(long)]
-    ca: PathBuf,
+    #[arg(long, required_unless_present = "plain")]
+    ca: Option<PathBuf>,
+    /// No TLS: what an application within a mesh says. Not for HTTP/2 and resumption.
+    #[arg(long, conflicts_with_all = ["ca", "cert"])]
+    plain: bool,
     /// Client certificate (PEM); the server must ask for it. Without it the server must not ask.
     #[arg(long, requires = "key")]
     cert: Option<PathBuf>,
@@ -138,16 +162,24 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             runtime.block_on(backend::serve(*listen))?;
             return Ok(ExitCode::SUCCESS);
         }
+        Mode::Proxies { load, token } => {
+            runtime.block_on(proxies::listen(load, token))?;
+            return Ok(ExitCode::SUCCESS);
+        }
         Mode::H1(load) => (load, "h1"),
         Mode::H2 { load, .. } => (load, "h2"),
         Mode::BulkDown(load) => (load, "bulk-down"),
         Mode::BulkUp(load) => (load, "bulk-up"),
         Mode::Handshake(load) => (load, "handshake"),
         Mode::Resumed(load) => (load, "resumed"),
+        Mode::Rate { load, .. } => (load, "rate"),
         Mode::Idle(load) => (load, "idle"),
     };
     if load.connections == 0 || load.count == 0 {
         bail!("--connections and --count must be at least 1");
+    }
+    if load.plain && matches!(arguments.mode, Mode::H2 { .. } | Mode::Resumed(_)) {
+        bail!("{name} is not possible with --plain");
     }
     let limit = Duration::from_secs(load.limit_seconds);
     let outcome = runtime.block_on(async {
@@ -159,8 +191,9 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
                 Mode::BulkUp(load) => bulk::upload(load).await,
                 Mode::Handshake(load) => handshake::full(load).await,
                 Mode::Resumed(load) => handshake::resumed(load).await,
+                Mode::Rate { load, rate } => rate::run(load, (*rate).max(1)).await,
                 Mode::Idle(load) => idle::hold(load).await,
-                Mode::Pki { .. } | Mode::Backend { .. } => bail!("not a load"),
+                Mode::Pki { .. } | Mode::Backend { .. } | Mode::Proxies { .. } => bail!("not a load"),
             }
         };
         tokio::time::timeout(limit, run)

@@ -1,5 +1,6 @@
 //! The client's half of TLS: offers exactly one version, suite and group, and records what came of it.
 
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,12 +14,12 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, HandshakeKind, RootCertStore, SignatureScheme};
 use serde::Serialize;
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::Load;
+use crate::stream::Stream;
 
 /// A cipher suite of TLS 1.3.
 #[derive(Clone, Copy, ValueEnum)]
@@ -79,11 +80,12 @@ pub enum Resume {
     Tickets,
 }
 
-/// Makes TLS connections and keeps count.
+/// Makes connections and keeps count.
 pub struct Client {
-    connector: TlsConnector,
+    /// Absent for connections without TLS.
+    connector: Option<TlsConnector>,
     name: ServerName<'static>,
-    target: std::net::SocketAddr,
+    target: SocketAddr,
     answers: Arc<Answers>,
     full: AtomicU64,
     resumed: AtomicU64,
@@ -94,8 +96,10 @@ impl Client {
     pub fn new(load: &Load, alpn: &str, resume: Resume) -> anyhow::Result<Self> {
         let provider = Arc::new(provider(load.cipher, load.group));
         let mut roots = RootCertStore::empty();
-        for certificate in certificates(&load.ca)? {
-            roots.add(certificate)?;
+        if let Some(ca) = &load.ca {
+            for certificate in certificates(ca)? {
+                roots.add(certificate)?;
+            }
         }
         let key = match (&load.cert, &load.key) {
             (Some(cert), Some(key)) => {
@@ -116,7 +120,7 @@ impl Client {
             Resume::Tickets => Resumption::in_memory_sessions(8),
         };
         Ok(Self {
-            connector: TlsConnector::from(Arc::new(config)),
+            connector: (!load.plain).then(|| TlsConnector::from(Arc::new(config))),
             name: ServerName::try_from(load.name.clone()).context("not a server name")?,
             target: load.target,
             answers,
@@ -125,18 +129,32 @@ impl Client {
         })
     }
 
-    /// Connects and shakes hands.
-    pub async fn connect(&self) -> anyhow::Result<TlsStream<TcpStream>> {
-        let tcp = TcpStream::connect(self.target).await.context("connect")?;
+    /// Connects, and shakes hands where there is TLS.
+    pub async fn connect(&self) -> anyhow::Result<Stream> {
+        self.connect_from(None).await
+    }
+
+    /// The same from an address of this machine's.
+    pub async fn connect_from(&self, source: Option<IpAddr>) -> anyhow::Result<Stream> {
+        let tcp = match source {
+            None => TcpStream::connect(self.target).await,
+            Some(source) => {
+                let socket = if source.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+                socket.bind(SocketAddr::new(source, 0))?;
+                socket.connect(self.target).await
+            }
+        };
+        let tcp = tcp.context("connect")?;
         tcp.set_nodelay(true)?;
-        let stream = self.connector.connect(self.name.clone(), tcp).await.context("handshake")?;
+        let Some(connector) = &self.connector else { return Ok(Stream::Plain(tcp)) };
+        let stream = connector.connect(self.name.clone(), tcp).await.context("handshake")?;
         match stream.get_ref().1.handshake_kind() {
             Some(HandshakeKind::Resumed) => self.resumed.fetch_add(1, Ordering::Relaxed),
             Some(HandshakeKind::Full) => self.full.fetch_add(1, Ordering::Relaxed),
             // A second round trip would make this run another measurement than its neighbours.
             other => bail!("unexpected kind of handshake: {other:?}"),
         };
-        Ok(stream)
+        Ok(Stream::Tls(Box::new(stream)))
     }
 
     /// What has been counted until now.
@@ -148,18 +166,19 @@ impl Client {
         }
     }
 
-    /// What a connection negotiated. A server that never asked for the certificate is not "mutual".
-    pub fn negotiated(&self, stream: &TlsStream<TcpStream>) -> anyhow::Result<Negotiated> {
+    /// What a connection negotiated, nothing without TLS. A server that never asked for the certificate is not "mutual".
+    pub fn negotiated(&self, stream: &Stream) -> anyhow::Result<Option<Negotiated>> {
+        let Stream::Tls(stream) = stream else { return Ok(None) };
         let session = stream.get_ref().1;
         let text = |value: Option<String>| value.unwrap_or_else(|| "none".to_owned());
-        Ok(Negotiated {
+        Ok(Some(Negotiated {
             version: text(session.protocol_version().map(|version| format!("{version:?}"))),
             cipher: text(session.negotiated_cipher_suite().map(|suite| format!("{:?}", suite.suite()))),
             group: text(session.negotiated_key_exchange_group().map(|group| format!("{:?}", group.name()))),
             key: key_type(session.peer_certificates().and_then(<[_]>::first))?,
             alpn: String::from_utf8_lossy(session.alpn_protocol().unwrap_or_default()).into_owned(),
             mutual: self.answers.key.is_some() && self.answers.asked.load(Ordering::Relaxed) > 0,
-        })
+        }))
     }
 
     /// Checks at the end of a run that the server asked for a certificate in each full handshake, or in none.
@@ -177,15 +196,15 @@ impl Client {
 }
 
 /// Adds one connection's parameters to those of the run; a difference is an error.
-pub fn agree(run: &mut Option<Negotiated>, one: Negotiated) -> anyhow::Result<()> {
-    match run {
-        Some(first) if *first != one => bail!("connections of one run differ: {first:?} and {one:?}"),
-        Some(_) => Ok(()),
-        None => {
-            *run = Some(one);
-            Ok(())
+pub fn agree(run: &mut Option<Negotiated>, one: Option<Negotiated>) -> anyhow::Result<()> {
+    match (&run, one) {
+        (Some(first), Some(one)) if *first != one => {
+            bail!("connections of one run differ: {first:?} and {one:?}")
         }
+        (None, Some(one)) => *run = Some(one),
+        _ => {}
     }
+    Ok(())
 }
 
 fn provider(cipher: Cipher, group: Group) -> CryptoProvider {
