@@ -3,7 +3,7 @@
 use serde_json::Value;
 use testkit::cluster::BUSYBOX;
 
-use super::stage::{self, POD, Stage};
+use super::stage::{self, POD, Stage, run_in};
 
 #[test]
 fn pods_get_their_proxy_or_are_refused_with_the_field_that_is_wrong() {
@@ -37,6 +37,42 @@ fn pods_get_their_proxy_or_are_refused_with_the_field_that_is_wrong() {
         assert_eq!(refused.code, Some(1), "{}", refused.all());
         assert!(refused.err().contains("HF8034") && refused.err().contains(field), "{}", refused.all());
     }
+    stage.end();
+}
+
+/// What the annotations ask for is what the proxy really does: it starts with all of them, the application gets its
+/// identity over the Workload API, a port that is skipped is called in plain text under strict, and a probe that asks only
+/// whether a connection is taken is answered by the application and not by the proxy.
+#[test]
+fn every_annotation_does_what_it_says_in_a_pod_that_really_starts() {
+    let Some(turn) = stage::take_turn() else { return };
+    let stage = Stage::new(&turn, "annotated");
+    stage.strict();
+    let serve = "mkdir -p /tmp/w && echo hello > /tmp/w/index.html && httpd -p 9100 -h /tmp/w && exec httpd -f -p 8080 -h /tmp/w";
+    let all = "handfast.dev/skip-inbound-ports: '9100', handfast.dev/skip-outbound-ports: '7000', \
+               handfast.dev/skip-outbound-subnets: 192.0.2.128/25, handfast.dev/opaque-ports: '8080', \
+               handfast.dev/workload-api: enabled";
+    stage.pod("web", serve, "readinessProbe: {tcpSocket: {port: 8080}, periodSeconds: 1}", all);
+    let web = stage.address("web");
+    stage::stranger(&turn, "annotated-stranger");
+    let call = |port: u16| {
+        let url = format!("http://{web}:{port}/");
+        run_in(&turn, "default", "annotated-stranger", &["timeout", "3", "wget", "-qO-", &url])
+    };
+    assert_eq!(call(9100).out().trim(), "hello");
+    assert_ne!(call(8080).code, Some(0));
+    let seen = stage.run("web", &["sh", "-c", "echo $SPIFFE_ENDPOINT_SOCKET; ls -l /run/handfast/workload-api"]);
+    assert!(seen.out().contains("unix:///run/handfast/workload-api/api.sock"), "{}", seen.all());
+    assert!(seen.out().contains("srw-rw-rw-"), "{}", seen.all());
+    // Nobody listens there: the pod is not ready, although its proxy takes connections for it.
+    stage.pod("deaf", "exec sleep 100000", "readinessProbe: {tcpSocket: {port: 8080}, periodSeconds: 1}", "");
+    turn.wait(&["-n", "annotated", "pod", "deaf"], POD, |pod| {
+        pod["status"]["containerStatuses"][0]["state"]["running"].is_object()
+    });
+    std::thread::sleep(std::time::Duration::from_secs(5));
+    let deaf = turn.get(&["-n", "annotated", "pod", "deaf"]);
+    assert_eq!(deaf["status"]["containerStatuses"][0]["ready"], false, "{deaf:#}");
+    turn.kubectl(&["delete", "pod", "annotated-stranger", "--wait=false"]);
     stage.end();
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::stage::{self, POD, Stage};
+use super::stage::{self, POD, Stage, run_in};
 
 /// The control plane away: what is known goes on, new connections too; whoever comes then waits, and nothing is lost
 /// when it is back.
@@ -70,6 +70,8 @@ fn a_killed_proxy_comes_back_and_nothing_goes_around_it() {
     stage.ready("web");
     stage.ready("client");
     stage.call_until("client", "http://web/", true);
+    stage::stranger(&turn, "killed-stranger");
+    let url = format!("http://{}:8080/", stage.address("web"));
     let process = proxy_process("killed", "web");
     let before = stage.ready("web")["status"]["containerStatuses"][0]["containerID"].clone();
     let killed = Instant::now();
@@ -86,11 +88,14 @@ fn a_killed_proxy_comes_back_and_nothing_goes_around_it() {
             break killed.elapsed();
         }
         failed += usize::from(said.code != Some(0));
+        let plain = run_in(&turn, "default", "killed-stranger", &["timeout", "2", "wget", "-qO-", &url]);
+        assert_ne!(plain.code, Some(0), "plain text goes around a proxy that is away: {}", plain.all());
         assert!(killed.elapsed() < Duration::from_secs(60), "it did not come back:\n{}", stage.log("web"));
     };
     eprintln!("serving again after {back:?}, {failed} calls failed");
     let after = stage.ready("web")["status"]["containerStatuses"][0]["containerID"].clone();
     assert_eq!(before, after, "the application was not touched");
+    turn.kubectl(&["delete", "pod", "killed-stranger", "--wait=false"]);
     stage.end();
 }
 
