@@ -61,7 +61,8 @@ fn every_annotation_does_what_it_says_in_a_pod_that_really_starts() {
     };
     assert_eq!(call(9100).out().trim(), "hello");
     assert_ne!(call(8080).code, Some(0));
-    let seen = stage.run("web", &["sh", "-c", "echo $SPIFFE_ENDPOINT_SOCKET; ls -l /run/handfast/workload-api"]);
+    let seen =
+        stage.run("web", &["sh", "-c", "echo $SPIFFE_ENDPOINT_SOCKET; ls -l /run/handfast/workload-api"]);
     assert!(seen.out().contains("unix:///run/handfast/workload-api/api.sock"), "{}", seen.all());
     assert!(seen.out().contains("srw-rw-rw-"), "{}", seen.all());
     // Nobody listens there: the pod is not ready, although its proxy takes connections for it.

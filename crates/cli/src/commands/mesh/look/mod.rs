@@ -3,16 +3,20 @@
 
 pub mod reach;
 
+use std::collections::BTreeMap;
+
 use controller::Error;
 use controller::mesh::list::{self, Listed};
 use controller::mesh::{Index, Options, index};
-use controller::names::{INJECTED_ANNOTATION, MESH, MESH_PROXY, SYSTEM_NAMESPACE};
+use controller::names::{
+    INJECTED_ANNOTATION, MESH, MESH_DISABLED, MESH_ENABLED, MESH_LABEL, MESH_PROXY, SYSTEM_NAMESPACE,
+};
 use futures_util::StreamExt as _;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::{Api, Client};
-use model::mesh::{Tunnel, Workload, World};
+use model::mesh::{Workload, World};
 use serde_json::Value;
 use time::OffsetDateTime;
 
@@ -81,14 +85,32 @@ impl Look {
             .collect()
     }
 
-    /// Pods that run, belong to the mesh by their namespace's label, and have no proxy: they were made before.
+    /// Pods that run, would get a sidecar by their namespace's label, and have none: they were made before.
     pub fn without_proxy(&self, only: Option<&str>) -> Vec<&Pod> {
-        let members = self.world.workloads().filter(|workload| workload.tunnel == Tunnel::Hbone);
-        let mut pods: Vec<&Pod> = members
-            .filter(|workload| only.is_none_or(|only| workload.namespace == only))
-            .filter(|workload| ![SYSTEM_NAMESPACE, "kube-system"].contains(&workload.namespace.as_str()))
-            .filter_map(|workload| self.pod(workload))
-            .filter(|pod| !has_proxy(pod) && pod.metadata.deletion_timestamp.is_none())
+        let labelled = |wanted: &str| {
+            let found = self
+                .listed
+                .objects
+                .namespaces
+                .iter()
+                .find(|found| found.metadata.name.as_deref() == Some(wanted));
+            let labels = found.and_then(|found| found.metadata.labels.as_ref());
+            labels.and_then(|labels| labels.get(MESH_LABEL)).is_some_and(|value| value == MESH_ENABLED)
+                && ![SYSTEM_NAMESPACE, "kube-system"].contains(&wanted)
+        };
+        let left_out = |pod: &Pod| {
+            let out = |map: &Option<BTreeMap<String, String>>| {
+                map.as_ref().and_then(|map| map.get(MESH_LABEL)).is_some_and(|value| value == MESH_DISABLED)
+            };
+            out(&pod.metadata.labels)
+                || out(&pod.metadata.annotations)
+                || pod.spec.as_ref().is_some_and(|spec| spec.host_network == Some(true))
+        };
+        let pods = self.listed.objects.pods.iter();
+        let mut pods: Vec<&Pod> = pods
+            .filter(|pod| only.is_none_or(|only| namespace(pod) == only) && labelled(namespace(pod)))
+            .filter(|pod| !left_out(pod) && is_running(pod) && !has_proxy(pod))
+            .filter(|pod| pod.metadata.deletion_timestamp.is_none())
             .collect();
         pods.sort_by_key(|pod| (namespace(pod).to_owned(), name(pod).to_owned()));
         pods
