@@ -45,11 +45,17 @@ fn a_pod_that_no_policy_selects_is_open_and_one_without_rules_is_closed() {
     let other = policy("other", json!({ "podSelector": { "matchLabels": { "app": "db" } } }));
     assert_eq!(judge(&[other], &client, &web, 15008, Way::Ingress), Verdict::Unselected);
     let deny = policy("deny", json!({ "podSelector": {} }));
-    assert_eq!(judge(&[deny.clone()], &client, &web, 15008, Way::Ingress), blocked(&["shop/deny"], 0));
+    assert_eq!(
+        judge(std::slice::from_ref(&deny), &client, &web, 15008, Way::Ingress),
+        blocked(&["shop/deny"], 0)
+    );
     // Without types it says nothing of egress.
     assert_eq!(judge(&[deny], &client, &web, 15008, Way::Egress), Verdict::Unselected);
     let both = policy("both", json!({ "podSelector": {}, "policyTypes": ["Ingress", "Egress"] }));
-    assert_eq!(judge(&[both.clone()], &client, &web, 80, Way::Egress), blocked(&["shop/both"], 0));
+    assert_eq!(
+        judge(std::slice::from_ref(&both), &client, &web, 80, Way::Egress),
+        blocked(&["shop/both"], 0)
+    );
     // Another namespace's pods are not its business.
     assert_eq!(judge(&[both], &pod("bank", "client"), &web, 80, Way::Egress), Verdict::Unselected);
 }
@@ -65,8 +71,14 @@ fn a_policy_for_the_applications_port_does_not_let_tunnels_in() {
         ],
     });
     let web_only = policy("web", spec);
-    assert_eq!(judge(&[web_only.clone()], &client, &web, 8080, Way::Ingress), allowed("shop/web", 1));
-    assert_eq!(judge(&[web_only.clone()], &client, &web, 15008, Way::Ingress), blocked(&["shop/web"], 2));
+    assert_eq!(
+        judge(std::slice::from_ref(&web_only), &client, &web, 8080, Way::Ingress),
+        allowed("shop/web", 1)
+    );
+    assert_eq!(
+        judge(std::slice::from_ref(&web_only), &client, &web, 15008, Way::Ingress),
+        blocked(&["shop/web"], 2)
+    );
     let spec = json!({ "podSelector": {}, "ingress": [{ "ports": [{ "port": 15000, "endPort": 15010 }] }] });
     let tunnels = policy("tunnels", spec);
     assert_eq!(judge(&[web_only, tunnels], &client, &web, 15008, Way::Ingress), allowed("shop/tunnels", 0));
