@@ -8,23 +8,23 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use futures_util::Stream;
 use futures_util::future::BoxFuture;
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 use rustls_pki_types::CertificateDer;
 use tonic::body::Body;
-use tonic::server::{Grpc, StreamingService, UnaryService};
+use tonic::codec::Codec as _;
+use tonic::metadata::MetadataMap;
+use tonic::server::{Grpc, UnaryService};
 use tonic::{Request, Response, Status, Streaming};
 use tonic_prost::ProstCodec;
 
 use super::caller::Caller;
+use super::framed::Framed;
 use super::{Shared, certificates, discovery};
 use crate::proto::certificate::{CREATE_CERTIFICATE, IstioCertificateRequest, IstioCertificateResponse};
 use crate::proto::discovery::{DELTA_AGGREGATED_RESOURCES, DeltaDiscoveryRequest, DeltaDiscoveryResponse};
 
-/// The largest answer, bytes: everything of a large mesh at once.
-const LARGEST_ANSWER: usize = 512 << 20;
 /// The longest request for a certificate, bytes.
 const LARGEST_REQUEST: usize = 64 << 10;
 
@@ -46,13 +46,7 @@ impl Dispatch {
         let open = Open::new(&self.open);
         let limits = self.shared.options.limits.clone();
         let answer = match request.uri().path() {
-            DELTA_AGGREGATED_RESOURCES => {
-                let codec = ProstCodec::<DeltaDiscoveryResponse, DeltaDiscoveryRequest>::default();
-                let mut grpc = Grpc::new(codec)
-                    .max_decoding_message_size(limits.message)
-                    .max_encoding_message_size(LARGEST_ANSWER);
-                grpc.streaming(self, request).await
-            }
+            DELTA_AGGREGATED_RESOURCES => self.discover(request).await,
             CREATE_CERTIFICATE => {
                 let codec = ProstCodec::<IstioCertificateResponse, IstioCertificateRequest>::default();
                 let mut grpc = Grpc::new(codec).max_decoding_message_size(LARGEST_REQUEST);
@@ -66,24 +60,28 @@ impl Dispatch {
         Ok(answer.map(|body| Counted { body, _open: open }))
     }
 
+    async fn discover(self, request: http::Request<Incoming>) -> http::Response<Body> {
+        let (parts, body) = request.into_parts();
+        let codec = ProstCodec::<DeltaDiscoveryResponse, DeltaDiscoveryRequest>::default().decoder();
+        let limit = self.shared.options.limits.message;
+        let requests = Streaming::new_request(codec, body, None, Some(limit));
+        let metadata = MetadataMap::from_headers(parts.headers);
+        let request = Request::from_parts(metadata, parts.extensions, requests);
+        let caller = self.caller(&request);
+        match discovery::open(self.shared, request, caller).await {
+            Ok(answers) => {
+                let mut response =
+                    http::Response::new(Body::new(Framed::new(Box::pin(answers.into_inner()))));
+                let kind = http::HeaderValue::from_static("application/grpc");
+                response.headers_mut().insert(http::header::CONTENT_TYPE, kind);
+                response
+            }
+            Err(status) => status.into_http(),
+        }
+    }
+
     fn caller<T>(&self, request: &Request<T>) -> Caller {
         Caller::new(request.metadata(), Arc::clone(&self.chain), self.address)
-    }
-}
-
-type Answers = Pin<Box<dyn Stream<Item = Result<DeltaDiscoveryResponse, Status>> + Send>>;
-
-impl StreamingService<DeltaDiscoveryRequest> for Dispatch {
-    type Response = DeltaDiscoveryResponse;
-    type ResponseStream = Answers;
-    type Future = BoxFuture<'static, Result<Response<Answers>, Status>>;
-
-    fn call(&mut self, request: Request<Streaming<DeltaDiscoveryRequest>>) -> Self::Future {
-        let (shared, caller) = (Arc::clone(&self.shared), self.caller(&request));
-        Box::pin(async move {
-            let opened = discovery::open(shared, request, caller).await?;
-            Ok(opened.map(|stream| Box::pin(stream) as Answers))
-        })
     }
 }
 

@@ -8,6 +8,7 @@ mod certificates;
 mod connection;
 mod discovery;
 mod dispatch;
+mod framed;
 mod listen;
 pub(crate) mod proxies;
 pub(crate) mod session;
