@@ -25,7 +25,7 @@ const OF_ONE_ADDRESS: usize = 32;
 /// Tunnels to one workload at one time; a quarter of them for one caller.
 const TUNNELS: usize = 8192;
 /// Changes that come together are one.
-const GATHER: Duration = Duration::from_millis(50);
+pub(super) const GATHER: Duration = Duration::from_millis(50);
 
 /// A workload's own, for each of its connections.
 pub(crate) struct Own {

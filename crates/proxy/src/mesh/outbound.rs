@@ -14,7 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::Dialer;
-use super::attached::Own;
+use super::attached::{GATHER, Own};
 use super::inbound::{IDLE, reset};
 use super::record::{Direction, Record, Secured};
 use crate::copy::{self, End};
@@ -35,6 +35,8 @@ pub(super) enum Upstream {
 /// A call that has its other side.
 pub(super) struct Call {
     pub(super) upstream: Upstream,
+    /// What the application called.
+    wanted: SocketAddr,
     record: Record,
     began: Instant,
 }
@@ -79,7 +81,7 @@ pub(super) async fn call(
                 return match plain(target, &own.dialer).await {
                     Ok(socket) => {
                         record.secured = Secured::Plain(why.as_str());
-                        Ok(Call { upstream: Upstream::Plain(socket), record, began })
+                        Ok(Call { upstream: Upstream::Plain(socket), wanted: destination, record, began })
                     }
                     Err(why) => refuse(record, &codes::PEER_UNREACHABLE, format!("{target}: {why}")),
                 };
@@ -101,7 +103,12 @@ pub(super) async fn call(
                 match own.shared.pool.open(&wanted).await {
                     Ok(tunnel) => {
                         record.secured = Secured::Hbone;
-                        return Ok(Call { upstream: Upstream::Tunnel(Box::new(tunnel)), record, began });
+                        return Ok(Call {
+                            upstream: Upstream::Tunnel(Box::new(tunnel)),
+                            wanted: destination,
+                            record,
+                            began,
+                        });
                     }
                     Err(failed) => {
                         let elsewhere = failed.elsewhere && service.is_some();
@@ -131,6 +138,24 @@ async fn plain(target: SocketAddr, dialer: &Dialer) -> Result<TcpStream, String>
     }
 }
 
+/// Comes back when a connection in plain text would not be made any more: its caller has become strict (invariant 3).
+async fn forbidden(own: &Own, wanted: SocketAddr) -> String {
+    let mut world = own.shared.world.clone();
+    loop {
+        // Also at once, for what changed while it was made.
+        if world.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+        tokio::time::sleep(GATHER).await;
+        let now = Arc::clone(&world.borrow_and_update());
+        let Some(source) = now.workload(&own.uid) else { continue };
+        match route(&now, source, wanted, |_| 0) {
+            Err(refused) if refused.code == &codes::WOULD_BE_PLAIN => return refused.detail,
+            _ => {}
+        }
+    }
+}
+
 /// Who calls, in the words of OpenTelemetry, as ztunnel says it.
 fn baggage(source: &Workload) -> String {
     [
@@ -153,9 +178,14 @@ impl Call {
         C: AsyncRead + AsyncWrite + Unpin,
     {
         let (sent, received) = (Counter::default(), Counter::default());
+        let is_plain = matches!(self.upstream, Upstream::Plain(_));
         let end = tokio::select! {
             copied = copy::both_ways(client, &mut self.upstream, IDLE, (&sent, &received)) => copied.end,
             () = own.ending.cut.cancelled() => End::Idle,
+            why = forbidden(own, self.wanted), if is_plain => {
+                self.record = self.record.refused(&codes::REVOKED_BY_CHANGE, why);
+                End::Idle
+            }
         };
         match end {
             End::Complete => {}

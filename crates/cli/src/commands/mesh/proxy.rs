@@ -133,7 +133,12 @@ async fn carry(args: Args, identity: SpiffeId) -> Outcome {
     tasks.spawn(pages::serve(bind_any(args.metrics_listen).await?, pages::METRICS, answers));
 
     let (host, server_name) = control_plane(&args.control_plane)?;
-    let (roots, keep_roots) = identity::roots(args.identity_dir.join(ROOTS_FILE)).await;
+    // Kubelet may have to bring them yet.
+    let (roots, keep_roots) = tokio::select! {
+        roots = identity::roots(args.identity_dir.join(ROOTS_FILE)) => roots,
+        _ = terminate.recv() => return Ok(EXIT_OK),
+        _ = interrupt.recv() => return Ok(EXIT_OK),
+    };
     tasks.spawn(keep_roots);
     let first = tls::client(&roots.borrow()).map_err(|why| Failure::new(&serving::TLS_SETTINGS, why))?;
     let (tls_sender, tls) = watch::channel(first);

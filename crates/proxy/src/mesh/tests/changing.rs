@@ -141,3 +141,32 @@ async fn a_drain_lets_what_is_open_finish_and_takes_nothing_new() {
     open.read_to_end(&mut rest).await.unwrap();
     tokio::time::timeout(Duration::from_secs(5), draining).await.unwrap().unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_caller_that_becomes_strict_keeps_no_connection_in_plain_text() {
+    let machine = Machine::new();
+    let web = machine.join("web", 2);
+    let _ledger = machine.join("ledger", 3);
+    let mut old = machine.workload("ledger", 3);
+    old.tunnel = model::mesh::Tunnel::None;
+    machine.change(Change::Workload(old));
+    let _application = Application::start(SocketAddr::new(machine.ip(3), 8080)).await;
+    let mut plain = TcpStream::connect(web.mapped()).await.unwrap();
+    assert_eq!(echo(&mut plain, b"one").await.unwrap(), b"one");
+    // What does not concern it changes nothing.
+    machine.change(Change::Policy(allow("web-only", &["web"])));
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(echo(&mut plain, b"two").await.unwrap(), b"two");
+    let mut strict = machine.workload("web", 2);
+    strict.modes.outbound = model::mesh::Mode::Strict.into();
+    machine.change(Change::Workload(strict));
+    let ended = tokio::time::timeout(Duration::from_secs(5), plain.read(&mut [0; 8])).await;
+    let error = ended.expect("within five seconds").expect_err("a reset, no orderly end");
+    assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+    let records = machine.records(1).await;
+    assert_eq!(records[0].code, Some(&codes::REVOKED_BY_CHANGE));
+    assert_eq!(
+        (records[0].secured, records[0].sent),
+        (crate::mesh::Secured::Plain("destination_not_in_mesh"), 6)
+    );
+}
