@@ -219,8 +219,19 @@ fn floods_of_a_caller_with_a_good_certificate_stay_within_256_mib_and_the_others
     let each = || [frame(PING, 0, 0, &[7; 8]), frame(SETTINGS, 0, 0, &[])].concat();
     write(&mut pings, std::iter::repeat_with(each).take(300_000));
 
-    // Streams that ask for nothing more, on many connections.
-    let mut idle: Vec<Attack> = (0..64).map(|_| attack(&place, tunnels)).collect();
+    // Streams that ask for nothing more, on many connections: 32 of one address are taken, others turned away.
+    let mut idle: Vec<Attack> = (0..24).map(|_| attack(&place, tunnels)).collect();
+    let more: Vec<TcpStream> = (0..40).map(|_| TcpStream::connect(tunnels).unwrap()).collect();
+    let is_turned_away = |socket: &&TcpStream| {
+        socket.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+        match (&mut &**socket).read(&mut [0; 1]) {
+            Ok(read) => read == 0,
+            Err(error) => error.kind() == std::io::ErrorKind::ConnectionReset,
+        }
+    };
+    let away = more.iter().filter(is_turned_away).count();
+    assert!(away > 20, "{away} of 40 were turned away");
+    drop(more);
     for attack in &mut idle {
         let block = connect(&application);
         write(attack, streams(2_000).map(|stream| frame(HEADERS, END_HEADERS, stream, &block)));
