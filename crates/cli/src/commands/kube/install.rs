@@ -64,10 +64,7 @@ impl What {
     }
 
     fn installation(&self) -> Result<Installation, Failure> {
-        let wrong = |why: &dyn std::fmt::Display| Failure::usage(format!("--trust-domain: {why}"));
-        let trust = self.trust_domain.parse().map_err(|why| wrong(&why))?;
-        controller::grant::Domains::new(trust, &self.cluster_domain)
-            .map_err(|why| Failure::usage(why.to_string()))?;
+        check_domains(&self.trust_domain, &self.cluster_domain)?;
         Lifetimes::parse(&self.min_lifetime, &self.max_lifetime)
             .map_err(|why| Failure::usage(why.to_string()))?;
         Ok(Installation {
@@ -166,11 +163,26 @@ fn write_chart(what: &What, folder: &Path) -> Outcome {
     Ok(EXIT_OK)
 }
 
-async fn show(client: &Client, objects: &[Value]) -> Outcome {
+/// Whether these two can be used together.
+///
+/// # Errors
+///
+/// A usage error that names the option.
+pub fn check_domains(trust_domain: &str, cluster_domain: &str) -> Result<(), Failure> {
+    let trust = trust_domain.parse().map_err(|why| Failure::usage(format!("--trust-domain: {why}")))?;
+    controller::grant::Domains::new(trust, cluster_domain).map_err(|why| Failure::usage(why.to_string()))?;
+    Ok(())
+}
+
+/// Prints what applying the objects would change, and changes nothing.
+///
+/// # Errors
+///
+/// What the API server says.
+pub async fn show(client: &Client, objects: &[Value]) -> Outcome {
     let mut tally = Tally::default();
     for object in objects {
-        let target = Target::new(client, object);
-        let diff = target.diff().await?;
+        let diff = Target::new(client, object).diff().await?;
         tally.add(if diff.is_empty() { "stay as they are" } else { "would change" });
         print!("{diff}");
     }

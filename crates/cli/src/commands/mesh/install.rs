@@ -12,9 +12,9 @@ use model::units::Span;
 use serde_json::Value;
 
 use crate::commands::Globals;
-use crate::commands::kube::apply::{Tally, Target, documents};
+use crate::commands::kube::apply::{Target, documents};
 use crate::commands::kube::connect::{Cluster, block_on};
-use crate::commands::kube::install::{apply_all, deployed};
+use crate::commands::kube::install::{apply_all, check_domains, deployed, show};
 use crate::failure::{EXIT_OK, Failure, Outcome};
 
 /// Arguments of `handfast mesh install`.
@@ -79,10 +79,7 @@ pub struct Args {
 
 impl Args {
     fn objects(&self, image: &str) -> Result<Vec<Value>, Failure> {
-        let wrong = |why: &dyn std::fmt::Display| Failure::usage(format!("--trust-domain: {why}"));
-        let trust = self.trust_domain.parse().map_err(|why| wrong(&why))?;
-        controller::grant::Domains::new(trust, &self.cluster_domain)
-            .map_err(|why| Failure::usage(why.to_string()))?;
+        check_domains(&self.trust_domain, &self.cluster_domain)?;
         let installation = MeshInstallation {
             image: image.to_owned(),
             pull_policy: self.image_pull_policy.clone(),
@@ -137,17 +134,6 @@ fn controller_objects(args: &Args, image: &str) -> Result<Vec<Value>, Failure> {
     eprintln!("there is no controller yet: it is installed as `handfast kube install` does it");
     Ok(deployed(image, &args.image_pull_policy, args.replicas, &args.trust_domain, &args.cluster_domain)
         .objects()?)
-}
-
-async fn show(client: &Client, objects: &[Value]) -> Outcome {
-    let mut tally = Tally::default();
-    for object in objects {
-        let diff = Target::new(client, object).diff().await?;
-        tally.add(if diff.is_empty() { "stay as they are" } else { "would change" });
-        print!("{diff}");
-    }
-    eprintln!("{tally}; nothing was changed");
-    Ok(EXIT_OK)
 }
 
 async fn install(args: &Args, client: &Client, objects: &[Value]) -> Outcome {
