@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::node::NodeInstallation;
 use super::rights::{binding_of, rule};
-use super::{USER, object, resources};
+use super::{object, probe, replicated};
 use crate::names::{
     AUTHORITY_SECRET, MESH, MESH_DISABLED, MESH_ENABLED, MESH_LABEL, NEVER_IN_MESH, SYSTEM_NAMESPACE,
 };
@@ -64,14 +64,6 @@ impl MeshInstallation {
     }
 
     fn deployment(&self) -> Value {
-        let probe = |path: &str, failures: u32| {
-            json!({
-                "httpGet": { "path": path, "port": "metrics" },
-                "periodSeconds": 5,
-                "timeoutSeconds": 3,
-                "failureThreshold": failures,
-            })
-        };
         let container = json!({
             "name": "control-plane",
             "image": self.image,
@@ -95,40 +87,10 @@ impl MeshInstallation {
                 { "name": "metrics", "containerPort": METRICS_PORT },
                 { "name": "webhook", "containerPort": WEBHOOK_PORT },
             ],
-            "livenessProbe": probe("/livez", 6),
-            "readinessProbe": probe("/readyz", 2),
-            "resources": resources(),
-            "securityContext": {
-                "allowPrivilegeEscalation": false,
-                "readOnlyRootFilesystem": true,
-                "capabilities": { "drop": ["ALL"] },
-            },
+            "livenessProbe": probe("metrics", "/livez", 6),
+            "readinessProbe": probe("metrics", "/readyz", 2),
         });
-        let spread = json!([{
-            "maxSkew": 1,
-            "topologyKey": "kubernetes.io/hostname",
-            "whenUnsatisfiable": "ScheduleAnyway",
-            "labelSelector": selector(),
-        }]);
-        let pod = json!({
-            "serviceAccountName": MESH,
-            "automountServiceAccountToken": true,
-            "terminationGracePeriodSeconds": 20,
-            "securityContext": {
-                "runAsNonRoot": true,
-                "runAsUser": USER,
-                "runAsGroup": USER,
-                "seccompProfile": { "type": "RuntimeDefault" },
-            },
-            "topologySpreadConstraints": spread,
-            "containers": [container],
-        });
-        let labels = json!({ "app.kubernetes.io/name": MESH, "app.kubernetes.io/part-of": "handfast" });
-        let spec = json!({
-            "replicas": self.replicas,
-            "selector": selector(),
-            "template": { "metadata": { "labels": labels }, "spec": pod },
-        });
+        let spec = replicated(MESH, self.replicas, 20, container);
         named("apps/v1", "Deployment", json!({ "spec": spec }))
     }
 }

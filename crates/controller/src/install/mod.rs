@@ -115,15 +115,6 @@ impl Installation {
     }
 
     fn deployment(&self) -> Value {
-        let selector = json!({ "matchLabels": { "app.kubernetes.io/name": CONTROLLER } });
-        let probe = |path: &str, failures: u32| {
-            json!({
-                "httpGet": { "path": path, "port": PROBES_PORT_NAME },
-                "periodSeconds": 5,
-                "timeoutSeconds": 3,
-                "failureThreshold": failures,
-            })
-        };
         let container = json!({
             "name": "controller",
             "image": self.image,
@@ -147,40 +138,10 @@ impl Installation {
                 { "name": METRICS_PORT_NAME, "containerPort": METRICS_PORT },
                 { "name": PROBES_PORT_NAME, "containerPort": PROBES_PORT },
             ],
-            "livenessProbe": probe("/livez", 6),
-            "readinessProbe": probe("/readyz", 2),
-            "resources": resources(),
-            "securityContext": {
-                "allowPrivilegeEscalation": false,
-                "readOnlyRootFilesystem": true,
-                "capabilities": { "drop": ["ALL"] },
-            },
+            "livenessProbe": probe(PROBES_PORT_NAME, "/livez", 6),
+            "readinessProbe": probe(PROBES_PORT_NAME, "/readyz", 2),
         });
-        let labels = json!({ "app.kubernetes.io/name": CONTROLLER, "app.kubernetes.io/part-of": "handfast" });
-        let spread = json!([{
-            "maxSkew": 1,
-            "topologyKey": "kubernetes.io/hostname",
-            "whenUnsatisfiable": "ScheduleAnyway",
-            "labelSelector": selector,
-        }]);
-        let pod = json!({
-            "serviceAccountName": CONTROLLER,
-            "automountServiceAccountToken": true,
-            "terminationGracePeriodSeconds": 15,
-            "securityContext": {
-                "runAsNonRoot": true,
-                "runAsUser": USER,
-                "runAsGroup": USER,
-                "seccompProfile": { "type": "RuntimeDefault" },
-            },
-            "topologySpreadConstraints": spread,
-            "containers": [container],
-        });
-        let spec = json!({
-            "replicas": self.replicas,
-            "selector": selector,
-            "template": { "metadata": { "labels": labels }, "spec": pod },
-        });
+        let spec = replicated(CONTROLLER, self.replicas, 15, container);
         self.named("apps/v1", "Deployment", CONTROLLER, json!({ "spec": spec }))
     }
 
@@ -231,6 +192,53 @@ fn resources() -> ResourceRequirements {
         limits: Some(quantities(&[("memory", "512Mi")])),
         claims: None,
     }
+}
+
+/// The kubelet's question, every five seconds.
+fn probe(port: &str, path: &str, failures: u32) -> Value {
+    json!({
+        "httpGet": { "path": path, "port": port },
+        "periodSeconds": 5,
+        "timeoutSeconds": 3,
+        "failureThreshold": failures,
+    })
+}
+
+/// What a Deployment of `name` asks for: pods of one container, as the Pod Security Standard `restricted` has them, that
+/// run as the service account of that name, on different nodes where there are some. `grace` in seconds.
+fn replicated(name: &str, replicas: u32, grace: u32, mut container: Value) -> Value {
+    container["resources"] = json!(resources());
+    container["securityContext"] = json!({
+        "allowPrivilegeEscalation": false,
+        "readOnlyRootFilesystem": true,
+        "capabilities": { "drop": ["ALL"] },
+    });
+    let selector = json!({ "matchLabels": { "app.kubernetes.io/name": name } });
+    let labels = json!({ "app.kubernetes.io/name": name, "app.kubernetes.io/part-of": "handfast" });
+    let spread = json!([{
+        "maxSkew": 1,
+        "topologyKey": "kubernetes.io/hostname",
+        "whenUnsatisfiable": "ScheduleAnyway",
+        "labelSelector": selector,
+    }]);
+    let pod = json!({
+        "serviceAccountName": name,
+        "automountServiceAccountToken": true,
+        "terminationGracePeriodSeconds": grace,
+        "securityContext": {
+            "runAsNonRoot": true,
+            "runAsUser": USER,
+            "runAsGroup": USER,
+            "seccompProfile": { "type": "RuntimeDefault" },
+        },
+        "topologySpreadConstraints": spread,
+        "containers": [container],
+    });
+    json!({
+        "replicas": replicas,
+        "selector": selector,
+        "template": { "metadata": { "labels": labels }, "spec": pod },
+    })
 }
 
 /// An object of ours; `rest` is what stands beside its metadata.
