@@ -58,15 +58,22 @@ pub struct Args {
 /// Runs `handfast kube controller`.
 pub fn run(args: Args, globals: &Globals) -> Outcome {
     logging::init(&globals.log, args.log_format)?;
-    let trust_domain = args
-        .trust_domain
-        .parse()
-        .map_err(|why| Failure::usage(format!("--trust-domain {}: {why}", args.trust_domain)))?;
-    let domains = Domains::new(trust_domain, &args.cluster_domain)
-        .map_err(|why| Failure::from(why).exit(EXIT_USAGE))?;
+    let domains = domains(&args.trust_domain, &args.cluster_domain)?;
     let lifetimes = Lifetimes::parse(&args.min_lifetime, &args.max_lifetime)
         .map_err(|why| Failure::from(why).exit(EXIT_USAGE))?;
     block_on(stay(args, domains, lifetimes))
+}
+
+/// The domains that a controller works for.
+///
+/// # Errors
+///
+/// A usage error when they cannot be used.
+pub fn domains(trust_domain: &str, cluster_domain: &str) -> Result<Domains, Failure> {
+    let trust = trust_domain
+        .parse()
+        .map_err(|why| Failure::usage(format!("--trust-domain {trust_domain}: {why}")))?;
+    Domains::new(trust, cluster_domain).map_err(|why| Failure::from(why).exit(EXIT_USAGE))
 }
 
 async fn stay(args: Args, domains: Domains, lifetimes: Lifetimes) -> Outcome {

@@ -30,8 +30,8 @@ use wire::server::{Limits, Listener, Options, Proxies};
 
 use crate::commands::Globals;
 use crate::commands::kube::connect::{Cluster, block_on};
-use crate::commands::kube::controller::bind;
-use crate::failure::{EXIT_OK, EXIT_USAGE, Failure, Outcome};
+use crate::commands::kube::controller::{bind, domains};
+use crate::failure::{EXIT_OK, Failure, Outcome};
 use crate::logging::{self, LogForm};
 use crate::pages::{self, Page, Pages};
 
@@ -97,12 +97,7 @@ pub fn run(args: Args, globals: &Globals) -> Outcome {
             args.admin
         )));
     }
-    let trust_domain = args
-        .trust_domain
-        .parse()
-        .map_err(|why| Failure::usage(format!("--trust-domain {}: {why}", args.trust_domain)))?;
-    let domains = Domains::new(trust_domain, &args.cluster_domain)
-        .map_err(|why| Failure::from(why).exit(EXIT_USAGE))?;
+    let domains = domains(&args.trust_domain, &args.cluster_domain)?;
     block_on(stay(args, domains))
 }
 
