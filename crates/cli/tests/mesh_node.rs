@@ -17,3 +17,5 @@ mod stage;
 mod node;
 #[path = "mesh/node_faults.rs"]
 mod node_faults;
+#[path = "mesh/node_seen.rs"]
+mod node_seen;

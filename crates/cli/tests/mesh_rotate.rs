@@ -22,30 +22,8 @@ use testkit::program::Finished;
 /// What is promised of pods that are not of the mesh; there are none here.
 const PROMISE: [&str; 2] = ["--applications-reload", "--all-replaced"];
 
-/// Calls its server several times a second, and writes down how each call ended.
-const CALLS: &str = "while true; do if timeout 5 wget -q -O /dev/null http://web/; then echo ok; \
-    else echo FAILED $(date +%T); fi >> /tmp/calls; usleep 50000; done";
-
 fn rotate(cluster: &Cluster, step: &[&str]) -> Finished {
     cluster.handfast(&[&["kube", "rotate-root"], step, &["--image", IMAGE]].concat())
-}
-
-/// How many calls went well, and those that did not.
-fn calls(stage: &Stage<'_>) -> (usize, Vec<String>) {
-    let said = stage.run("caller", &["cat", "/tmp/calls"]).out();
-    // Before the first one that went well its server had not started.
-    let since = said.lines().skip_while(|line| *line != "ok");
-    let failed = since.filter(|line| *line != "ok").map(str::to_owned).collect();
-    (said.lines().filter(|line| *line == "ok").count(), failed)
-}
-
-fn talk(stage: &Stage<'_>, more: usize) {
-    let wanted = calls(stage).0 + more;
-    let deadline = Instant::now() + POD;
-    while calls(stage).0 < wanted {
-        assert!(Instant::now() < deadline, "they do not talk: {:?}\n{}", calls(stage), stage.log("caller"));
-        std::thread::sleep(Duration::from_millis(500));
-    }
 }
 
 /// Every container of the stage, and how often it was started.
@@ -113,9 +91,9 @@ fn the_root_is_replaced_three_times_under_load_and_no_call_fails() {
     stage.strict();
     stage.server("web");
     stage.ready("web");
-    stage.pod("caller", CALLS, "", "");
+    stage.caller("caller");
     stage.ready("caller");
-    talk(&stage, 20);
+    stage.talk("caller", 20);
     let before = containers(&stage);
     let began = Instant::now();
     let mut last = bundle(&stage);
@@ -142,9 +120,9 @@ fn the_root_is_replaced_three_times_under_load_and_no_call_fails() {
             assert!(!shows(&stage, pod, &last), "{pod} shows the former authority's certificate");
         }
         last = now;
-        talk(&stage, 20);
+        stage.talk("caller", 20);
     }
-    let (well, failed) = calls(&stage);
+    let (well, failed) = stage.calls("caller");
     assert!(
         failed.is_empty(),
         "{well} calls went well, these did not: {failed:?}\n{}\n{}",
@@ -167,10 +145,10 @@ fn the_root_is_replaced_three_times_under_load_and_no_call_fails() {
         refused.all()
     );
     scale(&turn, 2);
-    talk(&stage, 5);
+    stage.talk("caller", 5);
     let done = rotate(&turn, &["abort"]);
     assert_eq!(done.code, Some(0), "{}", done.all());
-    let (well, failed) = calls(&stage);
+    let (well, failed) = stage.calls("caller");
     assert!(failed.is_empty(), "{well} calls went well, these did not: {failed:?}");
     stage.end();
 }

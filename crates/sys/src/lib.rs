@@ -1,15 +1,17 @@
 //! What is asked of the kernel itself, so that an unchanged application's connections go through its proxy: where a
 //! redirected connection wanted to go, sockets with a mark or with somebody else's address, sockets of another network
-//! namespace, and the packet rules of a pod.
+//! namespace, descriptors handed to another process, and the packet rules of a pod.
 //!
 //! It knows nothing of the mesh. `proxy` decides what becomes of a connection; the binary decides when rules come and
 //! go. Linux only. Why it is so: `docs/adr/0092-how-a-pod-is-intercepted.md`.
 
+mod descriptors;
 mod namespace;
 mod netlink;
 pub mod redirection;
 mod socket;
 
+pub use descriptors::{MOST_DESCRIPTORS, receive_descriptors, send_descriptors};
 pub use namespace::Namespace;
 pub use redirection::{Redirection, Subnet};
 pub use socket::{From, Outgoing, listen, original_destination, outgoing};

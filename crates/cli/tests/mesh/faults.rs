@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::stage::{self, POD, Stage, run_in};
+use super::stage::{self, POD, ProxyProcesses, Stage, run_in};
 
 /// The control plane away: what is known goes on, new connections too; whoever comes then waits, and nothing is lost
 /// when it is back.
@@ -59,7 +59,38 @@ fn pods_go_on_without_the_control_plane_and_catch_up_when_it_is_back() {
     stage.end();
 }
 
-/// kill -9 of a proxy: kubelet starts it again, nothing goes around it meanwhile, and the pod's application lives on.
+/// The API server ends and comes back: no call is lost meanwhile, and what changes afterwards is heard of.
+#[test]
+fn the_api_server_starts_anew_and_calls_go_on_and_changes_arrive_afterwards() {
+    let Some(turn) = stage::take_turn() else { return };
+    let stage = Stage::new(&turn, "anew");
+    stage.strict();
+    stage.server("web");
+    stage.ready("web");
+    stage.caller("caller");
+    stage.ready("caller");
+    stage.talk("caller", 5);
+    turn.control(&["restart-apiserver"]);
+    stage.talk("caller", 20);
+    let (well, failed) = stage.calls("caller");
+    assert!(failed.is_empty(), "{well} calls went well, these did not: {failed:?}\n{}", stage.log("caller"));
+    // A policy, and a pod that was not there before: with its proxy, its certificate and its address.
+    stage.client("late");
+    stage.ready("late");
+    stage.call_until("late", "http://web/", true);
+    stage.policy(
+        "not-the-late",
+        "web",
+        "action: DENY, rules: [{from: [{source: {principals: [cluster.local/ns/anew/sa/late]}}]}]",
+    );
+    stage.call_until("late", "http://web/", false);
+    let (well, failed) = stage.calls("caller");
+    assert!(failed.is_empty(), "{well} calls went well, these did not: {failed:?}\n{}", stage.log("caller"));
+    stage.end();
+}
+
+/// kill -9 of a proxy, of the process that works and of the one that looks after it: it comes back, nothing goes around it
+/// meanwhile, and the pod's application lives on.
 #[test]
 fn a_killed_proxy_comes_back_and_nothing_goes_around_it() {
     let Some(turn) = stage::take_turn() else { return };
@@ -72,33 +103,47 @@ fn a_killed_proxy_comes_back_and_nothing_goes_around_it() {
     stage.call_until("client", "http://web/", true);
     stage::stranger(&turn, "killed-stranger");
     let url = format!("http://{}:8080/", stage.address("web"));
-    let process = proxy_process("killed", "web");
-    let before = stage.ready("web")["status"]["containerStatuses"][0]["containerID"].clone();
-    let killed = Instant::now();
-    rustix::process::kill_process(
-        rustix::process::Pid::from_raw(process).unwrap(),
-        rustix::process::Signal::KILL,
-    )
-    .unwrap();
-    let mut failed = 0;
-    let back = loop {
-        let said = stage.call("client", "http://web/");
-        if said.code == Some(0) && stage::proxy_process_of("killed", "web").is_some_and(|now| now != process)
-        {
-            break killed.elapsed();
+    let container =
+        || stage.ready("web")["status"]["containerStatuses"][0]["containerID"].as_str().unwrap().to_owned();
+    let restarts = || stage.ready("web")["status"]["initContainerStatuses"][1]["restartCount"].clone();
+    let application = container();
+    // Calls until another process is there than before, and serves. Says how many calls failed.
+    let call_until_back = |before: ProxyProcesses| {
+        let killed = Instant::now();
+        let mut failed = 0;
+        loop {
+            let said = stage.call("client", "http://web/");
+            let now = stage::proxy_processes("killed", "web");
+            if said.code == Some(0) && now.is_some_and(|now| now.worker != before.worker) {
+                eprintln!("serving again after {:?}, {failed} calls failed", killed.elapsed());
+                return failed;
+            }
+            failed += usize::from(said.code != Some(0));
+            let plain = run_in(&turn, "default", "killed-stranger", &["timeout", "2", "wget", "-qO-", &url]);
+            assert_ne!(plain.code, Some(0), "plain text goes around a proxy that is away: {}", plain.all());
+            assert!(
+                killed.elapsed() < Duration::from_secs(60),
+                "it did not come back:\n{}",
+                stage.log("web")
+            );
         }
-        failed += usize::from(said.code != Some(0));
-        let plain = run_in(&turn, "default", "killed-stranger", &["timeout", "2", "wget", "-qO-", &url]);
-        assert_ne!(plain.code, Some(0), "plain text goes around a proxy that is away: {}", plain.all());
-        assert!(killed.elapsed() < Duration::from_secs(60), "it did not come back:\n{}", stage.log("web"));
     };
-    eprintln!("serving again after {back:?}, {failed} calls failed");
-    let after = stage.ready("web")["status"]["containerStatuses"][0]["containerID"].clone();
-    assert_eq!(before, after, "the application was not touched");
+    let before = stage::proxy_processes("killed", "web").unwrap();
+    stage::kill(before.worker);
+    let failed = call_until_back(before);
+    assert!(failed <= 1, "only a call that is under way is lost: the ports stay open");
+    let after = stage::proxy_processes("killed", "web").unwrap();
+    assert_eq!(after.supervisor, before.supervisor, "the container is the same");
+    assert_eq!(restarts(), 0, "kubelet did nothing");
+    assert!(stage.log("web").contains("HF8037"), "{}", stage.log("web"));
+    let counted = stage.metrics("web");
+    assert!(counted.contains("handfast_mesh_proxy_restarts_total 1\n"), "{counted}");
+
+    stage::kill(after.supervisor);
+    call_until_back(after);
+    assert_ne!(stage::proxy_processes("killed", "web").unwrap().supervisor, after.supervisor);
+    assert_eq!(restarts(), 1, "kubelet started the container again");
+    assert_eq!(container(), application, "the application was not touched");
     turn.kubectl(&["delete", "pod", "killed-stranger", "--wait=false"]);
     stage.end();
-}
-
-fn proxy_process(namespace: &str, pod: &str) -> i32 {
-    stage::proxy_process_of(namespace, pod).unwrap_or_else(|| panic!("{namespace}/{pod} has no proxy"))
 }

@@ -83,6 +83,37 @@ impl<'a> Stage<'a> {
         self.pod(name, "exec sleep 100000", "", "");
     }
 
+    /// A pod that calls `http://web/` several times a second, and writes down how each call ended.
+    pub fn caller(&self, name: &str) {
+        let calls = "while true; do if timeout 5 wget -q -O /dev/null http://web/; then echo ok; \
+                     else echo FAILED $(date +%T); fi >> /tmp/calls; usleep 50000; done";
+        self.pod(name, calls, "", "");
+    }
+
+    /// How many of its calls went well, and those that did not.
+    pub fn calls(&self, caller: &str) -> (usize, Vec<String>) {
+        let said = self.run(caller, &["cat", "/tmp/calls"]).out();
+        // Before the first one that went well its server had not started.
+        let since = said.lines().skip_while(|line| *line != "ok");
+        let failed = since.filter(|line| *line != "ok").map(str::to_owned).collect();
+        (said.lines().filter(|line| *line == "ok").count(), failed)
+    }
+
+    /// Waits for so many more calls that go well.
+    pub fn talk(&self, caller: &str, more: usize) {
+        let wanted = self.calls(caller).0 + more;
+        let deadline = Instant::now() + POD;
+        while self.calls(caller).0 < wanted {
+            assert!(
+                Instant::now() < deadline,
+                "they do not talk: {:?}\n{}",
+                self.calls(caller),
+                self.log(caller)
+            );
+            std::thread::sleep(Duration::from_millis(500));
+        }
+    }
+
     /// A pod that runs a command as the service account of its name.
     pub fn pod(&self, name: &str, command: &str, container: &str, annotations: &str) {
         let namespace = &self.namespace;
@@ -160,6 +191,11 @@ impl<'a> Stage<'a> {
         lines.filter(|line| line["target"] == "handfast::mesh").collect()
     }
 
+    /// What a pod's proxy counts.
+    pub fn metrics(&self, pod: &str) -> String {
+        self.run(pod, &["timeout", "5", "wget", "-qO-", "http://127.0.0.1:15020/metrics"]).all()
+    }
+
     /// What a pod's application wrote.
     pub fn application_log(&self, pod: &str) -> String {
         self.cluster.try_kubectl(&["-n", &self.namespace, "logs", pod, "-c", "app"]).all()
@@ -207,13 +243,34 @@ pub fn stranger(cluster: &Cluster, name: &str) {
     cluster.wait(&["pod", name], POD, |found| found["status"]["phase"] == "Running");
 }
 
-/// The process of a pod's proxy: it has the pod's name in its environment. The cluster's processes are this machine's.
-pub fn proxy_process_of(namespace: &str, pod: &str) -> Option<i32> {
+/// The processes of a pod's proxy: they have the pod's name in their environment. The cluster's are this machine's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProxyProcesses {
+    /// The container's first one, which starts the other.
+    pub supervisor: i32,
+    /// The one that carries connections.
+    pub worker: i32,
+}
+
+/// Both, while there are both.
+pub fn proxy_processes(namespace: &str, pod: &str) -> Option<ProxyProcesses> {
     let wanted = [format!("HANDFAST_POD_NAME={pod}"), format!("HANDFAST_POD_NAMESPACE={namespace}")];
-    std::fs::read_dir("/proc").unwrap().flatten().find_map(|entry| {
-        let number = entry.file_name().to_str()?.parse().ok()?;
-        let environment = std::fs::read(entry.path().join("environ")).ok()?;
+    let (mut supervisor, mut worker) = (None, None);
+    for entry in std::fs::read_dir("/proc").unwrap().flatten() {
+        let Some(number) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+        let Ok(environment) = std::fs::read(entry.path().join("environ")) else { continue };
+        let Ok(words) = std::fs::read(entry.path().join("cmdline")) else { continue };
         let has = |text: &String| environment.split(|byte| *byte == 0).any(|one| one == text.as_bytes());
-        wanted.iter().all(has).then_some(number)
-    })
+        if wanted.iter().all(has) {
+            let is_worker = words.split(|byte| *byte == 0).any(|word| word.starts_with(b"--supervised="));
+            *(if is_worker { &mut worker } else { &mut supervisor }) = Some(number);
+        }
+    }
+    Some(ProxyProcesses { supervisor: supervisor?, worker: worker? })
+}
+
+/// kill -9.
+pub fn kill(process: i32) {
+    let process = rustix::process::Pid::from_raw(process).unwrap();
+    rustix::process::kill_process(process, rustix::process::Signal::KILL).unwrap();
 }

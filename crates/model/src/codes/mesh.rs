@@ -113,6 +113,10 @@ super::table! {
         "The pod's proxy gets no certificate from the control plane",
         "the control plane is away, has no authority yet, or does not accept the pod's token",
         "its reason is in the message; what was issued before is good until it ends: handfast mesh check";
+    PROXY_KILLED = "HF8037", "proxy_killed",
+        "A proxy's process was killed, and is started again",
+        "somebody ended it, it needed more memory than it may have, or it has a fault",
+        "its connections are lost, new ones are served; if it comes again: look at the container's memory limit and at the lines before this one";
     LOCAL_NO_COMMAND = "HF8040", "local_no_command",
         "A container has no command",
         "what its image would start is not known here: no container runtime is involved on one machine",

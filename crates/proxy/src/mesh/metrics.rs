@@ -22,6 +22,7 @@ pub struct Metrics {
     would_refuse: Family<OfDirection, Counter>,
     expiration: Gauge<i64, AtomicI64>,
     connected: Gauge<i64, AtomicI64>,
+    restarts: Counter,
     istio: Option<Istio>,
 }
 
@@ -115,6 +116,12 @@ impl Metrics {
             "Whether the control plane is heard",
             connected.clone(),
         );
+        let restarts = Counter::default();
+        registry.register(
+            "handfast_mesh_proxy_restarts",
+            "How often the proxy's process was killed and started again since its container began",
+            restarts.clone(),
+        );
         let istio = istio.then(|| {
             let istio = Istio::default();
             registry.register("istio_tcp_connections_opened", "Connections", istio.opened.clone());
@@ -124,7 +131,7 @@ impl Metrics {
             istio
         });
         let registry = Mutex::new(registry);
-        Self { registry, connections, bytes, duration, would_refuse, expiration, connected, istio }
+        Self { registry, connections, bytes, duration, would_refuse, expiration, connected, restarts, istio }
     }
 
     /// Counts a connection or a refusal.
@@ -168,6 +175,11 @@ impl Metrics {
     /// Whether the control plane is heard.
     pub fn set_connected(&self, connected: bool) {
         self.connected.set(connected.into());
+    }
+
+    /// How often the process was killed and started again. Said once, at its start.
+    pub fn set_restarts(&self, times: u32) {
+        self.restarts.inc_by(times.into());
     }
 
     /// All of it, as OpenMetrics.

@@ -7,6 +7,8 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use clap::ValueEnum;
+use controller::names::NODE;
+use k8s_openapi::api::core::v1::Pod;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -95,10 +97,18 @@ pub fn run(args: Args, globals: &Globals) -> Outcome {
         let look = Look::at(&client).await?;
         let told = look::ask(&client, &look.control_planes()).await;
         let only = args.namespace.as_deref();
-        let pods = |pods: Vec<&k8s_openapi::api::core::v1::Pod>| -> Vec<(String, String)> {
-            pods.iter().map(|pod| (look::namespace(pod).to_owned(), look::name(pod).to_owned())).collect()
+        let by_node: Vec<_> = look
+            .by_node(only)
+            .into_iter()
+            .map(|(pod, proxy)| (place(pod), proxy.map(|proxy| look::name(proxy).to_owned())))
+            .collect();
+        let pods = |pods: Vec<&Pod>| pods.into_iter().map(place).collect::<Vec<_>>();
+        let wanted = Wanted {
+            with_sidecar: pods(look.with_sidecar(only)),
+            by_node,
+            without_proxy: pods(look.without_proxy(only)),
         };
-        let document = document(&told, &pods(look.with_proxy(only)), &pods(look.without_proxy(only)), only);
+        let document = document(&told, &wanted, only);
         output::print(globals.output, &document, || table(&document))?;
         let missing = !document.missing.is_empty()
             || document.control_planes.is_empty()
@@ -113,13 +123,24 @@ pub fn run(args: Args, globals: &Globals) -> Outcome {
     })
 }
 
-/// Puts together what control planes say, and which pods have a proxy or lack one: namespace and name.
-fn document(
-    told: &[Told],
-    with_proxy: &[(String, String)],
-    without_proxy: &[(String, String)],
-    only: Option<&str>,
-) -> Document {
+/// A pod's namespace and name.
+type Place = (String, String);
+
+fn place(pod: &Pod) -> Place {
+    (look::namespace(pod).to_owned(), look::name(pod).to_owned())
+}
+
+/// The pods that should be in the mesh.
+#[derive(Default)]
+struct Wanted {
+    with_sidecar: Vec<Place>,
+    /// With the name of their node's proxy, where one runs.
+    by_node: Vec<(Place, Option<String>)>,
+    without_proxy: Vec<Place>,
+}
+
+/// Puts together what control planes say, and who should be there.
+fn document(told: &[Told], wanted: &Wanted, only: Option<&str>) -> Document {
     let mut document = Document { version: 1, ..Document::default() };
     for one in told {
         let Ok(status) = &one.status else {
@@ -145,13 +166,32 @@ fn document(
             .proxies
             .extend(status["proxies"].as_array().into_iter().flatten().map(|of| proxy(of, &one.pod)));
     }
-    document.proxies.retain(|proxy| only.is_none_or(|only| proxy.namespace == only));
+    let connected: BTreeSet<Place> =
+        document.proxies.iter().map(|proxy| (proxy.namespace.clone(), proxy.pod.clone())).collect();
+    let connected = |namespace: &str, pod: &str| connected.contains(&(namespace.to_owned(), pod.to_owned()));
+    // A node's proxy is shown with the namespaces whose pods it carries.
+    let carries = |name: &str| wanted.by_node.iter().any(|(_, proxy)| proxy.as_deref() == Some(name));
+    document.proxies.retain(|proxy| {
+        only.is_none_or(|only| proxy.namespace == only || (proxy.namespace == NODE && carries(&proxy.pod)))
+    });
     document.proxies.sort_by(|a, b| (&a.namespace, &a.pod).cmp(&(&b.namespace, &b.pod)));
-    let connected: BTreeSet<(&str, &str)> =
-        document.proxies.iter().map(|proxy| (proxy.namespace.as_str(), proxy.pod.as_str())).collect();
     let mut missing: Vec<Missing> = Vec::new();
-    for (namespace, pod) in with_proxy {
-        if !connected.contains(&(namespace.as_str(), pod.as_str())) {
+    for ((namespace, pod), proxy) in &wanted.by_node {
+        let (why, fix) = match proxy {
+            None => (
+                "no proxy of the mesh runs on its node".to_owned(),
+                format!("kubectl -n {NODE} get pods -o wide"),
+            ),
+            Some(proxy) if !connected(NODE, proxy) => (
+                format!("the proxy of its node, {proxy}, is not connected to any control plane that answers"),
+                format!("kubectl -n {NODE} logs {proxy}"),
+            ),
+            Some(_) => continue,
+        };
+        missing.push(Missing { namespace: namespace.clone(), pod: pod.clone(), why, fix });
+    }
+    for (namespace, pod) in &wanted.with_sidecar {
+        if !connected(namespace, pod) {
             missing.push(Missing {
                 namespace: namespace.clone(),
                 pod: pod.clone(),
@@ -160,7 +200,7 @@ fn document(
             });
         }
     }
-    for (namespace, pod) in without_proxy {
+    for (namespace, pod) in &wanted.without_proxy {
         missing.push(Missing {
             namespace: namespace.clone(),
             pod: pod.clone(),

@@ -1,14 +1,17 @@
 //! `handfast mesh tap`: connections of pods as they end, and refusals as they come, from any number of pods in one stream.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use controller::names::NODE;
 use futures_util::StreamExt as _;
+use k8s_openapi::api::core::v1::Pod;
 use model::codes::mesh as codes;
 use model::units::Span;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
-use super::look::{self, Look, reach};
+use super::look::{self, Carrier, Look, reach};
 use crate::commands::Globals;
 use crate::commands::kube::connect::{Cluster, block_on};
 use crate::failure::{EXIT_OK, Failure, Outcome};
@@ -45,7 +48,7 @@ pub fn run(args: Args, globals: &Globals) -> Outcome {
     block_on(async {
         let client = args.cluster.client().await?;
         let look = Look::at(&client).await?;
-        let mut pods = look.with_proxy(args.namespace.as_deref());
+        let mut pods = look.carried(args.namespace.as_deref());
         if !args.pods.is_empty() {
             for wanted in &args.pods {
                 if !pods.iter().any(|pod| look::name(pod) == wanted) {
@@ -60,8 +63,9 @@ pub fn run(args: Args, globals: &Globals) -> Outcome {
         }
         let (sender, mut lines) = mpsc::channel::<Value>(WAITING);
         let mut opened = 0;
-        for pod in &pods {
-            let (namespace, name) = (look::namespace(pod).to_owned(), look::name(pod).to_owned());
+        let sources = sources(&look, &pods);
+        for source in &sources {
+            let Source { namespace, name, carried } = source.clone();
             let stream = match reach::lines(&client, &namespace, &name, "/tap").await {
                 Ok(stream) => stream,
                 Err(why) => {
@@ -75,7 +79,14 @@ pub fn run(args: Args, globals: &Globals) -> Outcome {
                 let mut stream = std::pin::pin!(stream);
                 while let Some(line) = stream.next().await {
                     let mut line = line.unwrap_or_else(|why| json!({ "error": why }));
-                    line["pod"] = json!(format!("{namespace}/{name}"));
+                    let workload = line["workload"].as_str();
+                    let pod = workload.and_then(|uid| Some(uid.split_once("//Pod/")?.1.to_owned()));
+                    // The proxy of a node tells of all of its pods.
+                    if pod.as_ref().zip(carried.as_ref()).is_some_and(|(pod, carried)| !carried.contains(pod))
+                    {
+                        continue;
+                    }
+                    line["pod"] = json!(pod.unwrap_or_else(|| format!("{namespace}/{name}")));
                     if sender.send(line).await.is_err() {
                         return;
                     }
@@ -87,7 +98,7 @@ pub fn run(args: Args, globals: &Globals) -> Outcome {
         if opened == 0 {
             return Err(Failure::new(&codes::NOTHING_TO_SEE, "none of the proxies can be asked"));
         }
-        eprintln!("listening to {opened} of {} proxies", pods.len());
+        eprintln!("listening to {opened} of {} proxies", sources.len());
         let limit = args.span.as_ref().map_or(Duration::MAX, |span| span.0);
         let printing = async {
             let mut printed = 0;
@@ -109,6 +120,41 @@ pub fn run(args: Args, globals: &Globals) -> Outcome {
         }
         Ok(EXIT_OK)
     })
+}
+
+/// A proxy that is listened to.
+#[derive(Clone)]
+struct Source {
+    namespace: String,
+    name: String,
+    /// Of a node's proxy: the pods that are asked for, `NAMESPACE/NAME`.
+    carried: Option<BTreeSet<String>>,
+}
+
+/// The proxies that carry these pods, each once.
+fn sources(look: &Look, pods: &[&Pod]) -> Vec<Source> {
+    let mut nodes: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
+    let mut sources = Vec::new();
+    for pod in pods {
+        match look.carrier(pod) {
+            Some(Carrier::Sidecar) => sources.push(Source {
+                namespace: look::namespace(pod).to_owned(),
+                name: look::name(pod).to_owned(),
+                carried: None,
+            }),
+            Some(Carrier::Node(Some(proxy))) => {
+                let place = format!("{}/{}", look::namespace(pod), look::name(pod));
+                nodes.entry(look::name(proxy)).or_default().insert(place);
+            }
+            Some(Carrier::Node(None)) | None => {}
+        }
+    }
+    sources.extend(nodes.into_iter().map(|(name, carried)| Source {
+        namespace: NODE.to_owned(),
+        name: name.to_owned(),
+        carried: Some(carried),
+    }));
+    sources
 }
 
 async fn wait(limit: Duration) {

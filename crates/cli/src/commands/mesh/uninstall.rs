@@ -89,7 +89,7 @@ fn stays(look: &Look, with_policies: bool) -> Vec<String> {
             "the kinds AuthorizationPolicy and PeerAuthentication stay, with all their objects".to_owned(),
         );
     }
-    let pods = look.with_proxy(None);
+    let pods = look.with_sidecar(None);
     if !pods.is_empty() {
         let names: Vec<String> =
             pods.iter().map(|pod| format!("{}/{}", look::namespace(pod), look::name(pod))).collect();

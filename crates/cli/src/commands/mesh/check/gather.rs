@@ -32,7 +32,7 @@ impl Facts {
     pub(super) async fn gather(client: &Client) -> Result<Self, Failure> {
         let look = Look::at(client).await?;
         let control_planes = look::ask(client, &look.control_planes()).await;
-        let proxies = look::ask(client, &look.with_proxy(None)).await;
+        let proxies = look::ask_of(client, &look, &look.carried(None)).await;
         let webhooks: Api<MutatingWebhookConfiguration> = Api::all(client.clone());
         let webhook = webhooks.get_opt(MESH).await.map_err(|error| chain(&error));
         let mut trust = BTreeMap::new();

@@ -107,7 +107,7 @@ fn effective(look: &Look, told: &[Told], source: &Workload, to: SocketAddr) -> (
 }
 
 fn around(look: &Look, told: &[Told], source: &Workload, to: SocketAddr) -> Option<String> {
-    let pod = look.pod(source).filter(|pod| source.tunnel == Tunnel::Hbone && look::has_proxy(pod));
+    let pod = look.pod(source).filter(|pod| source.tunnel == Tunnel::Hbone && look.carrier(pod).is_some());
     let Some(pod) = pod else { return Some("the caller has no proxy".to_owned()) };
     let excepted = excepted(pod);
     if to.port() == 53 || excepted.skip_outbound_ports.contains(&to.port()) {
@@ -249,7 +249,7 @@ fn tcp(look: &Look, told: &[Told], leg: &Leg) -> Layer {
     let Some(pod) = look.pod(workload) else {
         return Layer::unknown(NAME, format!("not looked at: {place} is no pod"));
     };
-    if leg.secured && !look::has_proxy(pod) {
+    if leg.secured && look.carrier(pod).is_none() {
         let what =
             format!("{place} belongs to the mesh and has no proxy: nobody listens on port 15008 there");
         return Layer::stopped(NAME, &codes::NOT_INJECTED, what);

@@ -12,7 +12,7 @@ use std::fmt::Write as _;
 use serde::Serialize;
 use time::OffsetDateTime;
 
-use super::look::{self, Look, Told};
+use super::look::{self, Carrier, Look, Told};
 use crate::commands::Globals;
 use crate::commands::kube::connect::{Cluster, block_on};
 use crate::failure::{EXIT_FINDINGS, EXIT_OK, Failure, Outcome};
@@ -70,16 +70,16 @@ pub fn run(args: Args, globals: &Globals) -> Outcome {
         let source = ends::source(&look, &args.from).map_err(Failure::usage)?;
         let to = ends::To::read(&args.to).map_err(Failure::usage)?;
         // Whoever can be the source or the destination; all others are nobody's business.
-        let mut asked: Vec<_> = look.pod(&source).into_iter().filter(|pod| look::has_proxy(pod)).collect();
+        let mut asked: Vec<_> = look.pod(&source).into_iter().collect();
         for workload in layers::reached(&look, &source, &to) {
-            let pod = look.pod(&workload).filter(|pod| look::has_proxy(pod));
+            let pod = look.pod(&workload);
             asked.extend(pod.filter(|pod| {
                 !asked.iter().any(|known| {
                     look::name(known) == look::name(pod) && look::namespace(known) == look::namespace(pod)
                 })
             }));
         }
-        let told = look::ask(&client, &asked).await;
+        let told = look::ask_of(&client, &look, &asked).await;
         let mut document = document(&look, &told, &source, &to, &args);
         if args.live {
             let layer = live(&client, &look, &source, &to).await;
@@ -124,15 +124,20 @@ async fn live(
     to: &ends::To,
 ) -> layers::Layer {
     let skipped = |why: &str| layers::Layer::unknown("live", why.to_owned());
-    if !look.pod(source).is_some_and(look::has_proxy) {
-        return skipped("the caller has no proxy that could make the call; try it from its container");
-    }
+    let nobody = "the caller has no proxy that could make the call; try it from its container";
     let Ok((address, _)) = ends::destination(look, source, to) else {
         return skipped("there is no address to call");
     };
     let path = format!("/try/{address}");
+    let (namespace, name, path) = match look.pod(source).and_then(|pod| look.carrier(pod)) {
+        Some(Carrier::Sidecar) => (source.namespace.as_str(), source.name.as_str(), path),
+        Some(Carrier::Node(Some(proxy))) => {
+            (look::namespace(proxy), look::name(proxy), format!("{path}?workload={}", source.uid))
+        }
+        Some(Carrier::Node(None)) | None => return skipped(nobody),
+    };
     let patience = std::time::Duration::from_secs(30);
-    match look::reach::get_within(client, &source.namespace, &source.name, &path, patience).await {
+    match look::reach::get_within(client, namespace, name, &path, patience).await {
         Ok(answer) => layers::of_call(&answer),
         Err(why) => skipped(&why),
     }

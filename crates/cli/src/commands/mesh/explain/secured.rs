@@ -8,7 +8,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::layers::{Layer, Leg, excepted, none_matched};
-use crate::commands::mesh::look::{self, Look, Told};
+use crate::commands::mesh::look::{Look, Told};
 
 fn status<'a>(told: &'a [Told], workload: &Workload) -> Option<&'a Value> {
     let own = told.iter().find(|one| one.pod == workload.name && one.namespace == workload.namespace)?;
@@ -66,7 +66,7 @@ pub(super) fn policy(look: &Look, told: &[Told], source: &Workload, leg: &Leg) -
     let Some(workload) = leg.workload.as_ref().filter(|workload| workload.tunnel == Tunnel::Hbone) else {
         return Layer::warn(NAME, "none: the destination is not in the mesh, and lets in whom it wants");
     };
-    let Some(pod) = look.pod(workload).filter(|pod| look::has_proxy(pod)) else {
+    let Some(pod) = look.pod(workload).filter(|pod| look.carrier(pod).is_some()) else {
         return Layer::warn(NAME, "none: the destination has no proxy that could decide");
     };
     let port = leg.target.port();

@@ -91,6 +91,40 @@ fn a_good_call_passes_every_layer() {
     assert!(walk.layers.iter().all(|layer| layer.verdict == "ok"), "{walk:#?}");
 }
 
+/// The same call where the proxy of the node carries both; without it, the destination cannot be asked, and the way there
+/// is through the mesh all the same.
+#[test]
+fn pods_that_their_node_carries_are_asked_by_its_proxy() {
+    let mut all = objects();
+    all.namespaces[0] =
+        read(json!({ "metadata": { "name": "shop", "labels": { "handfast.dev/mesh": "node" } } }));
+    all.namespaces.push(read(json!({ "metadata": { "name": "handfast-node" } })));
+    all.pods = vec![
+        pod("shop", "web", "10.0.0.9", false),
+        pod("shop", "client", "10.0.0.1", false),
+        pod("handfast-node", "node-1", "10.0.0.5", false),
+    ];
+    for pod in &mut all.pods {
+        pod.spec.as_mut().unwrap().node_name = Some("n".to_owned());
+    }
+    let full = look(all.clone(), Vec::new());
+    for name in ["web", "client"] {
+        let pod = full.listed.objects.pods.iter().find(|pod| look::name(pod) == name).unwrap();
+        let carrier = full.carrier(pod);
+        assert!(matches!(carrier, Some(look::Carrier::Node(Some(_)))), "{carrier:?}");
+    }
+    let walk = go(&full, &[told("client"), told("web")], "shop/client", "web");
+    assert_eq!(walk.stopped_by(), None, "{walk:#?}");
+    assert!(walk.layers.iter().all(|layer| layer.verdict == "ok"), "{walk:#?}");
+
+    all.pods.pop();
+    let without = look(all, Vec::new());
+    let pod = &without.listed.objects.pods[0];
+    assert!(matches!(without.carrier(pod), Some(look::Carrier::Node(None))));
+    let walk = go(&without, &[], "shop/client", "web");
+    assert!(walk.layers.iter().any(|layer| layer.layer == "TCP" && layer.verdict == "unknown"), "{walk:#?}");
+}
+
 #[test]
 fn a_name_a_port_and_an_empty_service_each_stop_at_their_own_layer() {
     let mut all = objects();

@@ -9,17 +9,19 @@ use controller::Error;
 use controller::mesh::list::{self, Listed};
 use controller::mesh::{Index, Options, index};
 use controller::names::{
-    INJECTED_ANNOTATION, MESH, MESH_DISABLED, MESH_ENABLED, MESH_LABEL, MESH_PROXY, SYSTEM_NAMESPACE,
+    INJECTED_ANNOTATION, MESH, MESH_DISABLED, MESH_ENABLED, MESH_LABEL, MESH_PROXY, NODE, SYSTEM_NAMESPACE,
 };
 use futures_util::StreamExt as _;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::{Api, Client};
+use model::codes::mesh as codes;
 use model::mesh::{Workload, World};
 use serde_json::Value;
 use time::OffsetDateTime;
 
+use super::node::judge;
 use crate::failure::Failure;
 
 /// Pods that are asked at one time.
@@ -37,6 +39,15 @@ pub struct Look {
     pub world: World,
     /// The control plane's Deployment.
     pub control_plane: Option<Deployment>,
+}
+
+/// Who carries a pod's connections.
+#[derive(Clone, Copy, Debug)]
+pub enum Carrier<'a> {
+    /// A proxy beside its application.
+    Sidecar,
+    /// The proxy of its node, where it runs.
+    Node(Option<&'a Pod>),
 }
 
 /// A pod, and what its proxy or control plane says of itself.
@@ -78,11 +89,45 @@ impl Look {
         pods.iter().find(|pod| name(pod) == workload.name && namespace(pod) == workload.namespace)
     }
 
-    /// Pods with a proxy, in `only` or in all namespaces.
-    pub fn with_proxy(&self, only: Option<&str>) -> Vec<&Pod> {
-        let pods = self.listed.objects.pods.iter();
-        pods.filter(|pod| has_proxy(pod) && is_running(pod) && only.is_none_or(|only| namespace(pod) == only))
-            .collect()
+    /// Pods with a proxy of their own, in `only` or in all namespaces.
+    pub fn with_sidecar(&self, only: Option<&str>) -> Vec<&Pod> {
+        self.running(only).filter(|pod| has_sidecar(pod)).collect()
+    }
+
+    /// Pods that the proxy of their node carries, or should, with that one where it runs.
+    pub fn by_node(&self, only: Option<&str>) -> Vec<(&Pod, Option<&Pod>)> {
+        let with_node = |pod| match self.carrier(pod)? {
+            Carrier::Node(proxy) => Some((pod, proxy)),
+            Carrier::Sidecar => None,
+        };
+        self.running(only).filter_map(with_node).collect()
+    }
+
+    /// Pods that are carried, or should be, in `only` or in all namespaces.
+    pub fn carried(&self, only: Option<&str>) -> Vec<&Pod> {
+        self.running(only).filter(|pod| self.carrier(pod).is_some()).collect()
+    }
+
+    fn running(&self, only: Option<&str>) -> impl Iterator<Item = &Pod> {
+        let here = move |pod: &&Pod| is_running(pod) && only.is_none_or(|only| namespace(pod) == only);
+        self.listed.objects.pods.iter().filter(here)
+    }
+
+    /// Who carries a pod's connections; nobody where it is not in the mesh, or was made before its namespace's label.
+    pub fn carrier(&self, pod: &Pod) -> Option<Carrier<'_>> {
+        if has_sidecar(pod) {
+            return Some(Carrier::Sidecar);
+        }
+        let objects = &self.listed.objects;
+        let own =
+            objects.namespaces.iter().find(|found| found.metadata.name.as_deref() == Some(namespace(pod)))?;
+        if !judge::is_ours(pod, own) {
+            return None;
+        }
+        let node = |pod: &Pod| pod.spec.as_ref().and_then(|spec| spec.node_name.clone());
+        let here = node(pod);
+        let of = |found: &&Pod| namespace(found) == NODE && is_running(found) && node(found) == here;
+        Some(Carrier::Node(objects.pods.iter().find(of)))
     }
 
     /// Pods that run, would get a sidecar by their namespace's label, and have none: they were made before.
@@ -109,7 +154,7 @@ impl Look {
         let pods = self.listed.objects.pods.iter();
         let mut pods: Vec<&Pod> = pods
             .filter(|pod| only.is_none_or(|only| namespace(pod) == only) && labelled(namespace(pod)))
-            .filter(|pod| !left_out(pod) && is_running(pod) && !has_proxy(pod))
+            .filter(|pod| !left_out(pod) && is_running(pod) && !has_sidecar(pod))
             .filter(|pod| pod.metadata.deletion_timestamp.is_none())
             .collect();
         pods.sort_by_key(|pod| (namespace(pod).to_owned(), name(pod).to_owned()));
@@ -145,6 +190,64 @@ fn options(control_plane: Option<&Deployment>) -> Options {
     options
 }
 
+/// Asks who carries these pods what they say of them, in the order of the pods' names. What the proxy of a node says of one
+/// of its pods is put in the form of that pod's own.
+pub async fn ask_of(client: &Client, look: &Look, pods: &[&Pod]) -> Vec<Told> {
+    let (mut sidecars, mut of_nodes) = (Vec::new(), Vec::new());
+    for pod in pods {
+        match look.carrier(pod) {
+            Some(Carrier::Sidecar) => sidecars.push(*pod),
+            Some(Carrier::Node(proxy)) => of_nodes.push((*pod, proxy)),
+            None => {}
+        }
+    }
+    let mut proxies: Vec<&Pod> = of_nodes.iter().filter_map(|(_, proxy)| *proxy).collect();
+    proxies.sort_by_key(|pod| name(pod));
+    proxies.dedup_by_key(|pod| name(pod).to_owned());
+    let (mut told, nodes) = tokio::join!(ask(client, &sidecars), ask(client, &proxies));
+    told.extend(of_nodes.into_iter().map(|(pod, proxy)| {
+        let said = proxy.and_then(|proxy| nodes.iter().find(|one| one.pod == name(proxy)));
+        of_node(pod, said)
+    }));
+    told.sort_by(|a, b| (&a.namespace, &a.pod).cmp(&(&b.namespace, &b.pod)));
+    told
+}
+
+/// What the proxy of a node says of one of its pods.
+fn of_node(pod: &Pod, said: Option<&Told>) -> Told {
+    let place = format!("{}/{}", namespace(pod), name(pod));
+    let status = match said.map(|said| (said, &said.status)) {
+        None => Err(format!("no proxy runs on its node ({})", codes::NODE_AWAY.id)),
+        Some((said, Err(why))) => Err(format!("the proxy of its node, {}: {why}", said.pod)),
+        Some((said, Ok(status))) => {
+            let own =
+                status["pods"].as_array().into_iter().flatten().find(|one| one["pod"] == place.as_str());
+            match own.and_then(Value::as_object).filter(|own| own["carried"] == true) {
+                None => Err(format!(
+                    "the proxy of its node, {}, does not carry it ({})",
+                    said.pod,
+                    codes::NODE_POD.id
+                )),
+                Some(own) => {
+                    let mut status = status.clone();
+                    if let Value::Object(status) = &mut status {
+                        status.remove("pods");
+                        status.extend(own.clone());
+                    }
+                    Ok(status)
+                }
+            }
+        }
+    };
+    Told {
+        namespace: namespace(pod).to_owned(),
+        pod: name(pod).to_owned(),
+        node: pod.spec.as_ref().and_then(|spec| spec.node_name.clone()).unwrap_or_default(),
+        status,
+        asked: said.map_or_else(OffsetDateTime::now_utc, |said| said.asked),
+    }
+}
+
 /// Asks pods for their `/status`, in the order of their names.
 pub async fn ask(client: &Client, pods: &[&Pod]) -> Vec<Told> {
     let asking = pods.iter().map(|pod| {
@@ -161,8 +264,8 @@ pub async fn ask(client: &Client, pods: &[&Pod]) -> Vec<Told> {
     told
 }
 
-/// Whether a pod was given its proxy.
-pub fn has_proxy(pod: &Pod) -> bool {
+/// Whether a pod was given a proxy of its own.
+pub fn has_sidecar(pod: &Pod) -> bool {
     let annotations = pod.metadata.annotations.as_ref();
     let containers = pod.spec.as_ref().and_then(|spec| spec.init_containers.as_ref());
     annotations.is_some_and(|all| all.contains_key(INJECTED_ANNOTATION))

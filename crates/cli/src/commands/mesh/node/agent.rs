@@ -8,11 +8,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use k8s_openapi::api::core::v1::{Namespace, Pod};
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Api, Client, ResourceExt as _};
 use model::codes::mesh as codes;
-use serde_json::{Value, json};
+use model::mesh::World;
+use serde_json::{Map, Value, json};
 use tokio::sync::Mutex;
 
 use super::carried::{Carried, Leave, Shared, carry};
@@ -21,6 +23,7 @@ use super::hand_over::{Answer, Command, Question};
 use super::identities::Identities;
 use super::judge::{self, Node};
 use super::namespaces::Namespaces;
+use crate::commands::mesh::proxy::admin::{self, Pods};
 
 /// What the plugin handed over is not judged by the watches for so long: they may be behind it.
 const BEHIND: Duration = Duration::from_secs(5);
@@ -217,24 +220,44 @@ impl Agent {
         }
         futures_util::future::join_all(carried.drain().map(|(_, one)| one.over())).await;
     }
+}
 
-    /// For `/status`.
-    pub fn shown(&self) -> Value {
-        let Ok(carried) = self.carried.try_lock() else { return Value::Null };
-        let mut all: Vec<Value> = carried
-            .values()
-            .map(|one| {
-                json!({
-                    "pod": one.name,
-                    "identity": one.identity.to_string(),
-                    "carried": one.attached.load(Ordering::Acquire),
-                    "leaving": one.is_leaving(),
-                    "by": if one.container.is_some() { "plugin" } else { "watch" },
-                    "seconds": one.since.elapsed().as_secs(),
-                })
-            })
-            .collect();
-        all.sort_by_key(|one| one["pod"].as_str().unwrap_or_default().to_owned());
-        Value::Array(all)
+impl Pods for Agent {
+    fn shown(&self) -> BoxFuture<'_, Vec<Map<String, Value>>> {
+        Box::pin(async {
+            let world = self.shared.world.borrow().clone();
+            let carried = self.carried.lock().await;
+            // The kernel is asked in each network.
+            let mut all: Vec<_> =
+                carried.values().map(|one| tokio::task::block_in_place(|| shown(one, &world))).collect();
+            all.sort_by_key(|one| one["pod"].as_str().unwrap_or_default().to_owned());
+            all
+        })
     }
+
+    fn network(&self, workload: &str) -> BoxFuture<'_, Option<sys::Namespace>> {
+        let workload = workload.to_owned();
+        Box::pin(async move {
+            let carried = self.carried.lock().await;
+            carried.values().find(|one| one.workload == workload).map(|one| one.namespace.clone())
+        })
+    }
+}
+
+fn shown(one: &Carried, world: &World) -> Map<String, Value> {
+    let credential = one.credential.borrow().as_ref().map(|credential| credential.borrow().clone());
+    let redirection = match one.namespace.run(sys::redirection::in_force) {
+        Ok(asked) => admin::redirection(asked),
+        Err(error) => admin::redirection(Err(error)),
+    };
+    let mut told = admin::of_workload(world, &one.workload, credential.as_deref(), &redirection);
+    told.extend([
+        ("pod".to_owned(), json!(one.name)),
+        ("identity".to_owned(), json!(one.identity.to_string())),
+        ("carried".to_owned(), json!(one.attached.load(Ordering::Acquire))),
+        ("leaving".to_owned(), json!(one.is_leaving())),
+        ("by".to_owned(), json!(if one.container.is_some() { "plugin" } else { "watch" })),
+        ("seconds".to_owned(), json!(one.since.elapsed().as_secs())),
+    ]);
+    told
 }

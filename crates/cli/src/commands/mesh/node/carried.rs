@@ -62,6 +62,12 @@ pub enum Leave {
 pub struct Carried {
     /// Its network.
     pub network: Number,
+    /// The way into it.
+    pub namespace: Namespace,
+    /// Its uid in the mesh.
+    pub workload: String,
+    /// Its certificate, once there is one.
+    pub credential: Awaited,
     /// For people.
     pub name: String,
     /// Its identity.
@@ -139,11 +145,26 @@ pub async fn carry(
     let (namespace, inside) = opened.map_err(|error| error.to_string())??;
     let (tell, told) = oneshot::channel();
     let attached = Arc::new(AtomicBool::new(false));
-    let (name, identity) = (wanted.name.clone(), wanted.identity.clone());
-    let task = Task { shared: shared.clone(), wanted, namespace, attached: Arc::clone(&attached) };
-    let task = tokio::spawn(task.run(inside, credential, told));
-    let since = Instant::now();
-    Ok(Carried { network: network.0, name, identity, container, since, attached, tell: Some(tell), task })
+    let (workload, name, identity) = (wanted.workload.clone(), wanted.name.clone(), wanted.identity.clone());
+    let task = Task {
+        shared: shared.clone(),
+        wanted,
+        namespace: namespace.clone(),
+        attached: Arc::clone(&attached),
+    };
+    Ok(Carried {
+        network: network.0,
+        namespace,
+        workload,
+        credential: credential.clone(),
+        name,
+        identity,
+        container,
+        since: Instant::now(),
+        attached,
+        tell: Some(tell),
+        task: tokio::spawn(task.run(inside, credential, told)),
+    })
 }
 
 /// Nothing is touched in a network that is not proved to be the pod's: it has the pod's address, and none of the node's. A

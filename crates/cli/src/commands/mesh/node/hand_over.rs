@@ -1,18 +1,13 @@
 //! How the plugin hands a pod's network to the node's proxy: one question and one answer on a Unix socket that only root
 //! may use, each one line of JSON; the network itself goes with the question, as an open descriptor.
 
-use std::io::{self, IoSlice, IoSliceMut, Read as _, Write as _};
-use std::mem::MaybeUninit;
+use std::io::{self, Read as _, Write as _};
 use std::net::{IpAddr, Shutdown};
-use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
-use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
-    SendFlags, recvmsg, sendmsg,
-};
 use serde::{Deserialize, Serialize};
 
 #[cfg(test)]
@@ -78,13 +73,8 @@ pub fn ask(socket: &Path, question: &Question, network: Option<BorrowedFd<'_>>) 
     stream.set_write_timeout(Some(ASKING))?;
     stream.set_read_timeout(Some(ANSWERING))?;
     let text = serde_json::to_vec(question)?;
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-    let mut control = SendAncillaryBuffer::new(&mut space);
     let descriptors: Vec<BorrowedFd<'_>> = network.into_iter().collect();
-    if !descriptors.is_empty() {
-        control.push(SendAncillaryMessage::ScmRights(&descriptors));
-    }
-    let sent = sendmsg(&stream, &[IoSlice::new(&text)], &mut control, SendFlags::NOSIGNAL)?;
+    let sent = sys::send_descriptors(&stream, &text, &descriptors)?;
     stream.write_all(text.get(sent..).unwrap_or_default())?;
     stream.shutdown(Shutdown::Write)?;
     let mut answer = Vec::new();
@@ -102,17 +92,10 @@ pub fn question(stream: &mut UnixStream) -> io::Result<(Question, Option<OwnedFd
     stream.set_read_timeout(Some(ASKING))?;
     stream.set_write_timeout(Some(ASKING))?;
     let mut text = vec![0; LONGEST];
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-    let mut control = RecvAncillaryBuffer::new(&mut space);
-    let flags = RecvFlags::CMSG_CLOEXEC;
-    let got = recvmsg(stream.as_fd(), &mut [IoSliceMut::new(&mut text)], &mut control, flags)?.bytes;
-    let network = control.drain().find_map(|message| match message {
-        RecvAncillaryMessage::ScmRights(mut descriptors) => descriptors.next(),
-        _ => None,
-    });
+    let (got, descriptors) = sys::receive_descriptors(&*stream, &mut text)?;
     text.truncate(got);
     stream.take(LONGEST as u64).read_to_end(&mut text)?;
-    Ok((serde_json::from_slice(&text)?, network))
+    Ok((serde_json::from_slice(&text)?, descriptors.into_iter().next()))
 }
 
 /// Answers.

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
+use futures_util::future::BoxFuture;
 use futures_util::{StreamExt as _, stream};
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
@@ -15,8 +16,9 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use model::mesh::World;
 use proxy::mesh::{Credential, Mesh, Plain, Record, Secured};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, broadcast, watch};
@@ -47,8 +49,17 @@ pub struct Shown {
 pub enum Whose {
     /// Those of one workload, by its uid.
     Workload(String),
-    /// Those of a node's pods, as they are now.
-    Node(Arc<dyn Fn() -> Value + Send + Sync>),
+    /// Those of a node's pods.
+    Node(Arc<dyn Pods>),
+}
+
+/// The pods that a node's proxy carries.
+pub trait Pods: Send + Sync {
+    /// What is told of each, as of a pod with a proxy of its own ([`of_workload`]), with its name in `pod`.
+    fn shown(&self) -> BoxFuture<'_, Vec<Map<String, Value>>>;
+
+    /// The network of a pod, by its workload's uid.
+    fn network(&self, workload: &str) -> BoxFuture<'_, Option<sys::Namespace>>;
 }
 
 type Body = BoxBody<Bytes, Infallible>;
@@ -82,10 +93,11 @@ async fn answer(request: &Request<Incoming>, shown: &Shown) -> Response<Body> {
     let path = request.uri().path();
     let wanted = path.strip_prefix("/try/").and_then(|address| address.parse::<SocketAddr>().ok());
     if let (&Method::GET, Some(wanted)) = (request.method(), wanted) {
-        return document(StatusCode::OK, whole(trial::call(&shown.mesh, wanted).await.to_string() + "\n"));
+        let said = attempt(shown, wanted, request.uri().query()).await;
+        return document(StatusCode::OK, whole(said.to_string() + "\n"));
     }
     let (status, body) = match (request.method(), path) {
-        (&Method::GET, "/status") => (StatusCode::OK, whole(status(shown).to_string() + "\n")),
+        (&Method::GET, "/status") => (StatusCode::OK, whole(status(shown).await.to_string() + "\n")),
         (&Method::GET, "/tap") => (StatusCode::OK, tap(shown.mesh.tap())),
         _ => {
             let known = "{\"error\": \"there are GET /status, GET /tap and GET /try/ADDRESS:PORT\"}\n";
@@ -93,6 +105,22 @@ async fn answer(request: &Request<Incoming>, shown: &Shown) -> Response<Body> {
         }
     };
     document(status, body)
+}
+
+/// A call from the pod; of a node's pods, from the one whose workload the query names.
+async fn attempt(shown: &Shown, to: SocketAddr, from: Option<&str>) -> Value {
+    let network = match &shown.whose {
+        Whose::Workload(_) => None,
+        Whose::Node(pods) => {
+            let workload = from.and_then(|query| query.strip_prefix("workload="));
+            let Some(workload) = workload else { return json!({ "error": "which pod? ?workload=UID" }) };
+            match pods.network(workload).await {
+                Some(network) => Some(network),
+                None => return json!({ "error": format!("{workload} is not carried by this node's proxy") }),
+            }
+        }
+    };
+    trial::call(&shown.mesh, to, network).await
 }
 
 fn document(status: StatusCode, body: Body) -> Response<Body> {
@@ -146,7 +174,7 @@ pub(super) fn line(record: &Record) -> Value {
     })
 }
 
-fn status(shown: &Shown) -> Value {
+async fn status(shown: &Shown) -> Value {
     let state = shown.discovery.state.borrow().clone();
     let world = shown.discovery.world.borrow().clone();
     let mut status = json!({
@@ -171,22 +199,43 @@ fn status(shown: &Shown) -> Value {
         })),
         "workloads": world.workloads().count(),
         "services": world.services().count(),
-        "certificate": shown.credential.get().map(|credential| certificate(&credential.borrow())),
         "plain": plain(&shown.mesh),
     });
     match &shown.whose {
         Whose::Workload(uid) => {
-            let known = world.workload(uid);
-            status["workload"] = json!(uid);
-            status["known"] = json!(known.is_some());
-            status["inbound_mode"] = json!(known.map(|own| own.modes.inbound.all.as_str()));
-            status["outbound_mode"] = json!(known.map(|own| own.modes.outbound.all.as_str()));
-            status["redirection"] = redirection();
-            status["policies"] = json!(known.map(|own| own.policies.clone()));
+            let credential = shown.credential.get().map(|credential| credential.borrow().clone());
+            let own =
+                of_workload(&world, uid, credential.as_deref(), &redirection(sys::redirection::in_force()));
+            if let Value::Object(status) = &mut status {
+                status.extend(own);
+            }
         }
-        Whose::Node(pods) => status["pods"] = pods(),
+        Whose::Node(pods) => status["pods"] = json!(pods.shown().await),
     }
     status
+}
+
+/// What is told of a workload that is carried.
+pub fn of_workload(
+    world: &World,
+    uid: &str,
+    credential: Option<&Credential>,
+    redirection: &Value,
+) -> Map<String, Value> {
+    let known = world.workload(uid);
+    let told = json!({
+        "workload": uid,
+        "known": known.is_some(),
+        "inbound_mode": known.map(|own| own.modes.inbound.all.as_str()),
+        "outbound_mode": known.map(|own| own.modes.outbound.all.as_str()),
+        "policies": known.map(|own| &own.policies),
+        "certificate": credential.map(certificate),
+        "redirection": redirection,
+    });
+    match told {
+        Value::Object(told) => told,
+        _ => Map::new(),
+    }
 }
 
 fn certificate(credential: &Credential) -> Value {
@@ -201,9 +250,9 @@ fn certificate(credential: &Credential) -> Value {
     })
 }
 
-/// What the kernel has in force in this network, and not what was once asked for.
-fn redirection() -> Value {
-    match sys::redirection::in_force() {
+/// What the kernel has in force in a network, and not what was once asked for.
+pub fn redirection<E: std::fmt::Display>(asked: Result<sys::redirection::InForce, E>) -> Value {
+    match asked {
         Ok(rules) => {
             json!({ "in_force": rules.both(), "outbound_rules": rules.outbound, "inbound_rules": rules.inbound })
         }
@@ -217,6 +266,7 @@ fn plain(mesh: &Mesh) -> Value {
     let pair = |plain: &Plain| {
         json!({
             "direction": plain.direction.as_str(),
+            "workload": plain.workload,
             "source": plain.source.to_string(),
             "destination": plain.destination.to_string(),
             "port": plain.port,

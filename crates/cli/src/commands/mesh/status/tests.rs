@@ -26,8 +26,12 @@ fn a_proxy_that_is_behind_one_that_is_away_and_a_pod_without_one_are_each_named(
             },
         }],
     });
-    let with = [pair("shop", "web-1"), pair("shop", "client")];
-    let document = document(&[told(Ok(status))], &with, &[pair("shop", "old")], None);
+    let wanted = Wanted {
+        with_sidecar: vec![pair("shop", "web-1"), pair("shop", "client")],
+        without_proxy: vec![pair("shop", "old")],
+        ..Wanted::default()
+    };
+    let document = document(&[told(Ok(status))], &wanted, None);
     let proxy = &document.proxies[0];
     assert_eq!((proxy.namespace.as_str(), proxy.pod.as_str(), proxy.behind), ("shop", "web-1", 2));
     assert_eq!(proxy.behind_since.as_deref(), Some("2026-01-01T00:00:05Z"));
@@ -41,8 +45,25 @@ fn a_proxy_that_is_behind_one_that_is_away_and_a_pod_without_one_are_each_named(
 }
 
 #[test]
+fn a_pod_that_its_node_carries_is_missing_when_that_proxy_is_away_or_not_connected() {
+    let status = json!({ "handfast": "1.0", "proxies": [{
+        "node": "ztunnel~10.0.0.1~node-1.handfast-node~handfast-node.svc.cluster.local", "types": {},
+    }] });
+    let by_node = [("a", Some("node-1")), ("b", Some("node-2")), ("c", None)];
+    let by_node = by_node.map(|(pod, proxy)| (pair("shop", pod), proxy.map(str::to_owned))).to_vec();
+    let wanted = Wanted { by_node, ..Wanted::default() };
+    let document = document(&[told(Ok(status))], &wanted, Some("shop"));
+    let missing: Vec<(&str, &str)> =
+        document.missing.iter().map(|one| (one.pod.as_str(), one.why.as_str())).collect();
+    assert_eq!(missing.len(), 2, "{missing:?}");
+    assert!(missing[0].0 == "b" && missing[0].1.contains("node-2, is not connected"), "{missing:?}");
+    assert!(missing[1].0 == "c" && missing[1].1.contains("no proxy of the mesh"), "{missing:?}");
+    assert_eq!(document.proxies.len(), 1, "it carries pods of the namespace that was asked for");
+}
+
+#[test]
 fn a_control_plane_that_does_not_answer_is_said_and_not_left_out() {
-    let document = document(&[told(Err("no answer".into()))], &[], &[], None);
+    let document = document(&[told(Err("no answer".into()))], &Wanted::default(), None);
     assert_eq!(document.control_planes[0].error.as_deref(), Some("no answer"));
     assert!(table(&document).contains("does not answer: no answer"));
 }

@@ -76,6 +76,10 @@ pub(super) fn join(world: &World, pods: &[Pod], told: &[Told], without_proxy: Ve
         }
         for seen in status["plain"]["pairs"].as_array().into_iter().flatten() {
             let text = |name: &str| seen[name].as_str().unwrap_or_default().to_owned();
+            // The proxy of a node tells of all of its pods.
+            if !text("workload").ends_with(&format!("//Pod/{place}")) {
+                continue;
+            }
             let is_inbound = text("direction") == "inbound";
             // A probe of the node is let in whatever the mode; and what is disabled is not the mesh's.
             if is_inbound && text("why") != "permissive" {

@@ -103,7 +103,7 @@ fn hint(namespace: &str) -> String {
 
 async fn preview(client: &kube::Client, only: Option<&str>) -> Result<Preview, Failure> {
     let look = Look::at(client).await?;
-    let told = look::ask(client, &look.with_proxy(only)).await;
+    let told = look::ask_of(client, &look, &look.carried(only)).await;
     let without: Vec<String> = look
         .without_proxy(only)
         .iter()

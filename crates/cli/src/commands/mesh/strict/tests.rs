@@ -20,7 +20,7 @@ fn world() -> World {
 }
 
 fn seen(direction: &str, source: &str, destination: &str, why: &str) -> Value {
-    json!({ "direction": direction, "source": source, "destination": destination, "port": 8080, "service": "",
+    json!({ "direction": direction, "workload": "c//Pod/shop/web-1", "source": source, "destination": destination, "port": 8080, "service": "",
             "why": why, "count": 2, "first": "2026-01-01T00:00:00Z", "last": "2026-01-02T00:00:00Z" })
 }
 
@@ -36,6 +36,10 @@ fn plain_callers_are_named_by_workload_and_probes_are_none() {
         seen("inbound", "10.0.0.1", "10.0.0.9", "probe"),
         seen("outbound", "10.0.0.9", "203.0.113.7", "destination_unknown"),
     ];
+    // The proxy of a node tells of other pods too.
+    let mut other = seen("inbound", "10.0.0.2", "10.0.0.8", "permissive");
+    other["workload"] = json!("c//Pod/shop/other-1");
+    let pairs = [&pairs[..], &[other]].concat();
     let preview = join(&world(), &[], &[told("web-1", Ok(status(&pairs)))], Vec::new());
     let callers: Vec<&str> = preview.inbound.iter().map(|pair| pair.caller.as_str()).collect();
     assert_eq!(callers, ["10.0.0.77 (nobody known)", "out/stranger"]);

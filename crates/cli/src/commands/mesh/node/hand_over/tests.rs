@@ -1,3 +1,5 @@
+use std::os::fd::AsFd as _;
+
 use super::*;
 
 #[test]
