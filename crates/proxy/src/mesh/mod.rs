@@ -19,6 +19,7 @@ mod record;
 mod seen;
 mod slots;
 mod socks;
+mod spoken;
 
 #[cfg(test)]
 mod tests;
@@ -69,6 +70,7 @@ pub(crate) struct Shared {
     tap: broadcast::Sender<Arc<Record>>,
     observer: Arc<dyn Fn(&Record) + Send + Sync>,
     seen: seen::Seen,
+    spoken: spoken::Spoken,
 }
 
 /// Sockets of this proxy.
@@ -122,6 +124,7 @@ impl Mesh {
             tap: broadcast::Sender::new(TAPPED),
             observer: options.observer,
             seen: seen::Seen::default(),
+            spoken: spoken::Spoken::default(),
         });
         let weak = Arc::downgrade(&shared);
         tokio::spawn(async move {

@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use model::codes::{Code, mesh as codes};
-use model::mesh::{Route, Workload, route};
+use model::mesh::{AppProtocol, Route, Workload, route};
 use prometheus_client::metrics::counter::Counter;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::net::TcpStream;
@@ -37,6 +37,8 @@ pub(super) struct Call {
     pub(super) upstream: Upstream,
     /// What the application called.
     wanted: SocketAddr,
+    /// What is spoken there, where that was declared.
+    declared: AppProtocol,
     record: Record,
     began: Instant,
 }
@@ -81,12 +83,14 @@ pub(super) async fn call(
                 return match plain(target, &own.dialer).await {
                     Ok(socket) => {
                         record.secured = Secured::Plain(why.as_str());
-                        Ok(Call { upstream: Upstream::Plain(socket), wanted: destination, record, began })
+                        let upstream = Upstream::Plain(socket);
+                        let declared = AppProtocol::Unknown;
+                        Ok(Call { upstream, wanted: destination, declared, record, began })
                     }
                     Err(why) => refuse(record, &codes::PEER_UNREACHABLE, format!("{target}: {why}")),
                 };
             }
-            Ok(Route::Mesh { proxy, target, identity, service, .. }) => {
+            Ok(Route::Mesh { proxy, target, identity, service, protocol, .. }) => {
                 record.destination = identity.to_string();
                 record.destination_address = Some(target);
                 record.service = service.as_ref().map(ToString::to_string).unwrap_or_default();
@@ -106,6 +110,7 @@ pub(super) async fn call(
                         return Ok(Call {
                             upstream: Upstream::Tunnel(Box::new(tunnel)),
                             wanted: destination,
+                            declared: protocol,
                             record,
                             began,
                         });
@@ -172,6 +177,12 @@ fn baggage(source: &Workload) -> String {
 }
 
 impl Call {
+    /// Looks at what the client has sent by now, without taking it and without waiting.
+    pub(super) fn look(&mut self, own: &Own, client: &TcpStream) {
+        let place = self.record.destination_address.unwrap_or(self.wanted);
+        self.record.protocol = own.shared.spoken.name(self.declared, place, client);
+    }
+
     /// Carries the client's bytes until either side ends; then the record is written.
     pub(super) async fn carry<C>(mut self, own: &Own, client: &mut C, break_off: impl Fn(&C))
     where

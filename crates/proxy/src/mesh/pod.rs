@@ -77,7 +77,10 @@ pub(super) async fn call(own: Arc<Own>, mut socket: TcpStream, from: SocketAddr)
     let work = async {
         let Some(wanted) = wanted(&own, &socket, Direction::Outbound, from) else { return };
         match outbound::call(&own, from, wanted).await {
-            Ok(call) => call.carry(&own, &mut socket, reset).await,
+            Ok(mut call) => {
+                call.look(&own, &socket);
+                call.carry(&own, &mut socket, reset).await;
+            }
             Err(_) => reset(&socket),
         }
     };

@@ -65,6 +65,8 @@ pub struct Record {
     pub service: String,
     /// How it was secured.
     pub secured: Secured,
+    /// What the application speaks, as far as the caller's side knows: as ALPN has it, `h2c`, `grpc`, `tls`, or `tcp`.
+    pub protocol: &'static str,
     /// Bytes from the caller.
     pub sent: u64,
     /// Bytes to the caller.
@@ -92,6 +94,7 @@ impl Record {
             destination_address: None,
             service: String::new(),
             secured: Secured::Refused,
+            protocol: "",
             sent: 0,
             received: 0,
             duration: Duration::ZERO,

@@ -184,8 +184,9 @@ fn text(line: &Value) -> String {
         (secured, code) => {
             let why = line["not_secured_because"].as_str().map(|why| format!(" ({why})")).unwrap_or_default();
             let code = if code.is_empty() { String::new() } else { format!(" {code} {}", of("detail")) };
+            let spoken = line["protocol"].as_str().map(|name| format!(" {name}")).unwrap_or_default();
             format!(
-                "{secured}{why} {} B > {} B < {:.3} s{code}",
+                "{secured}{why}{spoken} {} B > {} B < {:.3} s{code}",
                 line["sent"],
                 line["received"],
                 line["seconds"].as_f64().unwrap_or_default()
@@ -215,14 +216,14 @@ mod tests {
             "time": "2026-01-01T00:00:00Z", "direction": "inbound", "pod": "shop/web-1",
             "source": "spiffe://cluster.local/ns/shop/sa/client", "source_address": "10.0.0.1:4000",
             "destination": "spiffe://cluster.local/ns/shop/sa/web", "destination_address": "10.0.0.2:8080",
-            "service": "shop/web.shop.svc.cluster.local", "secured": "hbone", "sent": 12, "received": 34, "seconds": 0.5,
+            "service": "shop/web.shop.svc.cluster.local", "secured": "hbone", "protocol": "http/1.1", "sent": 12, "received": 34, "seconds": 0.5,
             "code": null, "detail": "no policy",
         });
         let said = text(&line);
         for part in [
             "shop/client (10.0.0.1:4000) -> shop/web (10.0.0.2:8080)",
             "[web.shop.svc.cluster.local]",
-            "hbone 12 B > 34 B <",
+            "hbone http/1.1 12 B > 34 B <",
         ] {
             assert!(said.contains(part), "{said}");
         }

@@ -164,6 +164,7 @@ pub(super) fn line(record: &Record) -> Value {
         "service": record.service,
         "secured": record.secured.as_str(),
         "not_secured_because": why,
+        "protocol": (!record.protocol.is_empty()).then_some(record.protocol),
         "sent": record.sent,
         "received": record.received,
         "seconds": record.duration.as_secs_f64(),

@@ -74,6 +74,31 @@ async fn a_server_that_speaks_first_is_heard_at_once_within_the_mesh_and_outside
     assert_eq!((plain, records.len()), (2, 4), "{records:#?}");
 }
 
+/// Nothing waits for the first bytes, so a call may be over sooner than they came; then what was seen before counts.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_spoken_is_learnt_from_calls_that_say_it_and_known_of_those_that_wait() {
+    let Some(cluster) = Cluster::start() else { return };
+    let (web, ledger) = (cluster.join("web", 2), cluster.join("ledger", 3));
+    let _server = ledger.serve(8080, "");
+    let url = format!("http://{}/", ledger.at(8080));
+    let spoken = async || {
+        let records = cluster.records(2).await;
+        records.iter().find(|record| record.direction == Direction::Outbound).unwrap().protocol
+    };
+    let mut calls = 0;
+    loop {
+        assert_eq!(web.curl(&url).await.0, Some(0));
+        if spoken().await == "http/1.1" {
+            break;
+        }
+        calls += 1;
+        assert!(calls < 50, "it is never seen");
+    }
+    // One that says nothing.
+    drop(web.connect(ledger.at(8080)).await.unwrap());
+    assert_eq!(spoken().await, "http/1.1");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_pod_reaches_itself_by_its_service_and_by_its_own_addresses() {
     let Some(cluster) = Cluster::start() else { return };
