@@ -113,6 +113,10 @@ super::table! {
         "The pod's proxy gets no certificate from the control plane",
         "the control plane is away, has no authority yet, or does not accept the pod's token",
         "its reason is in the message; what was issued before is good until it ends: handfast mesh check";
+    NOT_A_PROXY = "HF8039", "not_a_proxy",
+        "Who asks the control plane for the state of the mesh is no proxy of it",
+        "a pod without a sidecar, or of another service account than the node's proxy, showed its own token",
+        "label its namespace handfast.dev/mesh=enabled and make the pod anew; name foreign proxies by --node-accounts";
     LOCAL_NO_COMMAND = "HF8040", "local_no_command",
         "A container has no command",
         "what its image would start is not known here: no container runtime is involved on one machine",
