@@ -63,10 +63,13 @@ def call(connection, method, path, body):
 
 
 def pod(index):
-    """A pod of no kubelet: on a node that is not there. Its Service is one of the many."""
-    return {"apiVersion": "v1", "kind": "Pod",
-            "metadata": mesh.metadata(f"p{index}", NAMESPACE, labels={"app": f"s{index // 2}", "version": "a"}),
+    """A pod of no kubelet: on a node that is not there. Its Service is one of the many. It says of itself that it has a
+    proxy: only who has one is told of the mesh."""
+    metadata = mesh.metadata(f"p{index}", NAMESPACE, labels={"app": f"s{index // 2}", "version": "a"})
+    metadata["annotations"] = {"handfast.dev/injected": "1"}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata,
             "spec": {"nodeName": "elsewhere", "automountServiceAccountToken": False,
+                     "initContainers": [{"name": "handfast-proxy", "image": mesh.BUSYBOX}],
                      "containers": [{"name": "app", "image": mesh.BUSYBOX}]}}
 
 

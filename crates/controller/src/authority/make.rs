@@ -82,6 +82,7 @@ impl State {
             longest_leaf: certs::DEFAULT_LIFETIME,
             crl_numbers: BTreeMap::new(),
             taken: Vec::new(),
+            version: None,
         }
     }
 

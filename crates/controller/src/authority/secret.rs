@@ -155,6 +155,7 @@ pub(super) fn read(data: &BTreeMap<String, ByteString>) -> Result<Option<State>>
         longest_leaf: Duration::seconds(document.longest_leaf_seconds.max(0)),
         crl_numbers: document.crl_numbers,
         taken: document.steps.into_iter().map(TakenDocument::read).collect::<Result<_>>()?,
+        version: None,
     };
     check(&state)?;
     Ok(Some(state))

@@ -173,6 +173,8 @@ pub struct State {
     pub crl_numbers: BTreeMap<String, u64>,
     /// The last steps: whoever leads next records those that were taken while nobody did.
     pub taken: Vec<Taken>,
+    /// The version of the Secret that it was read from; none where that is not known. It is not written.
+    pub version: Option<String>,
 }
 
 impl State {

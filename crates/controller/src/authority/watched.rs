@@ -53,13 +53,14 @@ impl Watched {
 
     fn read(&self, found: &Secret) -> Result<State> {
         let state = secret::read(found.data.as_ref().unwrap_or(&Default::default()))?;
-        let state = state.ok_or_else(|| Error::AuthorityBroken("it was emptied".to_owned()))?;
+        let mut state = state.ok_or_else(|| Error::AuthorityBroken("it was emptied".to_owned()))?;
         if state.trust_domain != self.trust_domain {
             return Err(Error::AuthorityDomain {
                 found: state.trust_domain.to_string(),
                 wanted: self.trust_domain.to_string(),
             });
         }
+        state.version.clone_from(&found.metadata.resource_version);
         Ok(state)
     }
 }

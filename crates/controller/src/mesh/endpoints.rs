@@ -10,8 +10,9 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use model::mesh::{AppProtocol, Port, Service, ServiceName, Workload};
 
 use super::Options;
-use super::index::{Objects, is_ready, name_of, namespace_of};
+use super::index::Objects;
 use super::owner::LATEST;
+use super::pods::{Key, is_ready, key_of, name_of, namespace_of, shares_host};
 
 /// The label by which a slice says whose it is.
 const SLICE_OF: &str = "kubernetes.io/service-name";
@@ -19,7 +20,7 @@ const SLICE_OF: &str = "kubernetes.io/service-name";
 const SERVER_FIRST: [i32; 4] = [25, 53, 3306, 27017];
 
 /// What a pod is to a Service.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Member {
     pub(super) ports: Vec<Port>,
     pub(super) ready: bool,
@@ -32,87 +33,105 @@ pub(super) type Members = BTreeMap<ServiceName, Member>;
 #[derive(Default)]
 pub(super) struct Endpoints {
     pub(super) services: Vec<Service>,
-    /// By the number of the pod.
-    pub(super) pods: Vec<Members>,
+    /// By the pod.
+    pub(super) pods: BTreeMap<Key, Members>,
     /// Endpoints that are no pods.
     pub(super) foreign: BTreeMap<String, Workload>,
 }
 
+/// Who is behind one Service.
+#[derive(Debug, Default)]
+pub(super) struct Behind {
+    pub(super) members: BTreeMap<Key, Member>,
+    /// Endpoints that are no pods, by their uids.
+    pub(super) foreign: BTreeMap<String, Workload>,
+}
+
 /// A Service and its ports that are TCP.
-struct Known<'a> {
+pub(super) struct Known<'a> {
     object: &'a core::Service,
     spec: &'a core::ServiceSpec,
-    name: ServiceName,
+    pub(super) name: ServiceName,
     ports: Vec<(&'a core::ServicePort, Port)>,
 }
 
 /// Finds out who is behind what. `pods` are those that may run.
 pub(super) fn endpoints(objects: &Objects, pods: &[&core::Pod], options: &Options) -> Endpoints {
-    let mut found = Endpoints { pods: pods.iter().map(|_| Members::new()).collect(), ..Endpoints::default() };
-    let mut by_namespace: HashMap<&str, Vec<usize>> = HashMap::new();
-    let mut by_name: HashMap<(&str, &str), usize> = HashMap::new();
-    let mut by_address: HashMap<IpAddr, usize> = HashMap::new();
-    for (index, pod) in pods.iter().enumerate() {
-        by_namespace.entry(namespace_of(&pod.metadata)).or_default().push(index);
-        by_name.insert((namespace_of(&pod.metadata), name_of(&pod.metadata)), index);
-        if pod.spec.as_ref().is_none_or(|spec| spec.host_network != Some(true)) {
-            by_address.extend(addresses(pod).into_iter().map(|address| (address, index)));
+    let mut found = Endpoints::default();
+    let mut by_namespace: HashMap<&str, Vec<&core::Pod>> = HashMap::new();
+    let mut by_address: HashMap<IpAddr, &core::Pod> = HashMap::new();
+    for pod in pods {
+        by_namespace.entry(namespace_of(&pod.metadata)).or_default().push(pod);
+        for address in own_addresses(pod) {
+            let owner = by_address.entry(address).or_insert(pod);
+            *owner = std::cmp::max_by_key(*owner, *pod, |pod| claim(pod));
         }
     }
+    let by_name: HashMap<Key, &core::Pod> = pods.iter().map(|pod| (key_of(&pod.metadata), *pod)).collect();
     let mut slices: HashMap<(&str, &str), Vec<&EndpointSlice>> = HashMap::new();
     for slice in &objects.endpoint_slices {
-        let of = slice.metadata.labels.as_ref().and_then(|labels| labels.get(SLICE_OF));
-        if let Some(of) = of.filter(|_| slice.address_type != "FQDN") {
+        if let Some(of) = service_of(slice) {
             slices.entry((namespace_of(&slice.metadata), of)).or_default().push(slice);
         }
     }
     for known in objects.services.iter().filter_map(|service| Known::of(service, options)) {
         found.services.push(known.service());
         let namespace = namespace_of(&known.object.metadata);
-        let Some(slices) = slices.get(&(namespace, name_of(&known.object.metadata))) else {
-            for index in by_namespace.get(namespace).into_iter().flatten() {
-                if let (Some(pod), Some(members)) = (pods.get(*index), found.pods.get_mut(*index))
-                    && known.selects(pod)
-                {
-                    members.insert(known.name.clone(), known.member(pod));
-                }
+        let behind = match slices.get_mut(&(namespace, name_of(&known.object.metadata))) {
+            None => {
+                let pods = by_namespace.get(namespace).into_iter().flatten();
+                let selected = pods.filter(|pod| known.selects(pod));
+                let members = selected.map(|pod| (key_of(&pod.metadata), known.member(pod))).collect();
+                Behind { members, ..Behind::default() }
             }
-            continue;
+            Some(slices) => {
+                slices.sort_by_key(|slice| name_of(&slice.metadata));
+                known.listed(slices.iter().copied(), options, |listed| match listed {
+                    Listed::Pod(key, uid) => {
+                        by_name.get(&key).filter(|pod| is_of(pod, uid.as_deref())).map(|_| key)
+                    }
+                    Listed::Address(address) => by_address.get(&address).map(|pod| key_of(&pod.metadata)),
+                })
+            }
         };
-        for slice in slices {
-            for endpoint in slice.endpoints.iter().flatten() {
-                // The addresses of one endpoint are as good as one another.
-                let address = endpoint.addresses.first().and_then(|text| text.parse::<IpAddr>().ok());
-                let Some(address) = address.map(|address| address.to_canonical()) else { continue };
-                let target =
-                    endpoint.target_ref.as_ref().filter(|target| target.kind.as_deref() == Some("Pod"));
-                let index = match target.and_then(|target| target.name.as_deref()) {
-                    Some(pod) => by_name.get(&(namespace, pod)),
-                    None => by_address.get(&address),
-                };
-                let members = match index.and_then(|index| found.pods.get_mut(*index)) {
-                    Some(members) => members,
-                    // A pod that is not known yet, or not any more.
-                    None if target.is_some() => continue,
-                    None => {
-                        let workload = foreign(slice, address, options);
-                        let workload = found.foreign.entry(workload.uid.clone()).or_insert(workload);
-                        workload.healthy |= is_listed_ready(endpoint);
-                        workload.services.insert(known.name.clone(), known.ports_of(slice));
-                        continue;
-                    }
-                };
-                let member = members.entry(known.name.clone()).or_default();
-                member.ready |= is_listed_ready(endpoint);
-                for port in known.ports_of(slice) {
-                    if !member.ports.contains(&port) {
-                        member.ports.push(port);
-                    }
-                }
-            }
+        for (key, member) in behind.members {
+            found.pods.entry(key).or_default().insert(known.name.clone(), member);
         }
+        found.foreign.extend(behind.foreign);
     }
     found
+}
+
+/// The Service whose endpoints a slice lists, where they have addresses.
+pub(super) fn service_of(slice: &EndpointSlice) -> Option<&str> {
+    let of = slice.metadata.labels.as_ref().and_then(|labels| labels.get(SLICE_OF));
+    of.filter(|_| slice.address_type != "FQDN").map(String::as_str)
+}
+
+/// The addresses by which a pod alone is found.
+pub(super) fn own_addresses(pod: &core::Pod) -> Vec<IpAddr> {
+    if shares_host(pod) { Vec::new() } else { addresses(pod) }
+}
+
+/// Which of several pods an address is taken for, the highest: one that is not being ended, of these the youngest. It is
+/// always the same one, whichever was heard of last.
+pub(super) fn claim(pod: &core::Pod) -> impl Ord + use<> {
+    let metadata = &pod.metadata;
+    let made = metadata.creation_timestamp.as_ref().map(|time| time.0);
+    (metadata.deletion_timestamp.is_none(), made, key_of(metadata))
+}
+
+/// Whether a pod has this uid, where one is asked for.
+pub(super) fn is_of(pod: &core::Pod, uid: Option<&str>) -> bool {
+    uid.is_none() || pod.metadata.uid.as_deref() == uid
+}
+
+/// What a slice says of one endpoint.
+pub(super) enum Listed {
+    /// It is the pod of this name; of this uid, where the slice says one: its successor of the same name is another.
+    Pod(Key, Option<String>),
+    /// It has this address.
+    Address(IpAddr),
 }
 
 /// Nothing said means ready (EndpointConditions).
@@ -140,7 +159,7 @@ fn foreign(slice: &EndpointSlice, address: IpAddr, options: &Options) -> Workloa
 }
 
 impl<'a> Known<'a> {
-    fn of(object: &'a core::Service, options: &Options) -> Option<Self> {
+    pub(super) fn of(object: &'a core::Service, options: &Options) -> Option<Self> {
         let spec = object.spec.as_ref().filter(|spec| spec.type_.as_deref() != Some("ExternalName"))?;
         let namespace = namespace_of(&object.metadata).to_owned();
         let hostname = format!("{}.{namespace}.svc.{}", name_of(&object.metadata), options.dns_domain);
@@ -148,7 +167,49 @@ impl<'a> Known<'a> {
         Some(Self { object, spec, name: ServiceName { namespace, hostname }, ports })
     }
 
-    fn service(&self) -> Service {
+    /// Who its slices list; `find` says which of the known pods that is.
+    pub(super) fn listed<'s>(
+        &self,
+        slices: impl Iterator<Item = &'s EndpointSlice>,
+        options: &Options,
+        mut find: impl FnMut(Listed) -> Option<Key>,
+    ) -> Behind {
+        let mut behind = Behind::default();
+        let namespace = namespace_of(&self.object.metadata);
+        for slice in slices {
+            for endpoint in slice.endpoints.iter().flatten() {
+                // The addresses of one endpoint are as good as one another.
+                let address = endpoint.addresses.first().and_then(|text| text.parse::<IpAddr>().ok());
+                let Some(address) = address.map(|address| address.to_canonical()) else { continue };
+                let target = endpoint.target_ref.as_ref();
+                let target = target.filter(|target| target.kind.as_deref() == Some("Pod"));
+                let listed = match target.and_then(|target| Some((target.name.as_deref()?, &target.uid))) {
+                    Some((pod, uid)) => Listed::Pod((namespace.to_owned(), pod.to_owned()), uid.clone()),
+                    None => Listed::Address(address),
+                };
+                let Some(pod) = find(listed) else {
+                    // A pod that is not known yet, or not any more, is nobody else either.
+                    if target.is_none() {
+                        let workload = foreign(slice, address, options);
+                        let workload = behind.foreign.entry(workload.uid.clone()).or_insert(workload);
+                        workload.healthy |= is_listed_ready(endpoint);
+                        workload.services.insert(self.name.clone(), self.ports_of(slice));
+                    }
+                    continue;
+                };
+                let member = behind.members.entry(pod).or_default();
+                member.ready |= is_listed_ready(endpoint);
+                for port in self.ports_of(slice) {
+                    if !member.ports.contains(&port) {
+                        member.ports.push(port);
+                    }
+                }
+            }
+        }
+        behind
+    }
+
+    pub(super) fn service(&self) -> Service {
         let texts = self.spec.cluster_ips.iter().flatten().chain(&self.spec.cluster_ip);
         // Headless ones say "None".
         let mut addresses: Vec<IpAddr> = texts.filter_map(|text| text.parse().ok()).collect();
@@ -168,7 +229,7 @@ impl<'a> Known<'a> {
         }
     }
 
-    fn selects(&self, pod: &core::Pod) -> bool {
+    pub(super) fn selects(&self, pod: &core::Pod) -> bool {
         let selector = self.spec.selector.as_ref().filter(|selector| !selector.is_empty());
         let labels = pod.metadata.labels.as_ref();
         selector.is_some_and(|selector| {
@@ -176,7 +237,7 @@ impl<'a> Known<'a> {
         })
     }
 
-    fn member(&self, pod: &core::Pod) -> Member {
+    pub(super) fn member(&self, pod: &core::Pod) -> Member {
         let ready = is_ready(pod) || self.spec.publish_not_ready_addresses == Some(true);
         let ports = self.ports.iter().filter_map(|(own, port)| {
             let target = match &own.target_port {

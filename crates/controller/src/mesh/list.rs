@@ -60,29 +60,34 @@ pub async fn all<K>(api: Api<K>, action: &str) -> Result<Vec<K>>
 where
     K: Clone + DeserializeOwned + Debug,
 {
-    pages(&api).await.map_err(Error::api(action.to_owned()))
+    pages(&api, |object| object).await.map(|(items, _)| items).map_err(Error::api(action.to_owned()))
 }
 
-async fn pages<K>(api: &Api<K>) -> std::result::Result<Vec<K>, kube::Error>
+/// All objects of a kind, each made into what is kept of it, and the version of the list: where a watch may begin.
+pub(super) async fn pages<K, T>(
+    api: &Api<K>,
+    keep: impl Fn(K) -> T,
+) -> std::result::Result<(Vec<T>, String), kube::Error>
 where
     K: Clone + DeserializeOwned + Debug,
 {
     let mut items = Vec::new();
     let mut page = ListParams::default().limit(PAGE);
     loop {
-        let list = match api.list(&page).await {
+        let (list, whole) = match api.list(&page).await {
             // So much changed meanwhile that the rest is gone: once more, in one piece.
             Err(kube::Error::Api(status)) if status.code == 410 => {
-                return Ok(api.list(&ListParams::default()).await?.items);
+                items.clear();
+                (api.list(&ListParams::default()).await?, true)
             }
-            listed => listed?,
+            listed => (listed?, false),
         };
-        items.extend(list.items);
+        items.extend(list.items.into_iter().map(&keep));
         match list.metadata.continue_ {
-            Some(token) if !token.is_empty() => {
+            Some(token) if !token.is_empty() && !whole => {
                 page = ListParams::default().limit(PAGE).continue_token(&token);
             }
-            _ => return Ok(items),
+            _ => return Ok((items, list.metadata.resource_version.unwrap_or_default())),
         }
     }
 }
@@ -95,16 +100,16 @@ async fn customs(
 ) -> Result<Vec<Custom>> {
     let resource =
         ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(istio::GROUP, "v1", kind), plural);
-    let found = match pages(&Api::<DynamicObject>::all_with(client.clone(), &resource)).await {
+    match pages(&Api::<DynamicObject>::all_with(client.clone(), &resource), custom).await {
         Err(kube::Error::Api(status)) if status.code == 404 => {
             absent.push(kind);
-            Vec::new()
+            Ok(Vec::new())
         }
-        found => found.map_err(Error::api(format!("list the objects of kind {kind}")))?,
-    };
-    let custom = |found: DynamicObject| Custom {
-        metadata: found.metadata,
-        spec: found.data.get("spec").cloned().unwrap_or_default(),
-    };
-    Ok(found.into_iter().map(custom).collect())
+        found => Ok(found.map_err(Error::api(format!("list the objects of kind {kind}")))?.0),
+    }
+}
+
+/// What is kept of an object of one of Istio's kinds.
+pub(super) fn custom(found: DynamicObject) -> Custom {
+    Custom { metadata: found.metadata, spec: found.data.get("spec").cloned().unwrap_or_default() }
 }

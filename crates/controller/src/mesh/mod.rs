@@ -11,8 +11,10 @@ pub mod index;
 pub mod issue;
 pub mod istio;
 pub mod list;
+pub mod live;
 mod modes;
 mod owner;
+mod pods;
 mod read;
 pub mod watch;
 

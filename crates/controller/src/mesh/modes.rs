@@ -1,7 +1,7 @@
 //! How securely a workload is called, by Istio's PeerAuthentication, and how securely it calls, by our own annotations.
 //! Whatever is not understood counts as `strict`: nothing falls back to plain text by a slip of the pen (invariant 3).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use model::codes::mesh as codes;
 use model::mesh::{Mode, PortModes};
@@ -14,30 +14,48 @@ use crate::names::{OUTBOUND_MODE_ANNOTATION, OUTBOUND_MODES_ANNOTATION};
 const KIND: &str = "PeerAuthentication";
 
 /// All PeerAuthentications, the oldest first.
-pub(super) struct Peers<'a> {
-    root: &'a str,
-    all: Vec<Peer<'a>>,
-    /// Those that an older one keeps from being used somewhere, and that one.
-    unused: BTreeSet<(usize, usize)>,
+pub(super) struct Peers {
+    root: String,
+    all: Vec<Peer>,
 }
 
-impl<'a> Peers<'a> {
-    pub(super) fn read(customs: &'a [Custom], options: &'a Options) -> Self {
-        let mut sorted: Vec<&Custom> = customs.iter().collect();
-        sorted.sort_by_key(|custom| {
-            (custom.metadata.creation_timestamp.as_ref().map(|time| time.0), custom.key())
-        });
-        let all = sorted.into_iter().map(|custom| Peer::read(custom, options)).collect();
-        Self { root: &options.root_namespace, all, unused: BTreeSet::new() }
+impl Peers {
+    pub(super) fn new(options: &Options) -> Self {
+        Self { root: options.root_namespace.clone(), all: Vec::new() }
+    }
+
+    pub(super) fn read(customs: &[Custom], options: &Options) -> Self {
+        let mut peers = Self::new(options);
+        peers.all = customs.iter().map(|custom| Peer::read(custom.clone(), options)).collect();
+        peers.all.sort_by_key(age);
+        peers
+    }
+
+    /// Takes one in, in the place of an older one of its name.
+    pub(super) fn insert(&mut self, custom: Custom, options: &Options) {
+        let peer = Peer::read(custom, options);
+        self.remove(&peer.custom.key());
+        let at = self.all.partition_point(|other| age(other) < age(&peer));
+        self.all.insert(at, peer);
+    }
+
+    /// Forgets the one of this name, `namespace/name`.
+    pub(super) fn remove(&mut self, key: &str) {
+        self.all.retain(|peer| peer.custom.key() != key);
     }
 
     /// How a workload is to be called. The mesh's mode, that of the namespace and that of the workload: the narrowest
-    /// that says something.
-    pub(super) fn inbound(&mut self, namespace: &str, labels: &BTreeMap<String, String>) -> PortModes {
+    /// that says something. Those that an older one keeps from being used here are added to the problems.
+    pub(super) fn inbound(
+        &self,
+        namespace: &str,
+        labels: &BTreeMap<String, String>,
+        problems: &mut Vec<Problem>,
+    ) -> PortModes {
         // For the mesh, for the namespace, for the workload.
-        let mut levels: [Option<usize>; 3] = [None; 3];
-        for (index, peer) in self.all.iter().enumerate() {
-            if !selects((peer.custom.namespace(), &peer.selector), self.root, namespace, labels) {
+        let mut levels: [Option<&Peer>; 3] = [None; 3];
+        for peer in &self.all {
+            if !selects((peer.custom.namespace(), &peer.selector), &self.root, namespace, labels) {
                 continue;
             }
             if peer.modes.is_err() {
@@ -49,40 +67,39 @@ impl<'a> Peers<'a> {
                 None => 1,
             };
             match levels[level] {
-                Some(older) => {
-                    self.unused.insert((index, older));
-                }
-                None => levels[level] = Some(index),
+                Some(older) => problems.push(unused(peer, older)),
+                None => levels[level] = Some(peer),
             }
         }
         let mut modes = PortModes::from(Mode::Permissive);
-        for index in levels.into_iter().flatten() {
-            let Some(Ok(found)) = self.all.get(index).map(|peer| &peer.modes) else { continue };
+        for found in levels.into_iter().flatten().filter_map(|peer| peer.modes.as_ref().ok()) {
             modes.all = found.all.unwrap_or(modes.all);
             modes.ports.extend(found.ports.iter().filter_map(|(port, mode)| Some((*port, (*mode)?))));
         }
         modes
     }
 
-    /// What was wrong; after all workloads were asked for.
-    pub(super) fn problems(self) -> Vec<Problem> {
-        let mut problems = Vec::new();
-        for peer in &self.all {
-            if let Err(wrong) = &peer.modes {
-                problems.push(peer.custom.problem(KIND, wrong.clone(), true));
-            }
-        }
-        for (index, older) in self.unused {
-            let (Some(peer), Some(older)) = (self.all.get(index), self.all.get(older)) else { continue };
-            let wrong = Wrong {
-                path: Path::of(&["spec"]),
-                code: &codes::PEER_AUTHENTICATION_UNUSED,
-                message: format!("{} is older and applies to the same workloads", older.custom.key()),
-            };
-            problems.push(peer.custom.problem(KIND, wrong, false));
-        }
-        problems
+    /// What is wrong with them themselves.
+    pub(super) fn problems(&self) -> impl Iterator<Item = Problem> {
+        self.all.iter().filter_map(|peer| {
+            let wrong = peer.modes.as_ref().err()?;
+            Some(peer.custom.problem(KIND, wrong.clone(), true))
+        })
     }
+}
+
+/// The oldest first, and of one age by name.
+fn age(peer: &Peer) -> impl Ord + use<> {
+    (peer.custom.metadata.creation_timestamp.as_ref().map(|time| time.0), peer.custom.key())
+}
+
+fn unused(peer: &Peer, older: &Peer) -> Problem {
+    let wrong = Wrong {
+        path: Path::of(&["spec"]),
+        code: &codes::PEER_AUTHENTICATION_UNUSED,
+        message: format!("{} is older and applies to the same workloads", older.custom.key()),
+    };
+    peer.custom.problem(KIND, wrong, false)
 }
 
 /// Annotations of an object.

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::Pod;
 use model::mesh::WorkloadKind;
 
-use super::index::name_of;
+use super::pods::name_of;
 
 /// Labels with the name of an application, the first that is there.
 const NAMES: [&str; 3] = ["service.istio.io/canonical-name", "app.kubernetes.io/name", "app"];

@@ -117,6 +117,10 @@ super::table! {
         "A proxy's process was killed, and is started again",
         "somebody ended it, it needed more memory than it may have, or it has a fault",
         "its connections are lost, new ones are served; if it comes again: look at the container's memory limit and at the lines before this one";
+    NOT_A_PROXY = "HF8039", "not_a_proxy",
+        "Who asks the control plane for the state of the mesh is no proxy of it",
+        "a pod without a sidecar, or of another service account than the node's proxy, showed its own token",
+        "label its namespace handfast.dev/mesh=enabled and make the pod anew; name foreign proxies by --node-accounts";
     LOCAL_NO_COMMAND = "HF8040", "local_no_command",
         "A container has no command",
         "what its image would start is not known here: no container runtime is involved on one machine",

@@ -5,14 +5,14 @@
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use aws_lc_rs::digest;
 use bytes::Bytes;
-use model::mesh::{Owner, Policy, PortModes, Service, Trust, Tunnel, Workload, World};
+use model::mesh::{Owner, Policy, PortModes, Service, ServiceName, Trust, Tunnel, Workload, World};
 
 use crate::convert::{
     MODES_NAMESPACE, policy_resource, service_name, service_resource, strict_policy, trust_resource,
@@ -110,6 +110,17 @@ impl Entry {
     }
 }
 
+/// What may be otherwise in a world than in another: new, changed or gone.
+#[derive(Clone, Debug, Default)]
+pub struct Touched {
+    /// Workloads, by their uids.
+    pub workloads: BTreeSet<String>,
+    /// Services.
+    pub services: BTreeSet<ServiceName>,
+    /// Policies, `namespace/name`.
+    pub policies: BTreeSet<String>,
+}
+
 /// What became otherwise from one catalog to the next.
 #[derive(Debug)]
 struct ChangeSet {
@@ -187,44 +198,62 @@ impl Resources {
         self.history.iter().rev().take_while(move |set| set.generation > generation)
     }
 
+    /// The resources after these became otherwise; whether any did. One without a source is gone.
+    fn with(
+        &self,
+        generation: u64,
+        at: Moment,
+        touched: impl Iterator<Item = (String, Option<Source>)>,
+    ) -> (Self, bool) {
+        let mut next = self.clone();
+        let mut names = Vec::new();
+        for (name, source) in touched {
+            let known = next.entries.get_key_value(name.as_str());
+            let known = known.map(|(name, entry)| (Arc::clone(name), Arc::clone(entry)));
+            match (source, known) {
+                (None, None) => {}
+                (None, Some((name, _))) => {
+                    next.entries.remove(&name);
+                    names.push(name);
+                }
+                (Some(source), Some((_, entry))) if entry.source.is_same(&source) => {}
+                (Some(source), known) => {
+                    let bytes = source.encode();
+                    let (name, entry) = match known {
+                        // What changed is not told to anybody.
+                        Some((name, old)) if old.bytes == bytes => (
+                            name,
+                            Entry { version: Arc::clone(&old.version), bytes: old.bytes.clone(), source },
+                        ),
+                        known => {
+                            let name = known.map_or_else(|| Arc::from(name), |(name, _)| name);
+                            names.push(Arc::clone(&name));
+                            (name, Entry { version: version(&bytes), bytes, source })
+                        }
+                    };
+                    next.entries.insert(name, Arc::new(entry));
+                }
+            }
+        }
+        let changed = !names.is_empty();
+        if changed {
+            next.history.push_back(Arc::new(ChangeSet { generation, at, names }));
+            next.forget();
+        }
+        (next, changed)
+    }
+
+    /// The resources that are these and no others.
     fn next(
         &self,
         generation: u64,
         at: Moment,
         sources: impl Iterator<Item = (String, Source)>,
     ) -> (Self, bool) {
-        let mut entries = HashMap::with_capacity(self.entries.len());
-        let mut names = Vec::new();
-        for (name, source) in sources {
-            let known = self.entries.get_key_value(name.as_str());
-            let (name, entry) = match known {
-                Some((name, entry)) if entry.source.is_same(&source) => (Arc::clone(name), Arc::clone(entry)),
-                _ => {
-                    let bytes = source.encode();
-                    match known {
-                        // What changed is not told to anybody.
-                        Some((name, old)) if old.bytes == bytes => {
-                            let (version, bytes) = (Arc::clone(&old.version), old.bytes.clone());
-                            (Arc::clone(name), Arc::new(Entry { version, bytes, source }))
-                        }
-                        _ => {
-                            let name = known.map_or_else(|| Arc::from(name), |(name, _)| Arc::clone(name));
-                            names.push(Arc::clone(&name));
-                            (name, Arc::new(Entry { version: version(&bytes), bytes, source }))
-                        }
-                    }
-                }
-            };
-            entries.insert(name, entry);
-        }
-        names.extend(self.entries.keys().filter(|name| !entries.contains_key(*name)).cloned());
-        let changed = !names.is_empty();
-        let mut next = Self { entries, history: self.history.clone(), forgotten: self.forgotten };
-        if changed {
-            next.history.push_back(Arc::new(ChangeSet { generation, at, names }));
-            next.forget();
-        }
-        (next, changed)
+        let mut all: HashMap<String, Option<Source>> =
+            self.entries.keys().map(|name| (name.to_string(), None)).collect();
+        all.extend(sources.map(|(name, source)| (name, Some(source))));
+        self.with(generation, at, all.into_iter())
     }
 
     fn forget(&mut self) {
@@ -306,6 +335,38 @@ impl Catalog {
         Arc::new(Self { generation, at, world, trust, authorization, address })
     }
 
+    /// The catalog of a world that differs from this one's in no more than what is named: the same as
+    /// [`Catalog::next`], at the cost of what changed.
+    pub fn changed(self: &Arc<Self>, world: &Arc<World>, touched: &Touched) -> Arc<Self> {
+        let (generation, at) = (self.generation + 1, Moment::now());
+        let mut policies: BTreeMap<String, Option<Source>> = BTreeMap::new();
+        for key in &touched.policies {
+            policies.insert(key.clone(), policy(world, key));
+        }
+        // Modes of a workload are policies as well, which others may share.
+        let mode = |world: &World, uid: &String| {
+            world.workload(uid).filter(|one| one.tunnel == Tunnel::Hbone).map(|one| one.modes.inbound.clone())
+        };
+        if touched.workloads.iter().any(|uid| mode(&self.world, uid) != mode(world, uid)) {
+            let own = self.authorization.entries.keys().filter(|name| is_of_modes(name));
+            policies.extend(own.map(|name| (name.to_string(), None)));
+            policies.extend(strict(world).map(|(name, source)| (name, Some(source))));
+        }
+        let services = touched.services.iter().map(ToString::to_string);
+        let names: BTreeSet<String> = touched.workloads.iter().cloned().chain(services).collect();
+        let addresses = names.into_iter().map(|name| {
+            let source = address(world, &name);
+            (name, source)
+        });
+        let (authorization, policies) = self.authorization.with(generation, at, policies.into_iter());
+        let (address, addresses) = self.address.with(generation, at, addresses);
+        let (world, trust) = (Arc::clone(world), self.trust.clone());
+        // What nobody is told of is no other generation, and is looked up all the same.
+        let told = policies || addresses || self.generation == 0;
+        let (generation, at) = if told { (generation, at) } else { (self.generation, self.at) };
+        Arc::new(Self { generation, at, world, trust, authorization, address })
+    }
+
     /// The catalog of the same world with another trust; this one where nothing is otherwise, and while no world is known:
     /// so that nobody can be thought to have said yes before anything was said.
     pub fn trusting(self: &Arc<Self>, trust: &Arc<Trust>) -> Arc<Self> {
@@ -334,7 +395,7 @@ impl Catalog {
     pub fn resolve(&self, of: Type, name: &str) -> Vec<Arc<str>> {
         let resources = self.resources(of);
         let known = |name: &str| resources.entries.get_key_value(name).map(|(name, _)| Arc::clone(name));
-        let service = |service: &model::mesh::ServiceName| {
+        let service = |service: &ServiceName| {
             let behind = self.world.endpoints(service).filter_map(|workload| known(&workload.uid));
             known(&service.to_string()).into_iter().chain(behind).collect()
         };
@@ -355,6 +416,18 @@ impl Catalog {
 }
 
 fn policies(world: &World) -> impl Iterator<Item = (String, Source)> {
+    let own = world.policies().filter_map(|own| Some((own.key(), policy(world, &own.key())?)));
+    own.chain(strict(world))
+}
+
+/// The policy of this name. Nobody takes the place of those that are made of modes.
+fn policy(world: &World, key: &str) -> Option<Source> {
+    let policy = world.policy(key).filter(|policy| policy.namespace != MODES_NAMESPACE)?;
+    Some(Source::Policy(Arc::clone(policy)))
+}
+
+/// The policies that are made of modes.
+fn strict(world: &World) -> impl Iterator<Item = (String, Source)> {
     // Most workloads have the same modes as many others.
     let mut seen: Vec<&PortModes> = Vec::new();
     let mut strict: BTreeMap<String, Policy> = BTreeMap::new();
@@ -364,18 +437,23 @@ fn policies(world: &World) -> impl Iterator<Item = (String, Source)> {
             strict.extend(strict_policy(&workload.modes.inbound).map(|policy| (policy.key(), policy)));
         }
     }
-    // Nobody takes the place of these.
-    let own = world.policies().filter(|policy| policy.namespace != MODES_NAMESPACE);
-    let own = own.map(|policy| (policy.key(), Source::Policy(Arc::clone(policy))));
-    own.chain(strict.into_iter().map(|(key, policy)| (key, Source::Policy(Arc::new(policy)))))
+    strict.into_iter().map(|(key, policy)| (key, Source::Policy(Arc::new(policy))))
+}
+
+fn is_of_modes(name: &str) -> bool {
+    name.strip_prefix(MODES_NAMESPACE).is_some_and(|rest| rest.starts_with('/'))
 }
 
 fn addresses(world: &World) -> impl Iterator<Item = (String, Source)> {
-    let services = world.services();
-    let services = services.map(|service| (service.name.to_string(), Source::Service(Arc::clone(service))));
-    // A workload that calls itself as a service is called is told to nobody.
-    let workloads = world
-        .workloads()
-        .filter(|workload| service_name(&workload.uid).is_none_or(|name| world.service(&name).is_none()));
-    services.chain(workloads.map(|workload| (workload.uid.clone(), Source::Workload(Arc::clone(workload)))))
+    let services = world.services().map(|service| service.name.to_string());
+    let names = services.chain(world.workloads().map(|workload| workload.uid.clone()));
+    names.filter_map(|name| address(world, &name).map(|source| (name, source)))
+}
+
+/// The service or workload of this name. A workload that calls itself as a service is called is told to nobody.
+fn address(world: &World, name: &str) -> Option<Source> {
+    if let Some(service) = service_name(name).and_then(|name| world.service(&name)) {
+        return Some(Source::Service(Arc::clone(service)));
+    }
+    world.workload(name).map(|workload| Source::Workload(Arc::clone(workload)))
 }

@@ -134,3 +134,76 @@ fn trust_changes_for_itself_and_only_when_it_is_another() {
     assert_eq!(three.trust().map(|trust| trust.step), Some(2));
     assert_eq!(names(three.resources(Type::Trust).since(2)), ["cluster.local".to_owned()].into());
 }
+
+/// Names and versions of all resources.
+fn all_of(catalog: &Catalog) -> BTreeSet<(Type, String, String)> {
+    let of = |of: Type| {
+        let entries = catalog.resources(of).entries();
+        entries.map(move |(name, entry)| (of, name.to_string(), entry.version.to_string()))
+    };
+    Type::WORLD.into_iter().flat_map(of).collect()
+}
+
+#[test]
+fn a_catalog_of_what_changed_is_the_catalog_of_everything() {
+    use rand::rngs::StdRng;
+    use rand::seq::IndexedRandom as _;
+    use rand::{Rng as _, SeedableRng as _};
+
+    for seed in 0..20 {
+        let mut random = StdRng::seed_from_u64(seed);
+        let mut all = World::default();
+        let mut catalog = Arc::new(Catalog::default()).next(&Arc::new(World::clone(&all)));
+        for _ in 0..100 {
+            let mut touched = Touched::default();
+            for _ in 0..random.random_range(1..4) {
+                let number = random.random_range(0..6_u8);
+                let change = match random.random_range(0..6) {
+                    0 => Change::WorkloadGone(pod(number.into()).uid),
+                    1 | 2 => {
+                        let mut own = pod(number.into());
+                        own.healthy = random.random_bool(0.5);
+                        own.tunnel = *[Tunnel::Hbone, Tunnel::None].choose(&mut random).unwrap();
+                        let mode = *[Mode::Strict, Mode::Permissive].choose(&mut random).unwrap();
+                        own.modes.inbound.all = mode;
+                        if random.random_bool(0.3) {
+                            own.modes.inbound.ports.insert(80, Mode::Strict);
+                        }
+                        // One that calls itself as a service is called.
+                        if random.random_bool(0.2) {
+                            own.uid = name("ledger").to_string();
+                        }
+                        Change::Workload(own)
+                    }
+                    3 => {
+                        Change::Service(Service { addresses: vec![[10, 96, 0, number].into()], ..service() })
+                    }
+                    4 => Change::ServiceGone(name("ledger")),
+                    _ if random.random_bool(0.5) => Change::PolicyGone(policy().key()),
+                    _ => Change::Policy(model::mesh::Policy { dry_run: random.random_bool(0.5), ..policy() }),
+                };
+                match &change {
+                    Change::Workload(own) => touched.workloads.insert(own.uid.clone()),
+                    Change::WorkloadGone(uid) => touched.workloads.insert(uid.clone()),
+                    Change::Service(own) => touched.services.insert(own.name.clone()),
+                    Change::ServiceGone(name) => touched.services.insert(name.clone()),
+                    Change::Policy(own) => touched.policies.insert(own.key()),
+                    Change::PolicyGone(key) | Change::PolicyUnknown { key, .. } => {
+                        touched.policies.insert(key.clone())
+                    }
+                };
+                all.apply(change);
+            }
+            let now = Arc::new(all.clone());
+            let (before, expected) = (Arc::clone(&catalog), catalog.next(&now));
+            catalog = catalog.changed(&now, &touched);
+            assert_eq!(all_of(&catalog), all_of(&expected), "seed {seed}");
+            assert_eq!(catalog.generation(), expected.generation(), "seed {seed}");
+            assert!(Arc::ptr_eq(catalog.world(), &now));
+            for of in Type::WORLD {
+                let since = |catalog: &Catalog| names(catalog.resources(of).since(before.generation()));
+                assert_eq!(since(&catalog), since(&expected), "seed {seed}");
+            }
+        }
+    }
+}

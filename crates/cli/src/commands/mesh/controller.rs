@@ -20,7 +20,7 @@ use controller::inject::Settings;
 use controller::install::mesh::CONTROL_PORT;
 use controller::mesh::control::{Issuing, Reviews, follow, keep_trusted};
 use controller::mesh::issue::NodeAccount;
-use controller::mesh::watch::Watched;
+use controller::mesh::watch::{Known, Watched};
 use controller::names::{IMAGE, MESH, SYSTEM_NAMESPACE};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -124,7 +124,8 @@ async fn stay(args: Args, domains: Domains) -> Outcome {
         ..controller::mesh::Options::default()
     };
     let watched = Watched::start(&client, options);
-    let (catalog, keep_catalog) = catalog::keep(watched.index.clone(), authority.clone());
+    let known = watched.known();
+    let (catalog, keep_catalog) = catalog::keep(watched, authority.clone());
     tasks.spawn(keep_catalog);
     let (own, keep_own) =
         own::keep(authority.clone(), args.cluster_domain.clone(), args.dns_names.clone(), clock.clone());
@@ -133,7 +134,7 @@ async fn stay(args: Args, domains: Domains) -> Outcome {
     let who = args.pod_name.clone().unwrap_or_else(|| format!("process-{}", std::process::id()));
     let issuing = Arc::new(Issuing {
         client,
-        pods: watched.pods.clone(),
+        known: known.clone(),
         authority,
         nodes: args.node_accounts.clone(),
         trust_domain: domains.trust.clone(),
@@ -143,9 +144,9 @@ async fn stay(args: Args, domains: Domains) -> Outcome {
     });
     let proxies = Proxies::default();
     let leaving = Arc::new(AtomicBool::new(false));
-    let all = answers(catalog.clone(), own.clone(), proxies.clone(), Arc::clone(&leaving));
+    let all = answers(catalog.clone(), own.clone(), proxies.clone(), known.clone(), Arc::clone(&leaving));
     tasks.spawn(pages::serve(bind(args.metrics_listen).await?, pages::METRICS, all));
-    let shown = status::pages(catalog.clone(), proxies.clone());
+    let shown = status::pages(catalog.clone(), proxies.clone(), known);
     tasks.spawn(pages::serve(bind(args.admin).await?, pages::METRICS, shown));
     let settings = Settings {
         image: args.proxy_image,
@@ -209,6 +210,7 @@ fn answers(
     catalog: catalog::Receiver,
     own: own::Receiver,
     proxies: Proxies,
+    known: Known,
     leaving: Arc<AtomicBool>,
 ) -> Pages {
     Arc::new(move |path| match path {
@@ -217,7 +219,7 @@ fn answers(
             let leaves = leaving.load(Ordering::Acquire);
             Some(Page::ready(!leaves && catalog.borrow().generation() > 0 && own.borrow().is_some()))
         }
-        "/metrics" => Some(Page::metrics(status::metrics(&catalog.borrow(), &proxies))),
+        "/metrics" => Some(Page::metrics(status::metrics(&catalog.borrow(), &proxies, &known))),
         _ => None,
     })
 }

@@ -21,7 +21,8 @@ pub async fn follow(
     trust_domain: TrustDomain,
     sender: watch::Sender<Option<Arc<State>>>,
 ) {
-    let config = watcher::Config::default().fields(&format!("metadata.name={AUTHORITY_SECRET}"));
+    // A watch that went silent is given up soon after this.
+    let config = watcher::Config::default().timeout(30).fields(&format!("metadata.name={AUTHORITY_SECRET}"));
     let mut watched = Watched::new(&trust_domain);
     loop {
         let mut events = std::pin::pin!(watcher(store.api().clone(), config.clone()).default_backoff());

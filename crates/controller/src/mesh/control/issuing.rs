@@ -1,30 +1,34 @@
 //! A request for a certificate, from its token to its chain.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
-use kube::runtime::reflector::Store;
 use kube::{Api, Client};
 use model::codes::{Code, Coded as _};
 use model::identity::{SpiffeId, TrustDomain};
 use time::OffsetDateTime;
 use tokio::sync::watch;
+use tokio::time::timeout;
 
 use super::reviews::Reviews;
 use crate::audit::{Action, Audit, Record};
 use crate::authority::State;
 use crate::clock::Clock;
 use crate::error::{Error, Result, chain, shortened};
-use crate::mesh::issue::{Asked, Bearer, NodeAccount, decide, identity, review};
-use crate::mesh::watch::pod;
+use crate::mesh::issue::{Asked, Bearer, NodeAccount, decide, identity, review, takes_part};
+use crate::mesh::watch::Known;
 use crate::signer::{Denial, sign};
+
+/// How long a pod is waited for that the API server knows and the watch has not told of yet.
+const NOT_YET: Duration = Duration::from_secs(5);
 
 /// Whoever issues to workloads.
 pub struct Issuing {
     /// The API server.
     pub client: Client,
-    /// The pods of the cluster.
-    pub pods: Store<Pod>,
+    /// The pods of the cluster, and what proxies are told of them.
+    pub known: Known,
     /// The authority, once there is one.
     pub authority: watch::Receiver<Option<Arc<State>>>,
     /// Who may ask for the pods of his node.
@@ -66,16 +70,35 @@ impl From<Error> for Refused {
 }
 
 impl Issuing {
-    /// Who shows a token: the pod that it is bound to, and its identity.
+    /// Who shows a token, and may be told of the whole mesh: the identity of the proxy's pod, once that pod is in what
+    /// proxies are told. A pod of a StatefulSet is never told of its predecessor as of itself.
     ///
     /// # Errors
     ///
-    /// When the API server does not vouch for it.
-    pub async fn who(&self, token: &str) -> std::result::Result<(Bearer, SpiffeId), Refused> {
+    /// When the API server does not vouch for it, or it is no proxy of the mesh; [`Refused::Unavailable`] where another
+    /// control plane may know more than this one.
+    pub async fn proxy(&self, token: &str) -> std::result::Result<SpiffeId, Refused> {
+        if let Some((kind, silent)) = self.known.silent() {
+            let seconds = silent.as_secs();
+            return Err(Refused::Unavailable(format!(
+                "nothing was heard of any {kind} for {seconds} s: another control plane may know more"
+            )));
+        }
         let bearer = self.bearer(token).await?;
-        let found = self.pod(&bearer).await?;
-        let id = identity(&bearer, found.as_deref(), &self.trust_domain)?;
-        Ok((bearer, id))
+        let Bearer { namespace, pod: name, pod_uid, .. } = &bearer;
+        let found = match timeout(NOT_YET, self.known.published_pod(namespace, name, pod_uid)).await {
+            Ok(Some(found)) => found,
+            // It may never come: who is gone is told so.
+            _ => {
+                identity(&bearer, self.pod(&bearer).await?.as_deref(), &self.trust_domain)?;
+                return Err(Refused::Unavailable(format!(
+                    "the pod {namespace}/{name} is not known here yet"
+                )));
+            }
+        };
+        let id = identity(&bearer, Some(&found), &self.trust_domain)?;
+        takes_part(&bearer, &found, &self.nodes)?;
+        Ok(id)
     }
 
     /// Issues: the chain leaf first, and as its last element all roots that are trusted now, PEM.
@@ -86,7 +109,7 @@ impl Issuing {
     pub async fn issue(&self, token: &str, asked: &Asked<'_>) -> std::result::Result<Vec<String>, Refused> {
         let bearer = self.bearer(token).await?;
         let found = self.pod(&bearer).await?;
-        let pods = self.pods.state();
+        let pods = self.known.pods();
         let all = pods.iter().map(AsRef::as_ref);
         let granted = decide(&bearer, found.as_deref(), all, &self.nodes, &self.trust_domain, asked);
         let grant = match granted {
@@ -141,7 +164,7 @@ impl Issuing {
     /// The pod of a token. One that was made a moment ago may not be known by the watch yet.
     async fn pod(&self, bearer: &Bearer) -> Result<Option<Arc<Pod>>> {
         let Bearer { namespace, pod: name, pod_uid, .. } = bearer;
-        if let Some(found) = pod(&self.pods, namespace, name, pod_uid) {
+        if let Some(found) = self.known.pod(namespace, name, pod_uid) {
             return Ok(Some(found));
         }
         let api: Api<Pod> = Api::namespaced(self.client.clone(), namespace);

@@ -2,7 +2,7 @@
 
 use certs::AltName;
 use k8s_openapi::api::core::v1::Pod;
-use model::codes::kube as codes;
+use model::codes::{kube as codes, mesh as mesh_codes};
 use model::identity::{SpiffeId, TrustDomain};
 use time::Duration;
 
@@ -72,6 +72,29 @@ pub fn identity(bearer: &Bearer, pod: Option<&Pod>, trust_domain: &TrustDomain) 
         .map_err(|error| beyond(format!("{namespace}/{service_account} gives no SPIFFE ID: {error}")))
 }
 
+/// Whether a pod may know the whole mesh: it has a proxy of its own, or is one that carries the pods of its node.
+///
+/// # Errors
+///
+/// When it is neither.
+pub fn takes_part(bearer: &Bearer, pod: &Pod, nodes: &[NodeAccount]) -> Result<(), Denial> {
+    let Bearer { namespace, service_account, pod: name, .. } = bearer;
+    if crate::inject::is_injected(pod) || is_node(bearer, nodes) {
+        return Ok(());
+    }
+    Err(Denial {
+        code: &mesh_codes::NOT_A_PROXY,
+        reason: "NotAProxy",
+        message: format!(
+            "the pod {namespace}/{name} has no proxy of the mesh, and {namespace}/{service_account} carries no node's pods"
+        ),
+    })
+}
+
+fn is_node(bearer: &Bearer, nodes: &[NodeAccount]) -> bool {
+    nodes.iter().any(|node| node.namespace == bearer.namespace && node.name == bearer.service_account)
+}
+
 /// The identity of a pod on the bearer's own node, for a proxy that carries all pods of a node.
 fn of_neighbour<'a>(
     bearer: &Bearer,
@@ -82,7 +105,7 @@ fn of_neighbour<'a>(
     name: &str,
 ) -> Result<SpiffeId, Denial> {
     let Bearer { namespace, service_account, .. } = bearer;
-    if !nodes.iter().any(|node| node.namespace == *namespace && node.name == *service_account) {
+    if !is_node(bearer, nodes) {
         let message = format!("{namespace}/{service_account} may not ask in the name of {name}");
         return Err(beyond(message));
     }

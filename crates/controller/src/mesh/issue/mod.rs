@@ -11,7 +11,7 @@ mod tests;
 
 use k8s_openapi::api::core::v1::Pod;
 
-pub use decide::{Asked, LIFETIME, decide, identity};
+pub use decide::{Asked, LIFETIME, decide, identity, takes_part};
 pub use review::{AUDIENCES, Bearer, review};
 
 /// A service account that may ask for the pods of its node.

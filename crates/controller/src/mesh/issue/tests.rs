@@ -133,3 +133,20 @@ fn a_nodes_proxy_gets_the_identities_of_its_own_node_only() {
     let denied = decided(&elsewhere, &pods, &["shop/web"], None, 0, Some(&name("here"))).unwrap_err();
     assert!(denied.message.contains("another node"), "{}", denied.message);
 }
+
+#[test]
+fn only_a_proxy_is_told_of_the_mesh() {
+    let bearer = bearer(&status(|_| {})).unwrap();
+    let nodes: Vec<NodeAccount> = vec!["shop/web".parse().unwrap()];
+    let plain = pod("web-1", "web", "one", "u-1");
+    let denied = takes_part(&bearer, &plain, &[]).unwrap_err();
+    assert_eq!(denied.code.id, "HF8039");
+    assert!(denied.message.starts_with("the pod shop/web-1 has no proxy of the mesh"), "{}", denied.message);
+    takes_part(&bearer, &plain, &nodes).unwrap();
+    let mut half = plain.clone();
+    half.metadata.annotations = Some([("handfast.dev/injected".to_owned(), "1".to_owned())].into());
+    takes_part(&bearer, &half, &[]).unwrap_err();
+    let mut whole = serde_json::to_value(&half).unwrap();
+    whole["spec"]["initContainers"] = json!([{ "name": "handfast-proxy" }]);
+    takes_part(&bearer, &serde_json::from_value(whole).unwrap(), &[]).unwrap();
+}

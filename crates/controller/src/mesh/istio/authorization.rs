@@ -8,19 +8,27 @@ use model::mesh::Policy;
 use model::mesh::policy::{Account, Action, Clause, Field, Match, Network, Rule, Scope, Text};
 
 use super::super::read::{Json, Result, Wrong};
-use super::super::{Options, Path};
+use super::super::{Options, Path, Problem};
 use super::{Custom, DRY_RUN_ANNOTATION, Selector};
 
 /// A policy, or what is known of one that cannot be understood.
 #[derive(Debug)]
 pub(in super::super) struct Authorization {
-    /// `namespace/name`.
-    pub(in super::super) key: String,
-    pub(in super::super) namespace: String,
-    pub(in super::super) selector: Selector,
+    pub(in super::super) listing: Listing,
     /// Only said, never done.
     pub(in super::super) dry_run: bool,
     pub(in super::super) policy: Result<Policy>,
+}
+
+/// Who has to list a policy.
+#[derive(Debug, PartialEq)]
+pub(in super::super) struct Listing {
+    /// `namespace/name`.
+    pub(in super::super) key: String,
+    namespace: String,
+    selector: Selector,
+    /// Whether anybody has to: because it selects, or because it cannot be read and would apply.
+    pub(in super::super) listed: bool,
 }
 
 impl Authorization {
@@ -28,31 +36,31 @@ impl Authorization {
         let policy = custom.is_of_size().and_then(|()| policy(custom, options));
         // Where even this is not clear, it counts as meant.
         let audit = custom.spec.get("action").and_then(|action| action.as_str()) == Some("AUDIT");
-        Self {
-            key: custom.key(),
-            namespace: custom.namespace().to_owned(),
-            selector: if policy.is_ok() {
-                custom.selector().ok().flatten()
-            } else {
-                custom.selector_at_worst()
-            },
-            dry_run: audit || dry_run(custom).unwrap_or(false),
-            policy,
-        }
+        let dry_run = audit || dry_run(custom).unwrap_or(false);
+        let (selector, listed) = match &policy {
+            Ok(policy) => (custom.selector().ok().flatten(), policy.scope == Scope::Selected),
+            Err(_) => (custom.selector_at_worst(), !dry_run),
+        };
+        let (key, namespace) = (custom.key(), custom.namespace().to_owned());
+        Self { listing: Listing { key, namespace, selector, listed }, dry_run, policy }
     }
 
-    /// Whether a workload has to list it: because it selects it, or because it cannot be read and would apply.
-    pub(in super::super) fn is_listed_by(
+    /// What is wrong with it.
+    pub(in super::super) fn problem(&self, custom: &Custom) -> Option<Problem> {
+        let wrong = self.policy.as_ref().err()?;
+        Some(custom.problem("AuthorizationPolicy", wrong.clone(), !self.dry_run))
+    }
+}
+
+impl Listing {
+    /// Whether a workload has to list it.
+    pub(in super::super) fn is_of(
         &self,
         root: &str,
         namespace: &str,
         labels: &BTreeMap<String, String>,
     ) -> bool {
-        let listed = match &self.policy {
-            Ok(policy) => policy.scope == Scope::Selected,
-            Err(_) => !self.dry_run,
-        };
-        listed && super::selects((&self.namespace, &self.selector), root, namespace, labels)
+        self.listed && super::selects((&self.namespace, &self.selector), root, namespace, labels)
     }
 }
 

@@ -16,7 +16,7 @@ use serde_json::Value;
 use super::read::{Json, Result};
 use super::{Path, Problem};
 
-pub(super) use authorization::Authorization;
+pub(super) use authorization::{Authorization, Listing};
 pub(super) use peer::Peer;
 
 /// The API group.
@@ -51,7 +51,7 @@ impl Custom {
 
     /// Its namespace.
     pub fn namespace(&self) -> &str {
-        super::index::namespace_of(&self.metadata)
+        super::pods::namespace_of(&self.metadata)
     }
 
     /// `namespace/name`.

@@ -10,8 +10,8 @@ use super::{Custom, Selector};
 
 /// A PeerAuthentication, or what is known of one that cannot be understood.
 #[derive(Debug)]
-pub(in super::super) struct Peer<'a> {
-    pub(in super::super) custom: &'a Custom,
+pub(in super::super) struct Peer {
+    pub(in super::super) custom: Custom,
     pub(in super::super) selector: Selector,
     pub(in super::super) modes: Result<PeerModes>,
 }
@@ -23,9 +23,9 @@ pub(in super::super) struct PeerModes {
     pub(in super::super) ports: BTreeMap<u16, Option<Mode>>,
 }
 
-impl<'a> Peer<'a> {
-    pub(in super::super) fn read(custom: &'a Custom, options: &Options) -> Self {
-        let modes = custom.is_of_size().and_then(|()| modes(custom, options));
+impl Peer {
+    pub(in super::super) fn read(custom: Custom, options: &Options) -> Self {
+        let modes = custom.is_of_size().and_then(|()| modes(&custom, options));
         let selector =
             if modes.is_ok() { custom.selector().ok().flatten() } else { custom.selector_at_worst() };
         Self { custom, selector, modes }

@@ -5,35 +5,38 @@ use std::sync::Arc;
 
 use controller::authority::State;
 use controller::mesh::control::trust;
-use controller::mesh::{Index, Problem};
+use controller::mesh::watch::Watched;
+use controller::mesh::{Problem, live};
 use model::codes::Coded as _;
 use tokio::sync::watch;
-use wire::catalog::Catalog;
+use wire::catalog::{Catalog, Touched};
 
 /// The catalog, now and later. At generation 0 nothing is known yet.
 pub type Receiver = watch::Receiver<Arc<Catalog>>;
 
-/// Makes a catalog of each index and of each step of the authority, for as long as the future is run.
+/// Makes a catalog of each change of the mesh and of each step of the authority, for as long as the future is run.
 pub fn keep(
-    mut index: watch::Receiver<Option<Arc<Index>>>,
+    mut watched: Watched,
     mut authority: watch::Receiver<Option<Arc<State>>>,
 ) -> (Receiver, impl Future<Output = ()> + Send) {
     let (sender, receiver) = watch::channel(Arc::new(Catalog::default()));
     let keep = async move {
         let mut said = HashSet::new();
-        let mut seen: Option<Arc<Index>> = None;
         loop {
-            let now = index.borrow_and_update().clone();
-            let state = authority.borrow_and_update().clone();
             let mut next = Arc::clone(&sender.borrow());
-            if let Some(now) = now {
-                // A step of a rotation is no reason to make the whole world anew.
-                if !seen.as_ref().is_some_and(|before| Arc::ptr_eq(before, &now)) {
-                    complain(&now.problems, &mut said);
-                    next = next.next(&Arc::new(now.world()));
-                    seen = Some(now);
+            tokio::select! {
+                update = watched.next() => {
+                    if let Some(problems) = &update.problems {
+                        complain(problems, &mut said);
+                    }
+                    next = next.changed(&update.world, &touched(update.touched));
                 }
+                changed = authority.changed() => if changed.is_err() {
+                    return;
+                },
             }
+            // What the authority said before the mesh was known is said with it.
+            let state = authority.borrow_and_update().clone();
             if let Some(state) = state {
                 match trust(&state) {
                     Ok(trust) => next = next.trusting(&Arc::new(trust)),
@@ -48,16 +51,14 @@ pub fn keep(
                 *before = next;
                 changed
             });
-            let gone = tokio::select! {
-                changed = index.changed() => changed.is_err(),
-                changed = authority.changed() => changed.is_err(),
-            };
-            if gone {
-                return;
-            }
         }
     };
     (receiver, keep)
+}
+
+fn touched(touched: live::Touched) -> Touched {
+    let live::Touched { workloads, services, policies } = touched;
+    Touched { workloads, services, policies }
 }
 
 /// Each problem once, for as long as it is there.

@@ -6,6 +6,7 @@ use controller::mesh::control::{Issuing, Refused};
 use controller::mesh::issue::Asked;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
+use model::codes::{Code, mesh as codes};
 use tonic::Status;
 use wire::server::{Authenticator, Authority, Caller, CertificateRequest};
 
@@ -16,8 +17,8 @@ impl Authenticator for Gate {
     fn authenticate<'a>(&'a self, caller: &'a Caller) -> BoxFuture<'a, Result<String, Status>> {
         async {
             let token = token(caller)?;
-            let who = self.0.who(token).await.map(|(_, identity)| identity.to_string());
-            who.map_err(|refused| status(caller, refused, Status::unauthenticated))
+            let who = self.0.proxy(token).await.map(|identity| identity.to_string());
+            who.map_err(|refused| status(caller, refused, deny))
         }
         .boxed()
     }
@@ -30,7 +31,9 @@ impl Authority for Gate {
                 request.validity.map_or(0, |span| i64::try_from(span.as_secs()).unwrap_or(i64::MAX));
             let asked = Asked { csr: &request.csr, seconds, impersonated: request.impersonated.as_deref() };
             let issued = self.0.issue(token(&request.caller)?, &asked).await;
-            issued.map_err(|refused| status(&request.caller, refused, Status::permission_denied))
+            issued.map_err(|refused| {
+                status(&request.caller, refused, |_, message| Status::permission_denied(message))
+            })
         }
         .boxed()
     }
@@ -40,11 +43,19 @@ fn token(caller: &Caller) -> Result<&str, Status> {
     caller.token.as_deref().ok_or_else(|| Status::unauthenticated("there is no token in the request"))
 }
 
-fn status(caller: &Caller, refused: Refused, deny: fn(String) -> Status) -> Status {
+/// One who proved who he is, and may not be told, need not prove it anew.
+fn deny(code: &'static Code, message: String) -> Status {
+    match code == &codes::NOT_A_PROXY {
+        true => Status::permission_denied(message),
+        false => Status::unauthenticated(message),
+    }
+}
+
+fn status(caller: &Caller, refused: Refused, deny: fn(&'static Code, String) -> Status) -> Status {
     match refused {
         Refused::Denied { code, message } => {
             tracing::warn!(code = code.id, address = %caller.address, "a proxy is refused: {message}");
-            deny(format!("{}: {message}", code.id))
+            deny(code, format!("{}: {message}", code.id))
         }
         Refused::Unavailable(why) => {
             tracing::warn!(address = %caller.address, "a proxy has to try again: {why}");
