@@ -1,5 +1,6 @@
 //! What a pod's annotations say of its redirection.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use serde_json::Value;
@@ -28,7 +29,7 @@ impl Redirected {
     ///
     /// When one has no ports or networks in it.
     pub fn read(annotations: &Value) -> Result<Self, Refusal> {
-        // Nothing is looked into yet, so that every port is opaque; a wrong one is a mistake all the same.
+        // It redirects nothing ([`opaque_ports`]); a wrong one is a mistake all the same.
         ports(annotations, OPAQUE_PORTS)?;
         for name in [SKIP_INBOUND_PORTS, SKIP_OUTBOUND_PORTS, SKIP_OUTBOUND_SUBNETS] {
             if entries(annotations, name).count() > MOST {
@@ -50,6 +51,12 @@ impl Redirected {
             skip_outbound_subnets: subnets,
         })
     }
+}
+
+/// The ports of a pod on which it is not looked at what is spoken, as far as they are ports.
+pub fn opaque_ports(annotations: Option<&BTreeMap<String, String>>) -> Vec<u16> {
+    let text = annotations.and_then(|all| all.get(OPAQUE_PORTS)).map(String::as_str).unwrap_or_default();
+    text.split(',').filter_map(|entry| entry.trim().parse().ok()).collect()
 }
 
 fn entries<'a>(annotations: &'a Value, name: &str) -> impl Iterator<Item = &'a str> {

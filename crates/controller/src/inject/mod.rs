@@ -21,7 +21,7 @@ use crate::names::{
     MESH_VOLUME, TRUST_CONFIG_MAP,
 };
 
-pub use annotations::Redirected;
+pub use annotations::{Redirected, opaque_ports};
 pub use containers::probe_ports;
 pub use review::answer;
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use k8s_openapi::api::core::v1::{Namespace, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use model::codes::mesh as codes;
-use model::mesh::{self, Modes, Tunnel, Workload};
+use model::mesh::{self, AppProtocol, Modes, Tunnel, Workload};
 
 use super::endpoints::{Members, addresses};
 use super::istio::Listing;
@@ -13,6 +13,7 @@ use super::modes::{On, Peers, outbound};
 use super::owner::{canonical, owner};
 use super::read::Wrong;
 use super::{Options, Path, Problem};
+use crate::inject::opaque_ports;
 use crate::names::{MESH_BY_NODE, MESH_DISABLED, MESH_ENABLED, MESH_LABEL};
 
 /// What applies to a pod beside itself.
@@ -48,6 +49,15 @@ impl Around<'_> {
         let listed = members.values().any(|member| member.ready);
         let healthy = lives && if members.is_empty() { is_ready(pod) } else { listed };
         let services = members.into_iter().filter(|(_, member)| !listed || member.ready);
+        let opaque = opaque_ports(pod.metadata.annotations.as_ref());
+        let spoken = |mut port: mesh::Port| {
+            if opaque.contains(&port.target) {
+                port.protocol = AppProtocol::Tcp;
+            }
+            port
+        };
+        let services =
+            services.map(|(service, member)| (service, member.ports.into_iter().map(spoken).collect()));
         let root = &self.options.root_namespace;
         let listings = listings.filter(|listing| listing.is_of(root, namespace, labels));
         let policies: BTreeSet<String> = listings.map(|listing| listing.key.clone()).collect();
@@ -74,7 +84,7 @@ impl Around<'_> {
             canonical_name,
             canonical_revision,
             cluster: self.options.cluster.clone(),
-            services: services.map(|(service, member)| (service, member.ports)).collect(),
+            services: services.collect(),
             policies: policies.into_iter().collect(),
             healthy,
             modes: Modes { inbound: self.peers.inbound(namespace, labels, &mut problems), outbound },

@@ -123,6 +123,22 @@ fn selectors_readiness_and_the_ends_of_pods_are_seen() {
 }
 
 #[test]
+fn what_a_pod_calls_opaque_is_not_looked_into_whatever_its_service_declares() {
+    let spoken = |annotation: Value| {
+        let web = pod("shop", "web", &[("app", "web")]);
+        let web = changed(web, |pod| pod["metadata"]["annotations"] = annotation);
+        ports(&one(&objects(vec![web])))[0].protocol
+    };
+    assert_eq!(spoken(json!({})), AppProtocol::Http11);
+    assert_eq!(spoken(json!({ "handfast.dev/opaque-ports": "7000, 8080" })), AppProtocol::Tcp);
+    assert_eq!(
+        spoken(json!({ "handfast.dev/opaque-ports": "80,x" })),
+        AppProtocol::Http11,
+        "the pod's ports"
+    );
+}
+
+#[test]
 fn slices_say_who_is_behind_a_service_where_there_are_any() {
     let mut all = objects(vec![pod("shop", "web", &[("app", "web")]), pod("shop", "two", &[("app", "web")])]);
     let ready = json!({ "addresses": ["10.244.0.1"], "conditions": { "ready": true },
