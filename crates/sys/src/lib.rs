@@ -5,6 +5,7 @@
 //! It knows nothing of the mesh. `proxy` decides what becomes of a connection; the binary decides when rules come and
 //! go. Linux only. Why it is so: `docs/adr/0092-how-a-pod-is-intercepted.md`.
 
+pub mod memory;
 mod namespace;
 mod netlink;
 pub mod redirection;
