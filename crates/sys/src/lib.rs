@@ -6,6 +6,7 @@
 //! go. Linux only. Why it is so: `docs/adr/0092-how-a-pod-is-intercepted.md`.
 
 mod descriptors;
+pub mod memory;
 mod namespace;
 mod netlink;
 pub mod redirection;

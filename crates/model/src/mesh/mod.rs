@@ -4,6 +4,7 @@
 //! The words are those of Istio's ambient mesh, so that its proxies and ours understand one another: a [`Workload`]
 //! is a pod, a [`Service`] its stable name, a [`Policy`] an authorization policy that was made plain.
 
+mod memberships;
 mod mode;
 pub mod policy;
 mod route;
@@ -13,13 +14,13 @@ mod world;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::identity::{IdentityError, SpiffeId, TrustDomain};
 
+pub use memberships::Memberships;
 pub use mode::{Mode, Modes, PortModes};
 pub use policy::{Arrival, Decision, Policy, Reason};
 pub use route::{Plain, Refused, Route, route};
@@ -129,7 +130,7 @@ pub struct Workload {
     /// The cluster that it runs in; empty where there is one alone.
     pub cluster: String,
     /// The Services that lead to it, and their ports.
-    pub services: BTreeMap<ServiceName, Vec<Port>>,
+    pub services: Memberships,
     /// Policies that select it, `namespace/name`; those of its namespace and of the whole mesh apply as well.
     pub policies: Vec<String>,
     /// Whether new connections may go to it.

@@ -396,3 +396,37 @@ fn an_address_that_several_have_is_the_running_ones_and_goes_back_when_the_other
         assert!(matches!(world.at(ip("10.96.0.7")), Some(Owner::Service(_))));
     }
 }
+
+#[test]
+fn memberships_are_in_the_order_of_their_names_each_once() {
+    let port = |target| vec![Port { service: 80, target, protocol: AppProtocol::Unknown }];
+    let all = [(name("web"), port(1)), (name("api"), port(2)), (name("web"), port(3))];
+    let mut memberships: Memberships = all.into_iter().collect();
+    assert_eq!(memberships.keys().collect::<Vec<_>>(), [&name("api"), &name("web")]);
+    assert_eq!(memberships.get(&name("web")), Some(&port(3)));
+    assert_eq!(memberships.insert(name("web"), port(4)), Some(port(3)));
+    assert_eq!(memberships.get(&name("ledger")), None);
+    assert_eq!(memberships.iter().map(|(_, ports)| ports[0].target).collect::<Vec<_>>(), [2, 4]);
+    assert_eq!((memberships.len(), memberships.is_empty()), (2, false));
+    let other = [(name("web"), port(4)), (name("api"), port(2))].into();
+    assert_eq!(memberships, other, "whichever came first");
+}
+
+#[test]
+fn a_world_that_was_given_out_stays_as_it_was_while_the_next_one_changes() {
+    let before = world([
+        Change::Service(service()),
+        Change::Workload(workload("a", "10.244.0.2", Tunnel::Hbone)),
+        Change::Workload(workload("b", "10.244.0.3", Tunnel::Hbone)),
+    ]);
+    let mut after = before.clone();
+    after.apply(Change::Workload(workload("a", "10.244.0.7", Tunnel::None)));
+    after.apply(Change::WorkloadGone("here//Pod/bank/b".into()));
+    let members = |world: &World| -> Vec<(String, Tunnel)> {
+        world.endpoints(&name("ledger")).map(|one| (one.name.clone(), one.tunnel)).collect()
+    };
+    assert_eq!(members(&before), [("a".into(), Tunnel::Hbone), ("b".into(), Tunnel::Hbone)]);
+    assert_eq!(members(&after), [("a".into(), Tunnel::None)]);
+    assert!(before.at(ip("10.244.0.2")).is_some() && before.at(ip("10.244.0.7")).is_none());
+    assert!(after.at(ip("10.244.0.2")).is_none() && after.at(ip("10.244.0.7")).is_some());
+}

@@ -1,6 +1,9 @@
 //! All that a proxy knows of the mesh, looked up by address and by name.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::borrow::Borrow;
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::hash::{Hash, Hasher};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -11,21 +14,29 @@ use super::{Owner, Policy, Service, ServiceName, Tunnel, Workload};
 /// connections go on with the one that they began with.
 #[derive(Clone, Debug, Default)]
 pub struct World {
-    workloads: HashMap<String, Arc<Workload>>,
-    services: HashMap<ServiceName, Arc<Service>>,
+    workloads: HashSet<ByUid>,
+    services: HashSet<ByName>,
     policies: HashMap<String, Arc<Policy>>,
     /// Policies of the mesh or of a namespace that nobody could make sense of.
     unknown: BTreeMap<String, Scope>,
-    /// Who has an address: one, or during a moment several, for addresses are used again.
-    addresses: HashMap<IpAddr, Vec<Place>>,
-    /// The workloads of a service; those of one that is not known yet are kept for it.
-    endpoints: HashMap<ServiceName, BTreeSet<String>>,
+    addresses: HashMap<IpAddr, Claims>,
+    /// The workloads of a service, in the order of their uids; those of one that is not known yet are kept for it.
+    endpoints: HashMap<ServiceName, Vec<Arc<Workload>>>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Place {
-    Workload(String),
-    Service(ServiceName),
+/// A workload in a set, found by its uid: thousands of names are not written down twice.
+#[derive(Clone, Debug)]
+struct ByUid(Arc<Workload>);
+
+/// A service in a set, found by its name.
+#[derive(Clone, Debug)]
+struct ByName(Arc<Service>);
+
+/// Who has an address: one, or during a moment several, for addresses are used again.
+#[derive(Clone, Debug)]
+enum Claims {
+    One(Owner),
+    Several(Vec<Owner>),
 }
 
 /// One thing that became otherwise.
@@ -60,24 +71,28 @@ impl World {
         match change {
             Change::Workload(workload) => {
                 self.remove_workload(&workload.uid);
+                let workload = Arc::new(workload);
                 for name in workload.services.keys() {
-                    self.endpoints.entry(name.clone()).or_default().insert(workload.uid.clone());
+                    let members = self.endpoints.entry(name.clone()).or_default();
+                    let at = members.partition_point(|member| member.uid < workload.uid);
+                    members.insert(at, Arc::clone(&workload));
                 }
                 // The address of a node is that of many pods, and no pod's own.
                 if !workload.host_network {
                     for address in &workload.addresses {
-                        self.claim(*address, Place::Workload(workload.uid.clone()));
+                        self.claim(*address, Owner::Workload(Arc::clone(&workload)));
                     }
                 }
-                self.workloads.insert(workload.uid.clone(), Arc::new(workload));
+                self.workloads.insert(ByUid(workload));
             }
             Change::WorkloadGone(uid) => self.remove_workload(&uid),
             Change::Service(service) => {
                 self.remove_service(&service.name);
+                let service = Arc::new(service);
                 for address in &service.addresses {
-                    self.claim(*address, Place::Service(service.name.clone()));
+                    self.claim(*address, Owner::Service(Arc::clone(&service)));
                 }
-                self.services.insert(service.name.clone(), Arc::new(service));
+                self.services.insert(ByName(service));
             }
             Change::ServiceGone(name) => self.remove_service(&name),
             Change::Policy(policy) => {
@@ -96,42 +111,54 @@ impl World {
         }
     }
 
-    fn claim(&mut self, address: IpAddr, place: Place) {
-        let claims = self.addresses.entry(address).or_default();
-        if !claims.contains(&place) {
-            claims.push(place);
-        }
-    }
-
-    /// Who has the same address too keeps it.
-    fn release(&mut self, address: IpAddr, place: &Place) {
-        if let Some(claims) = self.addresses.get_mut(&address) {
-            claims.retain(|claim| claim != place);
-            if claims.is_empty() {
-                self.addresses.remove(&address);
-            }
-        }
-    }
-
-    fn remove_workload(&mut self, uid: &str) {
-        let Some(old) = self.workloads.remove(uid) else { return };
-        for address in &old.addresses {
-            self.release(*address, &Place::Workload(uid.to_owned()));
-        }
-        for name in old.services.keys() {
-            if let Some(endpoints) = self.endpoints.get_mut(name) {
-                endpoints.remove(uid);
-                if endpoints.is_empty() {
-                    self.endpoints.remove(name);
+    fn claim(&mut self, address: IpAddr, owner: Owner) {
+        match self.addresses.entry(address) {
+            Entry::Vacant(free) => drop(free.insert(Claims::One(owner))),
+            Entry::Occupied(mut taken) => {
+                if !taken.get().all().iter().any(|claim| claim.is(&owner)) {
+                    let claims = taken.get().all().iter().cloned().chain([owner]).collect();
+                    taken.insert(Claims::Several(claims));
                 }
             }
         }
     }
 
-    fn remove_service(&mut self, name: &ServiceName) {
-        let Some(old) = self.services.remove(name) else { return };
+    /// Who has the same address too keeps it.
+    fn release(&mut self, address: IpAddr, owner: &Owner) {
+        let Entry::Occupied(mut taken) = self.addresses.entry(address) else { return };
+        let mut left: Vec<Owner> =
+            taken.get().all().iter().filter(|claim| !claim.is(owner)).cloned().collect();
+        match (left.pop(), left.is_empty()) {
+            (None, _) => drop(taken.remove()),
+            (Some(only), true) => drop(taken.insert(Claims::One(only))),
+            (Some(last), false) => {
+                left.push(last);
+                taken.insert(Claims::Several(left));
+            }
+        }
+    }
+
+    fn remove_workload(&mut self, uid: &str) {
+        let Some(ByUid(old)) = self.workloads.take(uid) else { return };
+        for name in old.services.keys() {
+            if let Some(members) = self.endpoints.get_mut(name) {
+                members.retain(|member| !Arc::ptr_eq(member, &old));
+                if members.is_empty() {
+                    self.endpoints.remove(name);
+                }
+            }
+        }
+        let owner = Owner::Workload(Arc::clone(&old));
         for address in &old.addresses {
-            self.release(*address, &Place::Service(name.clone()));
+            self.release(*address, &owner);
+        }
+    }
+
+    fn remove_service(&mut self, name: &ServiceName) {
+        let Some(ByName(old)) = self.services.take(name) else { return };
+        let owner = Owner::Service(Arc::clone(&old));
+        for address in &old.addresses {
+            self.release(*address, &owner);
         }
     }
 
@@ -139,17 +166,17 @@ impl World {
     /// nobody's. Of several workloads it is the one that runs on a node, takes connections and is in the mesh, in this
     /// order; and always the same one, whichever was heard of last.
     pub fn at(&self, address: IpAddr) -> Option<Owner> {
-        let claims = self.addresses.get(&address.to_canonical())?;
+        let claims = self.addresses.get(&address.to_canonical())?.all();
         let services = claims.iter().filter_map(|claim| match claim {
-            Place::Service(name) => self.services.get(name),
-            Place::Workload(_) => None,
+            Owner::Service(service) => Some(service),
+            Owner::Workload(_) => None,
         });
         if let Some(service) = services.min_by(|a, b| a.name.cmp(&b.name)) {
             return Some(Owner::Service(Arc::clone(service)));
         }
         let workloads = claims.iter().filter_map(|claim| match claim {
-            Place::Workload(uid) => self.workloads.get(uid),
-            Place::Service(_) => None,
+            Owner::Workload(workload) => Some(workload),
+            Owner::Service(_) => None,
         });
         let best = workloads.max_by_key(|one| {
             let in_mesh = one.tunnel == Tunnel::Hbone;
@@ -160,29 +187,29 @@ impl World {
 
     /// A workload by its uid.
     pub fn workload(&self, uid: &str) -> Option<&Arc<Workload>> {
-        self.workloads.get(uid)
+        self.workloads.get(uid).map(|ByUid(workload)| workload)
     }
 
     /// All workloads, in no order.
     pub fn workloads(&self) -> impl Iterator<Item = &Arc<Workload>> {
-        self.workloads.values()
+        self.workloads.iter().map(|ByUid(workload)| workload)
     }
 
     /// A service by its name.
     pub fn service(&self, name: &ServiceName) -> Option<&Arc<Service>> {
-        self.services.get(name)
+        self.services.get(name).map(|ByName(service)| service)
     }
 
     /// All services, in no order.
     pub fn services(&self) -> impl Iterator<Item = &Arc<Service>> {
-        self.services.values()
+        self.services.iter().map(|ByName(service)| service)
     }
 
     /// A service by a host name as an application in `namespace` writes it: `web`, `web.shop`, `web.shop.svc`, or in
     /// full.
     pub fn service_called(&self, host: &str, namespace: &str) -> Option<&Arc<Service>> {
         let host = host.trim_end_matches('.').to_ascii_lowercase();
-        self.services.values().find(|service| {
+        self.services().find(|service| {
             let own = &service.name;
             own.hostname == host
                 || match host.split_once('.') {
@@ -197,7 +224,7 @@ impl World {
 
     /// The workloads of a service, in the order of their uids.
     pub fn endpoints(&self, name: &ServiceName) -> impl Iterator<Item = &Arc<Workload>> {
-        self.endpoints.get(name).into_iter().flatten().filter_map(|uid| self.workloads.get(uid))
+        self.endpoints.get(name).into_iter().flatten()
     }
 
     /// A policy by `namespace/name`.
@@ -235,3 +262,63 @@ impl World {
         })
     }
 }
+
+impl Claims {
+    fn all(&self) -> &[Owner] {
+        match self {
+            Self::One(owner) => std::slice::from_ref(owner),
+            Self::Several(owners) => owners,
+        }
+    }
+}
+
+impl Owner {
+    /// Whether it is the same object, not only one that is alike.
+    fn is(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Workload(one), Self::Workload(other)) => Arc::ptr_eq(one, other),
+            (Self::Service(one), Self::Service(other)) => Arc::ptr_eq(one, other),
+            _ => false,
+        }
+    }
+}
+
+impl Borrow<str> for ByUid {
+    fn borrow(&self) -> &str {
+        &self.0.uid
+    }
+}
+
+impl Hash for ByUid {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.uid.hash(state);
+    }
+}
+
+impl PartialEq for ByUid {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.uid == other.0.uid
+    }
+}
+
+impl Eq for ByUid {}
+
+impl Borrow<ServiceName> for ByName {
+    fn borrow(&self) -> &ServiceName {
+        &self.0.name
+    }
+}
+
+impl Hash for ByName {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.name.hash(state);
+    }
+}
+
+impl PartialEq for ByName {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.name == other.0.name
+    }
+}
+
+impl Eq for ByName {}

@@ -1,17 +1,20 @@
 //! One workload whose connections are carried: its listeners, and how they end.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr, TcpListener as StdListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener as StdListener};
 use std::sync::Arc;
 use std::time::Duration;
 
+use model::codes::serving;
 use model::identity::SpiffeId;
 use model::mesh::ServiceName;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{Semaphore, watch};
 
 use super::live::Live;
-use super::slots::{Slot, Slots};
+use super::record::{Direction, Record};
+use super::slots::Slots;
+use super::tide::Counted;
 use super::{Attachment, Credential, Dialer, Ending, Probes, Shared, WayOut};
 use super::{explicit, inbound, plain, pod};
 
@@ -36,7 +39,7 @@ pub(crate) struct Own {
     /// Who may look after it in plain text.
     pub(super) probes: Probes,
     /// How many tunnels to it may be open.
-    pub(super) tunnels: Arc<Slots<SpiffeId>>,
+    pub(super) tunnels: Arc<Slots<Arc<SpiffeId>>>,
     pub(crate) credential: watch::Receiver<Arc<Credential>>,
     pub(super) live: Arc<Live>,
     pub(crate) ending: Ending,
@@ -69,14 +72,32 @@ impl Serves {
         match self {
             Self::Tunnels => (CONNECTIONS, OF_ONE_ADDRESS),
             Self::Proxy | Self::Service(..) => (CONNECTIONS, CONNECTIONS),
-            // Each carries one of the application's only.
-            Self::Calls | Self::Plain => (TUNNELS, TUNNELS),
+            // Each carries one of the application's only, which is nobody's but its own.
+            Self::Calls => (TUNNELS, TUNNELS),
+            Self::Plain => (TUNNELS, TUNNELS / 4),
+        }
+    }
+
+    /// How many descriptors a connection may take: its own, and that of the other side.
+    fn descriptors(&self) -> u32 {
+        match self {
+            // Each tunnel asks for its own.
+            Self::Tunnels => 1,
+            Self::Proxy | Self::Service(..) | Self::Calls | Self::Plain => 2,
+        }
+    }
+
+    fn direction(&self) -> Direction {
+        match self {
+            Self::Tunnels | Self::Plain => Direction::Inbound,
+            Self::Proxy | Self::Service(..) | Self::Calls => Direction::Outbound,
         }
     }
 
     async fn serve(self, own: Arc<Own>, socket: TcpStream, from: SocketAddr) {
         match self {
-            Self::Tunnels => inbound::serve(own, socket, from).await,
+            // By far the largest: nobody else's task has to have room for it.
+            Self::Tunnels => Box::pin(inbound::serve(own, socket, from)).await,
             Self::Proxy => explicit::serve(own, socket, from).await,
             Self::Service(service, port) => explicit::mapped(own, socket, from, service, port).await,
             Self::Calls => pod::call(own, socket, from).await,
@@ -131,15 +152,7 @@ impl Attached {
             ending: attached.ending.clone(),
         });
         for (socket, serves) in sockets {
-            let carried = Arc::clone(&own);
-            let (limits, ending) = (serves.limits(), own.ending.clone());
-            own.ending.tasks.spawn(accept(socket, limits, ending, move |socket, from, slot| {
-                let (own, serves) = (Arc::clone(&carried), serves.clone());
-                own.ending.tasks.clone().spawn(async move {
-                    serves.serve(own, socket, from).await;
-                    drop(slot);
-                });
-            }));
+            own.ending.tasks.spawn(accept(Arc::clone(&own), socket, serves));
         }
         own.ending.tasks.clone().spawn(judge(own));
         Ok(attached)
@@ -200,37 +213,45 @@ fn listener(socket: StdListener) -> io::Result<TcpListener> {
     TcpListener::from_std(socket)
 }
 
-/// A slot is taken before a connection is accepted, so that what is above the limit waits in the kernel's queue; who has
-/// as many as one may have is turned away, for he must not wait in others' place.
-async fn accept(
-    socket: TcpListener,
-    (all, of_one): (usize, usize),
-    ending: Ending,
-    take: impl Fn(TcpStream, SocketAddr, (OwnedSemaphorePermit, Slot<IpAddr>)),
-) {
+/// A slot and descriptors are taken before a connection is accepted, so that what is above the limit waits in the kernel's
+/// queue; who has as many as one may have is turned away, for he must not wait in others' place.
+async fn accept(own: Arc<Own>, socket: TcpListener, serves: Serves) {
+    let (all, of_one) = serves.limits();
     let slots = Arc::new(Semaphore::new(all));
     let callers = Slots::new(all, of_one);
+    let descriptors = &own.shared.descriptors;
+    let short = |why: String| {
+        let unknown = (Ipv4Addr::UNSPECIFIED, 0).into();
+        let record = Record::new(serves.direction(), &own.uid, unknown);
+        own.shared.observe(&record.refused(&serving::FILES_EXHAUSTED, format!("{why}; further ones wait")));
+    };
     let mut exhausted = false;
     loop {
         let next = async {
             let slot = Arc::clone(&slots).acquire_owned().await;
-            (slot, socket.accept().await)
+            let held = descriptors.wait(serves.descriptors(), short).await;
+            (slot, held, socket.accept().await)
         };
-        let (slot, accepted) = tokio::select! {
-            () = ending.drain.cancelled() => return,
+        let (slot, held, accepted) = tokio::select! {
+            () = own.ending.drain.cancelled() => return,
             next = next => next,
         };
-        // The semaphore is never closed.
-        let Ok(slot) = slot else { return };
+        // The semaphores are never closed.
+        let (Ok(slot), Some(held)) = (slot, held) else { return };
         match accepted {
             Ok((stream, from)) => {
                 exhausted = false;
                 let from = SocketAddr::new(from.ip().to_canonical(), from.port());
                 match callers.take(&from.ip()) {
-                    Ok(own) => {
+                    Ok(of_caller) => {
                         // Small messages of request and answer wait for nothing.
                         let _ = stream.set_nodelay(true);
-                        take(stream, from, (slot, own));
+                        let kept = (slot, held, of_caller, Counted::new(Arc::clone(&own.shared)));
+                        let (own, serves) = (Arc::clone(&own), serves.clone());
+                        own.ending.tasks.clone().spawn(async move {
+                            serves.serve(own, stream, from).await;
+                            drop(kept);
+                        });
                     }
                     Err(why) => tracing::debug!(%from, "turned away: {why}"),
                 }
@@ -238,10 +259,9 @@ async fn accept(
             // The peer went before it was accepted.
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
             Err(error) => {
-                // One line when it begins: no descriptor is left, and each try would say so.
+                // Said when it begins: no descriptor is left in spite of the reserve, and each try would say so.
                 if !std::mem::replace(&mut exhausted, true) {
-                    let code = &model::codes::serving::FILES_EXHAUSTED;
-                    tracing::error!(code = code.id, detail = %error, "cannot accept: {}", code.title);
+                    short(error.to_string());
                 }
                 tokio::time::sleep(BACK_OFF).await;
             }

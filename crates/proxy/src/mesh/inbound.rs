@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::StatusCode;
-use model::codes::{Code, mesh as codes, refusals};
+use model::codes::{Code, mesh as codes, refusals, serving};
 use model::identity::SpiffeId;
 use model::mesh::Workload;
 use model::mesh::policy::decide;
@@ -15,15 +15,19 @@ use prometheus_client::metrics::counter::Counter;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
+use super::Shared;
 use super::attached::Own;
 use super::credential::identity_of;
-use super::live::Known;
+use super::descriptors::Held;
+use super::live::{Known, Open};
 use super::record::{Direction, Record, Secured};
+use super::slots::Slot;
+use super::tide::Counted;
 use crate::authorize;
 use crate::copy::{self, End};
 use crate::tls::{context, peer};
+use crate::tunnel::TunnelStream;
 use crate::tunnel::server::{Asked, Tunnels};
-use crate::tunnel::{HANDSHAKE, TunnelStream};
 
 /// How long an application may take to accept.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -36,6 +40,8 @@ pub(super) const IDLE: Duration = Duration::from_secs(3600);
 pub(super) async fn serve(own: Arc<Own>, socket: TcpStream, from: SocketAddr) {
     let cut = own.ending.cut.clone();
     let work = async {
+        let patience = own.shared.patience;
+        let limit = patience.handshake;
         let credential = Arc::clone(&own.credential.borrow());
         let handshake = context::within(credential.acceptor().accept(socket));
         let refuse = |code, detail: String, peer: Option<&Peer>| {
@@ -44,10 +50,10 @@ pub(super) async fn serve(own: Arc<Own>, socket: TcpStream, from: SocketAddr) {
             record.source = peer.map(|peer| peer.name().to_owned()).unwrap_or_default();
             own.shared.observe(&record);
         };
-        let (stream, notes) = match tokio::time::timeout(HANDSHAKE, handshake).await {
+        let (stream, notes) = match tokio::time::timeout(limit, handshake).await {
             Ok(done) => done,
             Err(_) => {
-                let detail = format!("the handshake was not finished within {HANDSHAKE:?}");
+                let detail = format!("the handshake was not finished within {limit:?}");
                 return refuse(&refusals::HANDSHAKE_TIMEOUT, detail, None);
             }
         };
@@ -68,19 +74,19 @@ pub(super) async fn serve(own: Arc<Own>, socket: TcpStream, from: SocketAddr) {
             let detail = "the caller agreed on no HTTP/2".to_owned();
             return refuse(&codes::TUNNEL_INVALID, detail, Some(&caller));
         }
-        let tunnels = match tokio::time::timeout(HANDSHAKE, Tunnels::accept(stream)).await {
+        let tunnels = match tokio::time::timeout(limit, Tunnels::accept(stream)).await {
             Ok(Ok(tunnels)) => tunnels,
             Ok(Err(error)) => {
                 let detail = format!("the caller speaks no HTTP/2: {error}");
                 return refuse(&codes::TUNNEL_INVALID, detail, Some(&caller));
             }
             Err(_) => {
-                let detail = format!("the caller began no HTTP/2 within {HANDSHAKE:?}");
+                let detail = format!("the caller began no HTTP/2 within {limit:?}");
                 return refuse(&refusals::HANDSHAKE_TIMEOUT, detail, Some(&caller));
             }
         };
         let whom = caller;
-        let caller = Arc::new(Caller { identity, not_after: whom.not_after, from });
+        let caller = Arc::new(Caller { identity: Arc::new(identity), not_after: whom.not_after, from });
         let tasks = own.ending.tasks.clone();
         // Another credential may trust other roots: the caller comes again, and is judged by those.
         let mut credentials = own.credential.clone();
@@ -99,7 +105,7 @@ pub(super) async fn serve(own: Arc<Own>, socket: TcpStream, from: SocketAddr) {
             }
         };
         let ended = tunnels
-            .run(drain, |asked| {
+            .run(patience, drain, |asked| {
                 let one = one(Arc::clone(&own), Arc::clone(&caller), asked);
                 let stream = Arc::clone(&streams);
                 tasks.spawn(async move {
@@ -129,7 +135,7 @@ async fn unused(streams: &Arc<()>) {
 }
 
 struct Caller {
-    identity: SpiffeId,
+    identity: Arc<SpiffeId>,
     not_after: i64,
     from: SocketAddr,
 }
@@ -156,16 +162,35 @@ fn why(error: &io::Error, rejection: Option<certs::verify::Rejection>) -> (&'sta
     }
 }
 
+/// What a tunnel that was let in holds while it is open.
+struct Admitted {
+    record: Box<Record>,
+    open: Open,
+    tunnel: TunnelStream,
+    application: TcpStream,
+    _kept: (Slot<Arc<SpiffeId>>, Held, Counted<Shared>),
+}
+
 /// One tunnel.
 async fn one(own: Arc<Own>, caller: Arc<Caller>, asked: Asked) {
     let began = Instant::now();
-    let mut record = Record::new(Direction::Inbound, &own.uid, caller.from);
+    // What it takes to let it in, the world of that moment among it, is not kept for as long as it is open.
+    let Some(admitted) = Box::pin(admit(&own, &caller, asked, began)).await else { return };
+    let Admitted { record, mut open, tunnel, application, _kept } = admitted;
+    let closed = async { (&codes::REVOKED_BY_CHANGE, open.closed().await) };
+    carry(&own, record, tunnel, application, closed, began).await;
+}
+
+/// The gate. Whoever is refused has his record by then.
+async fn admit(own: &Own, caller: &Caller, asked: Asked, began: Instant) -> Option<Admitted> {
+    let mut record = Box::new(Record::new(Direction::Inbound, &own.uid, caller.from));
     record.source = caller.identity.to_string();
     record.destination = own.credential.borrow().identity.to_string();
-    let refuse = |asked: Asked, status, mut record: Record, code, detail: String| {
+    let refuse = |asked: Asked, status, mut record: Box<Record>, code, detail: String| {
         asked.refuse(status);
         record.duration = began.elapsed();
         own.shared.observe(&record.refused(code, detail));
+        None
     };
     let target = match asked.target() {
         Ok(target) => SocketAddr::new(target.ip().to_canonical(), target.port()),
@@ -175,9 +200,9 @@ async fn one(own: Arc<Own>, caller: Arc<Caller>, asked: Asked) {
     };
     record.destination_address = Some(target);
     // Where the caller's proxy says that the client is elsewhere, that is its word; the address is the caller's own.
-    let known = Known { identity: Some(caller.identity.clone()), source: caller.from, target };
+    let known = Known { identity: Some(Arc::clone(&caller.identity)), source: caller.from, target };
     // Before the world is looked at, so that no change of policy falls between the two.
-    let mut open = own.live.add(known.clone());
+    let open = own.live.add(known.clone());
     let world = own.shared.now();
     let Some(workload) = world.workload(&own.uid) else {
         let detail = format!("{} is not known (yet)", own.uid);
@@ -202,12 +227,16 @@ async fn one(own: Arc<Own>, caller: Arc<Caller>, asked: Asked) {
         return refuse(asked, StatusCode::UNAUTHORIZED, record, code, decision.reason.to_string());
     }
     record.detail = decision.reason.to_string();
-    let _slot = match own.tunnels.take(&caller.identity) {
+    let slot = match own.tunnels.take(&caller.identity) {
         Ok(slot) => slot,
         Err(why) => return refuse(asked, StatusCode::SERVICE_UNAVAILABLE, record, &codes::TOO_MANY, why),
     };
+    let Some(files) = own.shared.descriptors.take(1) else {
+        let (status, code) = (StatusCode::SERVICE_UNAVAILABLE, &serving::FILES_EXHAUSTED);
+        return refuse(asked, status, record, code, own.shared.descriptors.none_left());
+    };
     record.service = service_of(asked.headers(), workload);
-    let application = match application(&own, caller.from.ip(), target).await {
+    let application = match application(own, caller.from.ip(), target).await {
         Ok(application) => application,
         Err(why) => {
             let (status, code) = (StatusCode::SERVICE_UNAVAILABLE, &codes::APPLICATION_UNREACHABLE);
@@ -217,11 +246,12 @@ async fn one(own: Arc<Own>, caller: Arc<Caller>, asked: Asked) {
     let Some(tunnel) = asked.grant() else {
         record.duration = began.elapsed();
         let detail = "the caller went before it was answered".to_owned();
-        return own.shared.observe(&record.refused(&refusals::PEER_CLOSED, detail));
+        own.shared.observe(&record.refused(&refusals::PEER_CLOSED, detail));
+        return None;
     };
     record.secured = Secured::Hbone;
-    let closed = async { (&codes::REVOKED_BY_CHANGE, open.closed().await) };
-    carry(&own, record, tunnel, application, closed, began).await;
+    let kept = (slot, files, Counted::new(Arc::clone(&own.shared)));
+    Some(Admitted { record, open, tunnel, application, _kept: kept })
 }
 
 /// Connects to the workload's application for a client, and says why it cannot.
@@ -267,7 +297,7 @@ fn service_of(headers: &http::HeaderMap, workload: &Workload) -> String {
 /// Copies between a caller and an application until one of them ends or `closed` says so.
 pub(super) async fn carry(
     own: &Own,
-    mut record: Record,
+    mut record: Box<Record>,
     mut caller: impl Arrived,
     mut application: TcpStream,
     closed: impl Future<Output = (&'static Code, String)>,
@@ -296,7 +326,7 @@ pub(super) async fn carry(
         Err((code, why)) => {
             caller.break_off();
             reset(&application);
-            record = record.refused(code, why);
+            *record = record.refused(code, why);
         }
     }
     (record.sent, record.received) = (sent.get(), received.get());

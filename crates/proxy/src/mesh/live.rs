@@ -9,12 +9,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use model::identity::SpiffeId;
 use model::mesh::policy::{Arrival, decide};
 use model::mesh::{Workload, World};
-use tokio::sync::watch;
+use tokio::sync::oneshot;
 
 /// What is asked of a connection again.
 #[derive(Clone, Debug)]
 pub(super) struct Known {
-    pub(super) identity: Option<SpiffeId>,
+    pub(super) identity: Option<Arc<SpiffeId>>,
     pub(super) source: SocketAddr,
     pub(super) target: SocketAddr,
 }
@@ -22,7 +22,7 @@ pub(super) struct Known {
 impl Known {
     pub(super) fn arrival(&self) -> Arrival<'_> {
         Arrival {
-            identity: self.identity.as_ref(),
+            identity: self.identity.as_deref(),
             source: self.source.ip().to_canonical(),
             address: self.target.ip().to_canonical(),
             port: self.target.port(),
@@ -30,8 +30,8 @@ impl Known {
     }
 }
 
-/// Who is open, and where to say that it has to close, and why.
-type Table = HashMap<u64, (Known, watch::Sender<Option<String>>)>;
+/// Who is open, and where to say that it has to close, and why; that is said once.
+type Table = HashMap<u64, (Known, Option<oneshot::Sender<String>>)>;
 
 /// The open connections of a workload.
 #[derive(Default)]
@@ -44,23 +44,26 @@ pub(super) struct Live {
 pub(super) struct Open {
     live: Arc<Live>,
     id: u64,
-    closed: watch::Receiver<Option<String>>,
+    closed: oneshot::Receiver<String>,
 }
 
 impl Live {
     pub(super) fn add(self: &Arc<Self>, known: Known) -> Open {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
-        let (sender, closed) = watch::channel(None);
-        self.lock().insert(id, (known, sender));
+        let (sender, closed) = oneshot::channel();
+        self.lock().insert(id, (known, Some(sender)));
         Open { live: Arc::clone(self), id, closed }
     }
 
     /// Judges all again.
     pub(super) fn judge(&self, world: &World, workload: &Workload) {
-        for (known, close) in self.lock().values() {
+        for (known, close) in self.lock().values_mut() {
             let decision = decide(world, workload, &known.arrival());
-            if !decision.is_allowed() {
-                close.send_replace(Some(decision.reason.to_string()));
+            if !decision.is_allowed()
+                && let Some(close) = close.take()
+            {
+                // Who is closing already does not hear it.
+                let _ = close.send(decision.reason.to_string());
             }
         }
     }
@@ -73,10 +76,9 @@ impl Live {
 impl Open {
     /// Returns when the connection has to be closed, with the reason.
     pub(super) async fn closed(&mut self) -> String {
-        let reason = self.closed.wait_for(Option::is_some).await.ok().and_then(|reason| reason.clone());
-        match reason {
-            Some(reason) => reason,
-            None => std::future::pending().await,
+        match (&mut self.closed).await {
+            Ok(reason) => reason,
+            Err(_) => std::future::pending().await,
         }
     }
 }

@@ -7,6 +7,7 @@
 
 mod attached;
 mod credential;
+mod descriptors;
 mod dialer;
 mod explicit;
 mod inbound;
@@ -20,6 +21,7 @@ mod seen;
 mod slots;
 mod socks;
 mod spoken;
+mod tide;
 
 #[cfg(test)]
 mod tests;
@@ -33,6 +35,7 @@ use tokio::sync::{broadcast, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::tunnel::Patience;
 use crate::tunnel::client::Pool;
 
 pub use attached::Attached;
@@ -71,6 +74,12 @@ pub(crate) struct Shared {
     observer: Arc<dyn Fn(&Record) + Send + Sync>,
     seen: seen::Seen,
     spoken: spoken::Spoken,
+    /// What connections may take of the process's descriptors.
+    descriptors: descriptors::Descriptors,
+    /// What is waited for of callers.
+    patience: Patience,
+    /// How many connections there are, and how many there were.
+    tide: tide::Tide,
 }
 
 /// Sockets of this proxy.
@@ -116,6 +125,10 @@ pub enum WayOut {
 impl Mesh {
     /// Starts it within the current runtime; it carries nobody yet.
     pub fn start(options: Options) -> Self {
+        Self::with_patience(options, Patience::default())
+    }
+
+    fn with_patience(options: Options, patience: Patience) -> Self {
         crate::raise_file_limit();
         let shared = Arc::new(Shared {
             world: options.world,
@@ -125,16 +138,21 @@ impl Mesh {
             observer: options.observer,
             seen: seen::Seen::default(),
             spoken: spoken::Spoken::default(),
+            descriptors: descriptors::Descriptors::of_process(),
+            patience,
+            tide: tide::Tide::default(),
         });
         let weak = Arc::downgrade(&shared);
         tokio::spawn(async move {
             // The pool lives as long as somebody uses the mesh.
             while let Some(shared) = weak.upgrade() {
                 shared.pool.let_go_of_unused();
+                shared.tide.turn();
                 drop(shared);
                 tokio::time::sleep(crate::tunnel::client::SWEEP).await;
             }
         });
+        tokio::spawn(tide::after_changes(shared.world.clone()));
         Self { shared }
     }
 
@@ -155,6 +173,12 @@ impl Mesh {
     /// When a socket cannot be used, or the right to mark one or to keep a client's address is missing.
     pub fn attach(&self, attachment: Attachment) -> std::io::Result<Attached> {
         Attached::start(Arc::clone(&self.shared), attachment)
+    }
+}
+
+impl AsRef<tide::Tide> for Shared {
+    fn as_ref(&self) -> &tide::Tide {
+        &self.tide
     }
 }
 

@@ -39,7 +39,7 @@ pub(super) struct Call {
     wanted: SocketAddr,
     /// What is spoken there, where that was declared.
     declared: AppProtocol,
-    record: Record,
+    record: Box<Record>,
     began: Instant,
 }
 
@@ -53,12 +53,17 @@ pub(super) async fn call(
     from: SocketAddr,
     destination: SocketAddr,
 ) -> Result<Call, (&'static Code, String)> {
+    // What it takes to make a connection, a handshake among it, is not kept for as long as the connection is open.
+    Box::pin(make(own, from, destination)).await
+}
+
+async fn make(own: &Own, from: SocketAddr, destination: SocketAddr) -> Result<Call, (&'static Code, String)> {
     let began = Instant::now();
     let credential = Arc::clone(&own.credential.borrow());
-    let mut record = Record::new(Direction::Outbound, &own.uid, from);
+    let mut record = Box::new(Record::new(Direction::Outbound, &own.uid, from));
     record.source = credential.identity.to_string();
     record.destination_address = Some(destination);
-    let refuse = |mut record: Record, code: &'static Code, detail: String| {
+    let refuse = |mut record: Box<Record>, code: &'static Code, detail: String| {
         record.duration = began.elapsed();
         own.shared.observe(&record.refused(code, detail.clone()));
         Err((code, detail))
@@ -194,7 +199,7 @@ impl Call {
             copied = copy::both_ways(client, &mut self.upstream, IDLE, (&sent, &received)) => copied.end,
             () = own.ending.cut.cancelled() => End::Idle,
             why = forbidden(own, self.wanted), if is_plain => {
-                self.record = self.record.refused(&codes::REVOKED_BY_CHANGE, why);
+                *self.record = self.record.refused(&codes::REVOKED_BY_CHANGE, why);
                 End::Idle
             }
         };

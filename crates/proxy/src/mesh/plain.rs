@@ -17,7 +17,7 @@ use super::record::{Direction, Record, Secured};
 
 /// Why a connection was let in: what its record says of it.
 struct Admitted {
-    record: Record,
+    record: Box<Record>,
     /// Says when it has to go. A probe does not: no change of policy concerns it.
     open: Option<Open>,
 }
@@ -34,7 +34,7 @@ pub(super) async fn serve(own: Arc<Own>, socket: TcpStream, from: SocketAddr) {
 async fn one(own: &Arc<Own>, socket: TcpStream, from: SocketAddr) {
     let began = Instant::now();
     let Some(target) = wanted(own, &socket, Direction::Inbound, from) else { return };
-    let refuse = |mut record: Record, code: &'static Code, detail: String| {
+    let refuse = |mut record: Box<Record>, code: &'static Code, detail: String| {
         // The peer learns nothing but that there is no connection.
         reset(&socket);
         record.duration = began.elapsed();
@@ -42,7 +42,7 @@ async fn one(own: &Arc<Own>, socket: TcpStream, from: SocketAddr) {
     };
     let Admitted { mut record, open } = match judge(own, from, target) {
         Ok(admitted) => admitted,
-        Err((record, code, detail)) => return refuse(*record, code, detail),
+        Err((record, code, detail)) => return refuse(record, code, detail),
     };
     let application = match application(own, from.ip(), target).await {
         Ok(application) => application,
@@ -66,7 +66,7 @@ fn judge(
     from: SocketAddr,
     target: SocketAddr,
 ) -> Result<Admitted, (Box<Record>, &'static Code, String)> {
-    let mut record = Record::new(Direction::Inbound, &own.uid, from);
+    let mut record = Box::new(Record::new(Direction::Inbound, &own.uid, from));
     record.destination = own.credential.borrow().identity.to_string();
     record.destination_address = Some(target);
     let known = Known { identity: None, source: from, target };
@@ -75,15 +75,15 @@ fn judge(
     let world = own.shared.now();
     let Some(workload) = world.workload(&own.uid) else {
         let detail = format!("{} is not known (yet)", own.uid);
-        return Err((Box::new(record), &codes::POLICY_UNKNOWN, detail));
+        return Err((record, &codes::POLICY_UNKNOWN, detail));
     };
     if !workload.addresses.contains(&target.ip()) {
         let detail = format!("{} is no address of {}", target.ip(), workload.uid);
-        return Err((Box::new(record), &codes::APPLICATION_UNREACHABLE, detail));
+        return Err((record, &codes::APPLICATION_UNREACHABLE, detail));
     }
     if own.shared.is_own(target) {
         let detail = format!("{target} is this proxy itself");
-        return Err((Box::new(record), &codes::LOOP, detail));
+        return Err((record, &codes::LOOP, detail));
     }
     if own.probes.admits(from.ip(), target.port()) {
         record.secured = Secured::Plain("probe");
@@ -93,7 +93,7 @@ fn judge(
     let decision = decide(&world, workload, &known.arrival());
     record.would_refuse.clone_from(&decision.would_refuse);
     if let Some(code) = decision.reason.code() {
-        return Err((Box::new(record), code, decision.reason.to_string()));
+        return Err((record, code, decision.reason.to_string()));
     }
     record.detail = decision.reason.to_string();
     record.secured = Secured::Plain(match workload.modes.inbound.of(target.port()) {

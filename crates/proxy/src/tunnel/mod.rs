@@ -21,6 +21,23 @@ const FRAME: u32 = 1 << 20;
 const HEADERS: u32 = 16 << 10;
 /// How long each end may take for its part of the handshake.
 pub(crate) const HANDSHAKE: Duration = Duration::from_secs(10);
+/// What is waited for of a caller, and how long.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Patience {
+    /// His part of the TLS handshake, and then the beginning of his HTTP/2.
+    pub(crate) handshake: Duration,
+    /// How often he is asked whether he is there.
+    pub(crate) ping_every: Duration,
+    /// How long he may take to answer: who is in the middle of a frame cannot.
+    pub(crate) ping: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self { handshake: HANDSHAKE, ping_every: PING_EVERY, ping: PING_PATIENCE }
+    }
+}
+
 /// A connection that is not used asks so often whether the other end is still there.
 const PING_EVERY: Duration = Duration::from_secs(10);
 /// And believes it gone after this.

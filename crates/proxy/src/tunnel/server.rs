@@ -9,7 +9,7 @@ use http::{HeaderMap, Method, Request, Response, StatusCode};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
-use super::{CONNECTION_WINDOW, FRAME, HEADERS, PING_EVERY, PING_PATIENCE, STREAM_WINDOW, TunnelStream};
+use super::{CONNECTION_WINDOW, FRAME, HEADERS, Patience, STREAM_WINDOW, TunnelStream};
 
 /// Streams of a connection at one time. Foreign proxies open a hundred, ours no more either.
 const STREAMS: u32 = 200;
@@ -51,6 +51,7 @@ impl Tunnels {
     /// What the peer did that HTTP/2 forbids, or too often.
     pub(crate) async fn run(
         mut self,
+        patience: Patience,
         drain: impl Future<Output = ()>,
         mut take: impl FnMut(Asked),
     ) -> Result<(), h2::Error> {
@@ -58,8 +59,8 @@ impl Tunnels {
         let alive = async {
             let Some(mut pings) = pings else { return std::future::pending().await };
             loop {
-                tokio::time::sleep(PING_EVERY).await;
-                match tokio::time::timeout(PING_PATIENCE, pings.ping(Ping::opaque())).await {
+                tokio::time::sleep(patience.ping_every).await;
+                match tokio::time::timeout(patience.ping, pings.ping(Ping::opaque())).await {
                     Ok(Ok(_)) => {}
                     _ => return,
                 }

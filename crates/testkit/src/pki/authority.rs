@@ -4,9 +4,9 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, DnType,
-    ExtendedKeyUsagePurpose, IsCa, KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams, SanType,
-    SerialNumber,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertificateSigningRequestParams,
+    CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyIdMethod, KeyPair, KeyUsagePurpose,
+    RevokedCertParams, SanType, SerialNumber,
 };
 use rustls_pki_types::CertificateDer;
 use time::{Duration, OffsetDateTime};
@@ -71,6 +71,15 @@ impl Authority {
         let mut chain = vec![certificate.der().to_vec()];
         chain.extend_from_slice(&self.above);
         Issued { chain, key: key.serialize_pem(), serial: serial_of(&params) }
+    }
+
+    /// What is asked for in a request (PEM), for a workload of a mesh: client and server at once. Leaf first, PEM.
+    pub fn sign_workload(&self, csr: &str) -> String {
+        let mut asked = CertificateSigningRequestParams::from_pem(csr).unwrap();
+        asked.params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        asked.params.extended_key_usages =
+            vec![ExtendedKeyUsagePurpose::ClientAuth, ExtendedKeyUsagePurpose::ServerAuth];
+        asked.signed_by(&self.issuer).unwrap().pem()
     }
 
     /// A revocation list, valid from the first to the second time, in PEM.

@@ -285,7 +285,7 @@ impl Listener {
         let resources = answer.resources.len() + answer.removed_resources.len();
         let taken = self.mirror.take(answer);
         if taken.changed {
-            self.world.send_replace(Arc::new(self.mirror.world().clone()));
+            self.world.send_replace(Arc::clone(self.mirror.world()));
         }
         let told = self.mirror.trust();
         self.trust.send_if_modified(|before| {

@@ -19,7 +19,8 @@ const REASONS: usize = 8;
 #[derive(Debug, Default)]
 pub(crate) struct Mirror {
     context: Context,
-    world: World,
+    /// Shared with whoever was given it, and copied only where somebody still has it when it changes.
+    world: Arc<World>,
     trust: Option<Arc<Trust>>,
     /// The versions of what there is; empty for what was not understood, so that one learns when it is gone.
     versions: BTreeMap<Type, BTreeMap<String, String>>,
@@ -42,7 +43,7 @@ impl Mirror {
         Self { context, ..Self::default() }
     }
 
-    pub(crate) fn world(&self) -> &World {
+    pub(crate) fn world(&self) -> &Arc<World> {
         &self.world
     }
 
@@ -120,7 +121,7 @@ impl Mirror {
                 self.refused.remove(&name);
                 versions.insert(name, resource.version);
                 if let Some(change) = change {
-                    self.world.apply(change);
+                    self.change(change);
                 }
                 Ok(())
             }
@@ -129,11 +130,11 @@ impl Mirror {
                 match instead {
                     Instead::Else(change) if !known => {
                         versions.insert(name, String::new());
-                        self.world.apply(*change);
+                        self.change(*change);
                     }
                     Instead::Always(change) => {
                         versions.insert(name, String::new());
-                        self.world.apply(*change);
+                        self.change(*change);
                     }
                     Instead::Before | Instead::Else(_) => {}
                 }
@@ -142,19 +143,23 @@ impl Mirror {
         }
     }
 
+    fn change(&mut self, change: Change) {
+        Arc::make_mut(&mut self.world).apply(change);
+    }
+
     fn gone(&mut self, of: Type, name: &str) {
         self.refused.remove(name);
         self.versions.entry(of).or_default().remove(name);
         match of {
             // Nobody is believed less because nobody says whom to believe: the last good one stays in force.
             Type::Trust => {}
-            Type::Authorization => self.world.apply(Change::PolicyGone(name.to_owned())),
+            Type::Authorization => self.change(Change::PolicyGone(name.to_owned())),
             Type::Address => {
                 // A name does not say whose it is; it is told from what there is.
                 if self.world.workload(name).is_some() {
-                    self.world.apply(Change::WorkloadGone(name.to_owned()));
+                    self.change(Change::WorkloadGone(name.to_owned()));
                 } else if let Some(service) = service_name(name) {
-                    self.world.apply(Change::ServiceGone(service));
+                    self.change(Change::ServiceGone(service));
                 }
             }
         }

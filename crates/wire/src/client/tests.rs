@@ -1,5 +1,7 @@
 //! What is taken in of answers; no sockets.
 
+use std::sync::Arc;
+
 use model::mesh::policy::{Action, Scope};
 use model::mesh::{Mode, Policy, Workload};
 
@@ -111,4 +113,19 @@ fn a_workload_whose_modes_are_not_understood_is_strict_or_stays_as_it_was() {
     assert_eq!(mirror.world().workload(&fine.uid).unwrap().modes, fine.modes);
     let closed = mirror.world().workload("u2").unwrap();
     assert_eq!((closed.modes.inbound.all, closed.modes.outbound.all), (Mode::Strict, Mode::Strict));
+}
+
+#[test]
+fn a_world_is_copied_only_where_it_changes_while_somebody_has_it() {
+    let mut mirror = Mirror::new(Context::default());
+    mirror.take(answer(
+        Type::Address,
+        vec![resource(Type::Address, "1", workload_resource(&workload()))],
+        &[],
+    ));
+    let first = Arc::clone(mirror.world());
+    mirror.take(answer(Type::Authorization, vec![], &[]));
+    assert!(Arc::ptr_eq(&first, mirror.world()), "nothing changed");
+    mirror.take(answer(Type::Address, vec![], &[workload().uid.as_str()]));
+    assert!(first.workload(&workload().uid).is_some() && mirror.world().workload(&workload().uid).is_none());
 }

@@ -1,9 +1,7 @@
 //! Workloads.
 
-use std::collections::BTreeMap;
-
 use model::identity::TrustDomain;
-use model::mesh::{Change, Tunnel, Workload, WorkloadKind};
+use model::mesh::{Change, Memberships, Tunnel, Workload, WorkloadKind};
 
 use super::{
     Context, Instead, Invalid, MODES_NAMESPACE, Refused, address_from_wire, address_to_wire, modes,
@@ -104,7 +102,7 @@ fn plain(message: proto::Workload, context: &Context) -> Result<Workload, Invali
     if service_account.is_empty() && tunnel == Tunnel::Hbone {
         DEFAULT_ACCOUNT.clone_into(&mut service_account);
     }
-    let mut addresses = Vec::new();
+    let mut addresses = Vec::with_capacity(message.addresses.len());
     for (at, address) in message.addresses.iter().enumerate() {
         addresses.push(address_from_wire(format!("addresses[{at}]"), address)?.to_canonical());
     }
@@ -113,7 +111,7 @@ fn plain(message: proto::Workload, context: &Context) -> Result<Workload, Invali
     if elsewhere {
         addresses.clear();
     }
-    let mut services = BTreeMap::new();
+    let mut services = Memberships::default();
     for (key, list) in &message.services {
         let field = format!("services[{key}]");
         let Some(name) = service_name(key) else {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use model::mesh::policy::Scope;
-use model::mesh::{Change, Policy, Workload, World};
+use model::mesh::{Change, Memberships, Policy, Workload, World};
 
 use super::session::{Ended, Session};
 use crate::catalog::{Catalog, Type};
@@ -234,7 +234,7 @@ fn who_asks_for_names_gets_those_and_who_is_behind_them() {
     let mut pair = Pair::new([
         Change::Service(service()),
         Change::Workload(lists(1, &[])),
-        Change::Workload(Workload { services: BTreeMap::new(), ..lists(2, &[]) }),
+        Change::Workload(Workload { services: Memberships::default(), ..lists(2, &[]) }),
     ]);
     // In one breath, for the protocol has no way to ask for nothing.
     pair.ask(Type::Address, &["*"], &["*"]);
@@ -247,9 +247,9 @@ fn who_asks_for_names_gets_those_and_who_is_behind_them() {
     pair.ask(Type::Address, &["/10.96.0.7"], &[]);
     assert_eq!(pair.all(), [(true, texts(&[&key, "u1"]), vec![])]);
     // Who was asked for in vain is told of when he comes; who was not asked for is not.
-    pair.change([Change::Workload(Workload { services: BTreeMap::new(), ..lists(9, &[]) })]);
+    pair.change([Change::Workload(Workload { services: Memberships::default(), ..lists(9, &[]) })]);
     assert_eq!(pair.all(), [(true, texts(&["u9"]), vec![])]);
-    pair.change([Change::Workload(Workload { services: BTreeMap::new(), ..lists(8, &[]) })]);
+    pair.change([Change::Workload(Workload { services: Memberships::default(), ..lists(8, &[]) })]);
     assert_eq!(pair.all(), []);
     pair.change([Change::Workload(lists(7, &[])), Change::WorkloadGone("u1".into())]);
     assert_eq!(pair.all(), [(true, texts(&["u7"]), texts(&["u1"]))]);

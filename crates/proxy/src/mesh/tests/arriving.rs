@@ -52,7 +52,7 @@ async fn dial(
 }
 
 #[derive(Debug)]
-struct Anyone;
+pub(super) struct Anyone;
 
 impl rustls::client::danger::ServerCertVerifier for Anyone {
     fn verify_server_cert(

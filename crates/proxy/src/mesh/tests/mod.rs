@@ -4,6 +4,7 @@ mod arriving;
 mod calling;
 mod changing;
 mod pods;
+mod slow;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener as StdListener};
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
@@ -21,6 +22,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
 use super::{Attached, Attachment, Credential, Mesh, Options, Record, WayOut};
+use crate::tunnel::Patience;
 
 /// An authority of one trust domain.
 pub(super) struct Ca {
@@ -79,13 +81,18 @@ static SUBNET: AtomicU8 = AtomicU8::new(1);
 
 impl Machine {
     pub(super) fn new() -> Self {
+        Self::with_patience(Patience::default())
+    }
+
+    pub(super) fn with_patience(patience: Patience) -> Self {
         let (world, receiver) = watch::channel(Arc::new(World::default()));
         let records: Arc<Mutex<Vec<Record>>> = Arc::default();
         let seen = Arc::clone(&records);
-        let mesh = Mesh::start(Options {
+        let options = Options {
             world: receiver,
             observer: Arc::new(move |record| seen.lock().unwrap().push(record.clone())),
-        });
+        };
+        let mesh = Mesh::with_patience(options, patience);
         Self { ca: Ca::new(), mesh, world, records, subnet: SUBNET.fetch_add(1, Ordering::Relaxed) }
     }
 
