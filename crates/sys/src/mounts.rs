@@ -1,8 +1,9 @@
 //! Files that processes of a pod see in place of the machine's, such as `/etc/hosts`. All functions are for the thread of
 //! [`crate::Namespace::create_for_processes`], whose mounts nobody else sees.
 
-use std::fs::File;
+use std::fs::{File, Permissions};
 use std::io::{self, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use rustix::mount::{MountFlags, UnmountFlags, mount, mount_bind, unmount};
@@ -26,6 +27,8 @@ pub fn replace(files: &[(&Path, &[u8])]) -> io::Result<Vec<File>> {
         let one = Path::new(WORKSHOP).join(number.to_string());
         let mut file = File::create_new(&one)?;
         file.write_all(content)?;
+        // Whatever the caller's umask is: processes may become another user.
+        file.set_permissions(Permissions::from_mode(0o644))?;
         mount_bind(&one, *path).map_err(|error| told(path, error.into()))?;
         Ok(file)
     });

@@ -40,7 +40,7 @@ pub struct Args {
     #[arg(long, env = "HANDFAST_UP_ADMIN_PORT", default_value_t = 9901, value_name = "PORT")]
     admin_port: u16,
     /// What network the pods of DIR are in.
-    #[arg(long, env = "HANDFAST_UP_NETWORK", value_enum, default_value = "auto", requires = "folder")]
+    #[arg(long, env = "HANDFAST_UP_NETWORK", value_enum, default_value = "auto")]
     network: machine::network::Wanted,
     /// Print the proof and stop; exit code 3 when a row is not as expected.
     #[arg(long, env = "HANDFAST_UP_ONCE")]

@@ -140,7 +140,7 @@ async fn follow(
                 }
             }
             () = machine.changed() => machine.publish(),
-            _ = again.tick() => machine.start_missing(),
+            _ = again.tick() => machine.mend().await,
         }
     }
 }

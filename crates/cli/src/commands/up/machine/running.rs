@@ -204,6 +204,19 @@ impl Machine {
         self.publish();
     }
 
+    /// Starts pods again that somebody else has ended as a whole, and those that could not be started before.
+    pub async fn mend(&mut self) {
+        let is_over = |started: &Started| started.sandbox.as_ref().is_some_and(|sandbox| sandbox.is_over());
+        let over: Vec<String> =
+            self.pods.iter().filter(|(_, started)| is_over(started)).map(|(key, _)| key.clone()).collect();
+        for key in &over {
+            eprintln!("{key}: its first process was ended, and all others with it; the pod is started again");
+        }
+        let over: Vec<Started> = over.iter().filter_map(|key| self.pods.remove(key)).collect();
+        end_all(over).await;
+        self.start_missing();
+    }
+
     /// Says which pods could not be started, and why.
     pub fn complain(&self) {
         for (key, why) in &self.failed {

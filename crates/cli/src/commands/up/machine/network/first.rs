@@ -27,10 +27,8 @@ pub fn run() -> ExitCode {
     // Whose parent has ended is this process's child.
     let reaping = std::thread::Builder::new().spawn(|| {
         loop {
-            match wait(WaitOptions::empty()) {
-                Err(Errno::CHILD) => std::thread::sleep(LOOK),
-                // One less, or a signal.
-                Ok(_) | Err(_) => {}
+            if let Err(Errno::CHILD) = wait(WaitOptions::empty()) {
+                std::thread::sleep(LOOK);
             }
         }
     });

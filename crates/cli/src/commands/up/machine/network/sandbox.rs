@@ -40,7 +40,7 @@ pub struct Sandbox {
     namespace: Namespace,
     switch: Namespace,
     port: String,
-    first: Option<Child>,
+    first: Mutex<Option<Child>>,
     hosts: Mutex<(String, File)>,
 }
 
@@ -70,16 +70,21 @@ impl Sandbox {
             files(&written)
         });
         let file = inside("its files", flat(made))?;
-        let mut sandbox =
-            Self { namespace, switch: switch.clone(), port, first: None, hosts: Mutex::new((hosts, file)) };
-        let child = inside("its first process", flat(sandbox.namespace.run(first_process)))?;
-        let said = sandbox.first.insert(child).stdout.take();
+        let mut child = inside("its first process", flat(namespace.run(first_process)))?;
+        let said = child.stdout.take();
+        let sandbox = Self {
+            namespace,
+            switch: switch.clone(),
+            port,
+            first: Mutex::new(Some(child)),
+            hosts: Mutex::new((hosts, file)),
+        };
         let mut line = String::new();
         if let Some(said) = said {
             BufReader::new(said).read_line(&mut line)?;
         }
         if line.trim_end() != first::READY {
-            return inside("its first process", Err(io::Error::other(line.trim_end())));
+            return inside("its first process", Err(io::Error::other(line.trim_end().to_owned())));
         }
         // Only now: the first process mounted, and no other may.
         inside("the limit of rights", flat(sandbox.namespace.run(sys::as_in_a_container)))?;
@@ -89,6 +94,12 @@ impl Sandbox {
     /// Its network.
     pub fn namespace(&self) -> &Namespace {
         &self.namespace
+    }
+
+    /// Whether its first process has ended: all others have, and no other can be started.
+    pub fn is_over(&self) -> bool {
+        let mut first = self.first.lock().unwrap_or_else(PoisonError::into_inner);
+        !first.as_mut().is_some_and(|first| matches!(first.try_wait(), Ok(None)))
     }
 
     /// Starts a process in it.
@@ -132,8 +143,8 @@ impl Sandbox {
 
 impl Drop for Sandbox {
     fn drop(&mut self) {
-        if let Some(mut first) = self.first.take() {
-            // It may have ended. The kernel ends what is left in the pod; that may take a moment.
+        if let Some(mut first) = self.first.get_mut().unwrap_or_else(PoisonError::into_inner).take() {
+            // It may have ended. The kernel ends what is left in the pod, which may take a moment.
             let _ = first.kill();
             let _ = std::thread::Builder::new().spawn(move || first.wait());
         }
