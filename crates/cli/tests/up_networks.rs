@@ -298,7 +298,12 @@ fn a_pod_that_changes_is_reached_again_and_one_outside_of_the_mesh_is_a_stranger
         let outside = "---\napiVersion: v1\nkind: Namespace\nmetadata: {name: street, labels: {handfast.dev/mesh: \
                        disabled}}\n---\napiVersion: v1\nkind: Pod\nmetadata: {name: passer-by, namespace: street}\nspec:\n  \
                        containers:\n  - {name: passer-by, image: none, command: [sleep, '3181']}\n";
-        format!("{text}{outside}")
+        let shelf = text.split("---\n").find(|one| one.contains("kind: Deployment")).unwrap();
+        let shelf = shelf.replace("Deployment", "StatefulSet").replace("replicas: 1", "replicas: 2\n  serviceName: shelf");
+        let shelf = shelf.replace("name: ledger, namespace", "name: shelf, namespace").replace("app: ledger", "app: shelf");
+        let service = "---\napiVersion: v1\nkind: Service\nmetadata: {name: shelf, namespace: bank}\nspec:\n  \
+                       clusterIP: None\n  selector: {app: shelf}\n  ports: [{port: 8080}]\n";
+        format!("{text}{outside}---\n{shelf}{service}")
     });
     let mut up = start(&place);
     let ask = || inside(&place, "^sleep 3181$", "curl -sS -m 5 http://ledger.bank:8080/bob");
@@ -307,19 +312,22 @@ fn a_pod_that_changes_is_reached_again_and_one_outside_of_the_mesh_is_a_stranger
     up.wait_for("its refusal", SOON, |up| {
         has_line(&up.stdout(), &["10.", "-> bank/ledger:8080", "refused[HF80"])
     });
+    // Of a Service without an address of its own there are its pods, each by its own name as well.
+    for name in ["shelf", "shelf-0.shelf", "shelf-1.shelf.bank.svc.cluster.local"] {
+        let script = format!("curl -sS -m 5 http://{name}:8080/bob");
+        let said = inside(&place, "bank.py teller$", &script);
+        assert!(said.contains("80"), "{name}: {said}");
+    }
+    let one = address(&up.stderr(), "bank/shelf-1");
+    let known = inside(&place, "bank.py teller$", "getent hosts shelf-1.shelf");
+    assert!(known.starts_with(&one), "{one}: {known}");
     // Another pod at the same address: its neighbours find it at once.
     let ledger = address(&up.stderr(), "bank/ledger-0");
     place.edit(|text| {
         text.replace("command: [python3, bank.py, ledger]", "command: [python3, -u, bank.py, ledger]")
     });
-    up.wait_for("the new ledger", SOON, |up| up.stdout().matches("the ledger is open").count() == 2);
-    assert!(
-        up.stdout()
-            .lines()
-            .filter(|line| line.contains("the ledger is open on") && line.contains(&ledger))
-            .count()
-            == 2
-    );
+    let opened = |up: &Program| up.stdout().matches(&format!("the ledger is open on {ledger}:")).count();
+    up.wait_for("the new ledger", SOON, |up| opened(up) == 2);
     let teller = || {
         let asked = try_inside(&place, "bank.py teller$", "curl -sS -m 5 http://ledger:8080/bob");
         asked.unwrap_or_default()
@@ -327,12 +335,12 @@ fn a_pod_that_changes_is_reached_again_and_one_outside_of_the_mesh_is_a_stranger
     up.wait_for("the new ledger's answer", SOON, |_| teller().contains("80"));
     // What somebody else ends as a whole is started again.
     let first = shell(&format!("pgrep -P {} -f ^handfast-pod", up.pid()));
-    assert_eq!(first.lines().count(), 4, "one for each pod: {first}");
+    assert_eq!(first.lines().count(), 6, "one for each pod: {first}");
     for pid in first.lines() {
         assert_eq!(shell(&format!("kill -KILL {pid}")), "");
     }
-    up.wait_for("new pods", SOON, |up| up.stderr().matches("the pod is started again").count() == 4);
-    up.wait_for("another ledger", SOON, |up| up.stdout().matches("the ledger is open").count() == 3);
+    up.wait_for("new pods", SOON, |up| up.stderr().matches("the pod is started again").count() == 6);
+    up.wait_for("another ledger", SOON, |up| opened(up) == 3);
     up.wait_for("its answer", SOON, |_| teller().contains("80"));
     up.signal("TERM");
     assert_eq!(up.finish(Duration::from_secs(30)).code, Some(0));

@@ -37,7 +37,10 @@ pub struct Plan {
 
 /// A pod's own.
 pub struct Sandbox {
+    /// Its network, for the proxy's sockets.
     namespace: Namespace,
+    /// The same with all else, where processes are started: that takes longer than a socket may.
+    processes: Namespace,
     switch: Namespace,
     port: String,
     first: Mutex<Option<Child>>,
@@ -52,8 +55,9 @@ impl Sandbox {
     /// What could not be made, and why.
     pub fn make(switch: &Namespace, plan: Plan) -> io::Result<Self> {
         let Plan { name, address, hosts, port } = plan;
-        let namespace = inside("a namespace", Namespace::create_for_processes("pod"))?;
-        let network = flat(namespace.run(|| File::open("/proc/thread-self/ns/net")))?;
+        let processes = inside("a namespace", Namespace::create_for_processes("pod"))?;
+        let network = flat(processes.run(|| File::open("/proc/thread-self/ns/net")))?;
+        let namespace = Namespace::enter(network.try_clone()?.into())?;
         let named = port.clone();
         let cable = switch.run(move || {
             let [a, b, c, d] = address.octets();
@@ -62,7 +66,7 @@ impl Sandbox {
         });
         inside("a pair of interfaces", flat(cable))?;
         let (own, written) = (name.clone(), hosts.clone());
-        let made = namespace.run(move || {
+        let made = processes.run(move || {
             link::up("lo")?;
             link::address("eth0", address.into(), LENGTH)?;
             link::up("eth0")?;
@@ -70,10 +74,11 @@ impl Sandbox {
             files(&written)
         });
         let file = inside("its files", flat(made))?;
-        let mut child = inside("its first process", flat(namespace.run(first_process)))?;
+        let mut child = inside("its first process", flat(processes.run(first_process)))?;
         let said = child.stdout.take();
         let sandbox = Self {
             namespace,
+            processes,
             switch: switch.clone(),
             port,
             first: Mutex::new(Some(child)),
@@ -87,7 +92,7 @@ impl Sandbox {
             return inside("its first process", Err(io::Error::other(line.trim_end().to_owned())));
         }
         // Only now: the first process mounted, and no other may.
-        inside("the limit of rights", flat(sandbox.namespace.run(sys::as_in_a_container)))?;
+        inside("the limit of rights", flat(sandbox.processes.run(sys::as_in_a_container)))?;
         Ok(sandbox)
     }
 
@@ -113,7 +118,7 @@ impl Sandbox {
             let _entered = runtime.enter();
             command.spawn()
         };
-        tokio::task::block_in_place(|| flat(self.namespace.run(start)))
+        tokio::task::block_in_place(|| flat(self.processes.run(start)))
     }
 
     /// Connects from inside, as the pod's own processes do.
