@@ -11,20 +11,10 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use testkit::capture;
+use testkit::network::Network;
 use testkit::program::Program;
 
 use place::{Place, SOON, address, turn};
-
-/// Whether pods can have networks here; says so where not.
-fn is_root() -> bool {
-    let made =
-        Command::new("unshare").args(["--net", "--mount", "--pid", "--fork", "true"]).output().unwrap();
-    if !made.status.success() {
-        let why = String::from_utf8_lossy(&made.stderr).into_owned();
-        testkit::skipped(&format!("network namespaces cannot be made (root is needed): {why}"));
-    }
-    made.status.success()
-}
 
 fn has_line(text: &str, parts: &[&str]) -> bool {
     text.lines().any(|line| parts.iter().all(|part| line.contains(part)))
@@ -36,13 +26,46 @@ fn shell(script: &str) -> String {
     format!("{}{}", String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr))
 }
 
-/// All of the machine's network that `handfast up` could have changed.
-fn machine() -> String {
-    shell(
-        "ip -d link; ip -o addr; ip route show table all; ip rule; ip -6 rule; nft list ruleset; ls /run/netns; \
-         sysctl -a 2>/dev/null | grep -E 'forward|rp_filter|bridge-nf'; cat /etc/hosts /etc/resolv.conf; \
-         cut -d' ' -f5 /proc/self/mountinfo | sort; hostname",
-    )
+/// The machine: a network of its own, so that nobody else's tests change it. None, having said so, without root.
+struct Machine(Network);
+
+impl Machine {
+    fn start() -> Option<Self> {
+        let machine = Self(Network::start()?);
+        // Its own addresses change by themselves until the kernel has seen that they are nobody else's.
+        let began = Instant::now();
+        while machine.shell("ip -6 addr").contains("tentative") {
+            assert!(began.elapsed() < SOON, "{}", machine.state());
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        Some(machine)
+    }
+
+    /// What a shell says on it.
+    fn shell(&self, script: &str) -> String {
+        let done = self.0.node().command("sh").args(["-c", script]).output().unwrap();
+        format!("{}{}", String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr))
+    }
+
+    /// All that `handfast up` could have changed of it.
+    fn state(&self) -> String {
+        self.shell(
+            "ip link; ip -o addr; ip route show table all; ip rule; ip -6 rule; nft list ruleset; \
+             sysctl -a 2>/dev/null | grep -E 'forward|rp_filter|bridge-nf'; cat /etc/hosts /etc/resolv.conf; \
+             cut -d' ' -f5 /proc/self/mountinfo | grep -v /run/netns | sort; hostname",
+        )
+    }
+
+    /// `handfast` on it, as root.
+    fn handfast(&self, place: &Place, words: &[&str]) -> Command {
+        place.command(self.0.node().command(&place.path("handfast").display().to_string()), words)
+    }
+
+    fn up(&self, place: &Place) -> Program {
+        let mut up = Program::start(&mut self.handfast(place, &["up", "bank"]));
+        up.wait_for("the proof", SOON, |up| up.stderr().contains("up until Ctrl-C"));
+        up
+    }
 }
 
 /// The processes whose folder is this one, or that are in it.
@@ -79,23 +102,16 @@ fn is_refused(said: &str) -> bool {
         && !said.contains("balance")
 }
 
-fn start(place: &Place) -> Program {
-    let mut up = Program::start(&mut place.as_root(&["up", "bank"]));
-    up.wait_for("the proof", SOON, |up| up.stderr().contains("up until Ctrl-C"));
-    up
-}
-
 #[test]
 fn unchanged_applications_are_intercepted_and_the_machine_stays_as_it_was() {
     let _turn = turn();
-    if !is_root() {
-        return;
-    }
-    let before = machine();
+    let Some(machine) = Machine::start() else { return };
+    let before = machine.state();
     let place = Place::new();
-    let mut up = start(&place);
+    let mut up = machine.up(&place);
     let (out, table) = (up.stdout(), up.stderr());
-    assert!(table.contains("network: each pod has its own"), "{table}");
+    // The first range, 10.77.0.0/16, is one that the machine has a route to.
+    assert!(table.contains("network: each pod has its own, in 10.78.0.0/16"), "{table}");
     for row in [
         ["ok", "teller-0", "-> ledger:8080", "accepted: mutual TLS, allowed by policy bank/ledger-callers"],
         [
@@ -125,7 +141,7 @@ fn unchanged_applications_are_intercepted_and_the_machine_stays_as_it_was() {
     up.wait_for("the refusal", SOON, |up| {
         has_line(&up.stdout(), &["gossip-0 |", "Connection reset by peer"])
     });
-    assert_eq!(machine(), before, "the machine's own network is another one now");
+    assert_eq!(machine.state(), before, "the machine's own network is another one now");
 
     // Clients that nobody told of a proxy, by every name.
     let ask =
@@ -167,7 +183,7 @@ fn unchanged_applications_are_intercepted_and_the_machine_stays_as_it_was() {
             .lines()
             .find(|line| line.starts_with(service))
             .unwrap_or_else(|| panic!("{service}: {table}"));
-        shell(&format!("curl -sS -m 5 http://{}/bob", line.split_whitespace().last().unwrap()))
+        machine.shell(&format!("curl -sS -m 5 http://{}/bob", line.split_whitespace().last().unwrap()))
     };
     let said = from_here("bank/ledger:8080");
     assert!(is_refused(&said), "{said}");
@@ -217,7 +233,7 @@ fn unchanged_applications_are_intercepted_and_the_machine_stays_as_it_was() {
     let done = up.finish(Duration::from_secs(30));
     assert_eq!(done.code, Some(0), "{}", done.all());
     assert_eq!(processes(&place), [""; 0]);
-    assert_eq!(machine(), before, "something is left of it");
+    assert_eq!(machine.state(), before, "something is left of it");
 }
 
 /// On every cable there is TLS to port 15008 and nothing else of TCP.
@@ -244,10 +260,8 @@ fn on_the_wire(place: &Place, said: &str) {
 #[test]
 fn what_was_killed_leaves_nothing_and_others_live_on() {
     let _turn = turn();
-    if !is_root() {
-        return;
-    }
-    let before = machine();
+    let Some(machine) = Machine::start() else { return };
+    let before = machine.state();
     let (one, two) = (Place::new(), Place::new());
     // One that leaves its parent, its group and its session.
     one.edit(|text| {
@@ -255,8 +269,8 @@ fn what_was_killed_leaves_nothing_and_others_live_on() {
                    - {name: leaves, image: none, command: [sh, -c, 'setsid -f sleep 3179; exec sleep 3180']}\n";
         format!("{text}{pod}")
     });
-    let first = start(&one);
-    let mut second = start(&two);
+    let first = machine.up(&one);
+    let mut second = machine.up(&two);
     assert!(second.stdout().contains("12 ok, 0 failed"), "{}", second.stdout());
     let running = processes(&one);
     for command in ["bank.py ledger", "bank.py teller", "sleep 3179", "sleep 3180"] {
@@ -272,7 +286,7 @@ fn what_was_killed_leaves_nothing_and_others_live_on() {
     drop(first);
     assert!(processes(&two).iter().any(|own| own.contains("bank.py ledger")), "another one's live on");
     // The same folder again, with what the killed one left in its own.
-    let mut again = start(&one);
+    let mut again = machine.up(&one);
     assert!(again.stdout().contains("0 failed"), "{}", again.stdout());
     let answers = |up: &Program| up.stdout().matches("balance").count();
     for up in [&mut again, &mut second] {
@@ -284,15 +298,13 @@ fn what_was_killed_leaves_nothing_and_others_live_on() {
         assert_eq!(done.code, Some(0), "{}", done.all());
     }
     assert!(processes(&one).is_empty() && processes(&two).is_empty());
-    assert_eq!(machine(), before);
+    assert_eq!(machine.state(), before);
 }
 
 #[test]
 fn a_pod_that_changes_is_reached_again_and_one_outside_of_the_mesh_is_a_stranger() {
     let _turn = turn();
-    if !is_root() {
-        return;
-    }
+    let Some(machine) = Machine::start() else { return };
     let place = Place::new();
     place.edit(|text| {
         let outside = "---\napiVersion: v1\nkind: Namespace\nmetadata: {name: street, labels: {handfast.dev/mesh: \
@@ -305,7 +317,7 @@ fn a_pod_that_changes_is_reached_again_and_one_outside_of_the_mesh_is_a_stranger
                        clusterIP: None\n  selector: {app: shelf}\n  ports: [{port: 8080}]\n";
         format!("{text}{outside}---\n{shelf}{service}")
     });
-    let mut up = start(&place);
+    let mut up = machine.up(&place);
     let ask = || inside(&place, "^sleep 3181$", "curl -sS -m 5 http://ledger.bank:8080/bob");
     let said = ask();
     assert!(is_refused(&said), "no identity, no entry: {said}");
@@ -356,11 +368,12 @@ fn which_way_is_taken_is_said_and_may_be_chosen() {
     assert_eq!(done.code, Some(1), "{}", done.all());
     assert!(done.err().contains("HF8044") && done.err().contains("not permitted"), "{}", done.err());
     assert!(!done.all().contains("the ledger is open"), "{}", done.all());
-    if !is_root() {
-        return;
-    }
-    let done =
-        Program::run(&mut place.as_root(&["up", "--once", "--network", "loopback", "bank"]), b"", SOON);
+    let Some(machine) = Machine::start() else { return };
+    let done = Program::run(
+        &mut machine.handfast(&place, &["up", "--once", "--network", "loopback", "bank"]),
+        b"",
+        SOON,
+    );
     assert_eq!(done.code, Some(0), "{}", done.all());
     assert!(done.err().contains("network: loopback addresses in 127."), "{}", done.err());
     assert!(done.out().contains("11 ok, 0 failed"), "{}", done.out());
@@ -383,7 +396,7 @@ fn which_way_is_taken_is_said_and_may_be_chosen() {
     assert!(done.code == Some(1) && done.err().contains("error[HF8044]"), "{}", done.all());
     // A container without a command is refused as it is without root.
     place.edit(|text| text.replacen("        command: [python3, bank.py, ledger]\n", "", 1));
-    let done = Program::run(&mut place.as_root(&["up", "--once", "bank"]), b"", SOON);
+    let done = Program::run(&mut machine.handfast(&place, &["up", "--once", "bank"]), b"", SOON);
     assert_eq!(done.code, Some(2), "{}", done.all());
     assert!(done.err().contains("HF8040") && done.err().contains("bank.yaml"), "{}", done.err());
     assert!(!done.all().contains("the ledger is open"), "{}", done.all());

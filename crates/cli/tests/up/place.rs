@@ -46,11 +46,6 @@ impl Place {
         self.dir.path().join(name)
     }
 
-    /// `handfast` with the rights of this test.
-    pub fn as_root(&self, words: &[&str]) -> Command {
-        self.command(Command::new(self.path("handfast")), words)
-    }
-
     /// `handfast` as a user without any right, where this test may become one.
     pub fn handfast(&self, words: &[&str]) -> Command {
         let command = if rustix::process::getuid().is_root() {
@@ -64,7 +59,8 @@ impl Place {
         self.command(command, words)
     }
 
-    fn command(&self, mut command: Command, words: &[&str]) -> Command {
+    /// `handfast` by a command that ends with its path, here.
+    pub fn command(&self, mut command: Command, words: &[&str]) -> Command {
         command.env_clear().env("PATH", "/usr/local/bin:/usr/bin:/bin").env("NO_COLOR", "1");
         command.env("HOME", self.dir.path()).current_dir(self.dir.path()).args(words);
         command
