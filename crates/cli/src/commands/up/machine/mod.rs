@@ -16,6 +16,7 @@ mod proof;
 mod readiness;
 mod report;
 mod running;
+mod started;
 mod variables;
 
 use std::collections::BTreeSet;

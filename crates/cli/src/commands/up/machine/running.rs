@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,20 +12,18 @@ use k8s_openapi::api::core::v1::Service;
 use manifests::folder::{Folder, LocalPod};
 use model::codes::{mesh as codes, serving};
 use model::identity::SpiffeId;
-use model::mesh::{HBONE_PORT, Tunnel, Workload, World};
+use model::mesh::{Tunnel, Workload, World};
 use proxy::mesh::{Attached, Attachment, Mesh, Options};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
 use super::identities::{self, Identities};
-use super::network::{Network, Reader, Sandbox, hosts};
+use super::network::{Network, Sandbox, hosts};
 use super::processes::Running;
 use super::report::Report;
+use super::started::{Started, address_of, end_all, reader, uid};
 use super::{explicit, intercepted};
 use crate::failure::Failure;
-
-/// How long connections may finish when a pod ends.
-const DRAIN: Duration = Duration::from_secs(2);
 
 /// Everything that runs.
 pub struct Machine {
@@ -42,63 +39,6 @@ pub struct Machine {
     renewal: JoinHandle<()>,
     /// Rung when a pod becomes ready, or unready.
     changed: Arc<Notify>,
-}
-
-/// A pod that was started.
-pub struct Started {
-    pub(super) pod: LocalPod,
-    /// None for one that is not in the mesh.
-    attached: Option<Attached>,
-    /// What it has for itself; none where all pods are in the machine's network.
-    sandbox: Option<Arc<Sandbox>>,
-    stop: watch::Sender<bool>,
-    ready: watch::Receiver<bool>,
-    task: JoinHandle<()>,
-}
-
-/// How a pod's processes call out.
-pub enum Way<'a> {
-    /// Through a proxy that they are told of.
-    Proxy(SocketAddr),
-    /// Straight to whom they want, from where they are.
-    Redirected(&'a Sandbox),
-}
-
-impl Started {
-    /// How its processes call out; none for one that is not in the mesh.
-    pub(super) fn way_out(&self) -> Option<Way<'_>> {
-        let attached = self.attached.as_ref()?;
-        match &self.sandbox {
-            Some(sandbox) => Some(Way::Redirected(sandbox)),
-            None => attached.ways_out().first().copied().map(Way::Proxy),
-        }
-    }
-
-    /// Where it is called by somebody who is no pod, and what is there: tunnels; and where it has a network of its own, so
-    /// that this leads to its proxy too, the ports of its application. Nothing for one that is not in the mesh.
-    pub(super) fn doors(&self) -> (Option<SocketAddr>, Vec<SocketAddr>) {
-        if self.attached.is_none() {
-            return (None, Vec::new());
-        }
-        let at = |port| SocketAddr::new(address_of(&self.pod), port);
-        let ports = self.pod.containers.iter().flat_map(|container| &container.ports);
-        let own = self.sandbox.iter().flat_map(|_| ports.clone().map(|port| at(port.number)));
-        (Some(at(HBONE_PORT)), own.collect())
-    }
-
-    /// For whom its names are.
-    fn reader(&self) -> Reader<'_> {
-        reader(&self.pod, self.attached.is_some())
-    }
-
-    async fn end(self) {
-        let _ = self.stop.send(true);
-        if let Some(attached) = self.attached {
-            attached.drain(DRAIN).await;
-        }
-        // It fails only when it panicked, which was printed.
-        let _ = self.task.await;
-    }
 }
 
 impl Machine {
@@ -374,35 +314,12 @@ impl Machine {
     }
 }
 
-/// Ends pods, all at one time.
-async fn end_all(pods: impl IntoIterator<Item = Started>) {
-    let mut ending = tokio::task::JoinSet::new();
-    for started in pods {
-        ending.spawn(started.end());
-    }
-    while ending.join_next().await.is_some() {}
-}
-
 /// The folder that a file lies in.
 pub(super) fn around(file: &std::path::Path) -> PathBuf {
     match file.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
         _ => PathBuf::from("."),
     }
-}
-
-/// The uid of a pod's workload, as the index gives it.
-pub(super) fn uid(pod: &LocalPod) -> String {
-    format!("local//Pod/{}/{}", pod.namespace, pod.name)
-}
-
-fn reader(pod: &LocalPod, is_carried: bool) -> Reader<'_> {
-    Reader { name: &pod.name, namespace: &pod.namespace, address: address_of(pod), is_carried }
-}
-
-/// Its address; each is given one before it is started.
-fn address_of(pod: &LocalPod) -> IpAddr {
-    pod.address.unwrap_or(IpAddr::from([127, 0, 0, 1]))
 }
 
 fn key_of(service: &Service) -> String {

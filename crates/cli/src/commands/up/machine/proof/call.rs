@@ -15,7 +15,7 @@ use tokio::sync::broadcast;
 
 use super::LIMIT;
 use crate::commands::up::machine::network::Sandbox;
-use crate::commands::up::machine::running::Way;
+use crate::commands::up::machine::started::Way;
 
 /// What an application sees of a refusal where it knows no proxy.
 const CLOSED: &str = "the connection was broken off";

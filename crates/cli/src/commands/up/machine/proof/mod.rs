@@ -12,7 +12,8 @@ use std::time::Duration;
 
 use self::call::Fate;
 use self::stranger::Stranger;
-use super::running::{Machine, uid};
+use super::running::Machine;
+use super::started::uid;
 
 /// How long one call may take.
 const LIMIT: Duration = Duration::from_secs(20);
@@ -56,7 +57,7 @@ pub async fn run(machine: &Machine) -> Vec<Row> {
         }
     }
     for started in machine.pods() {
-        let (tunnels, ports) = started.doors();
+        let (tunnels, ports) = started.called_at();
         let (Some(tunnels), Some(workload)) = (tunnels, world.workload(&uid(&started.pod))) else { continue };
         // The workload's own identity: no policy has to be in the way of a stranger who claims that.
         let Ok(claims) = workload.identity() else { continue };
