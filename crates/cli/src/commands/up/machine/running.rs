@@ -239,7 +239,7 @@ impl Machine {
         self.network.keep_doors(&self.world.subscribe());
         for (key, started) in &self.pods {
             let Some(sandbox) = &started.sandbox else { continue };
-            if let Err(error) = sandbox.rename(hosts(&world, &started.reader())) {
+            if let Err(error) = sandbox.set_hosts(hosts(&world, &started.reader())) {
                 tracing::error!(pod = key, "it goes on with the names that it had: {error}");
             }
         }

@@ -73,7 +73,7 @@ impl Sandbox {
             mounts::host_name(own.get(..HOST_NAME).unwrap_or(&own))?;
             files(&written)
         });
-        let file = inside("its files", flat(made))?;
+        let file = inside("its interface and files", flat(made))?;
         let mut child = inside("its first process", flat(processes.run(first_process)))?;
         let said = child.stdout.take();
         let sandbox = Self {
@@ -135,7 +135,7 @@ impl Sandbox {
     /// # Errors
     ///
     /// When the file cannot be written.
-    pub fn rename(&self, hosts: String) -> io::Result<()> {
+    pub fn set_hosts(&self, hosts: String) -> io::Result<()> {
         let mut known = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
         if known.0 != hosts {
             known.1.write_all_at(hosts.as_bytes(), 0)?;
