@@ -21,10 +21,14 @@ mod pairs;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    // A container runtime calls a CNI plugin by the name of its file, without a word.
+    // A container runtime calls a CNI plugin by the name of its file, without a word; so is a pod's first process.
     let name = std::env::args_os().next().map(std::path::PathBuf::from);
-    if name.as_ref().and_then(|path| path.file_name()).is_some_and(|name| name == commands::CNI_PLUGIN) {
+    let name = name.as_ref().and_then(|path| path.file_name());
+    if name.is_some_and(|name| name == commands::CNI_PLUGIN) {
         return commands::cni_plugin();
+    }
+    if name.is_some_and(|name| name == commands::POD) {
+        return commands::first_of_pod();
     }
     commands::Cli::from_command_line(std::env::args_os()).run()
 }

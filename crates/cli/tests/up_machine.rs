@@ -170,7 +170,7 @@ fn no_process_is_left_behind_whenever_it_is_ended() {
         )
     };
     let mark = place.path("mark").to_string_lossy().into_owned();
-    let leaves = pod("leaves", &format!("echo left; sleep 3177 & echo $! >> {mark}; exit 1"), "");
+    let leaves = pod("leaves", &format!("sleep 3177 & echo $! >> {mark}; echo left; exit 1"), "");
     let slow = pod("slow", "sleep 3178", "    readinessProbe: {tcpSocket: {port: 9}}\n");
     place.edit(|text| format!("{text}{leaves}{slow}"));
     // By its file alone, from within its folder.

@@ -1,4 +1,4 @@
-//! Work in another network namespace. A thread enters it and stays there until it ends: were a thread of a pool to
+//! Work in another network namespace, one that is there or a new one. A thread enters it and stays there until it ends: were a thread of a pool to
 //! enter and come back, a failure in between would leave the next one's sockets in a stranger's network.
 
 use std::fmt;
@@ -9,7 +9,8 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 
-use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+use rustix::mount::MountPropagationFlags;
+use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space};
 
 static NEXT: AtomicU64 = AtomicU64::new(1);
 
@@ -47,11 +48,45 @@ impl Namespace {
     ///
     /// When the descriptor is none of a network namespace, or it may not be entered (`CAP_SYS_ADMIN`).
     pub fn enter(namespace: OwnedFd) -> io::Result<Self> {
+        Self::with("netns", move || {
+            move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))
+        })
+    }
+
+    /// Makes a new network, empty but for a loopback interface that is down. It has no name in the file system: it goes
+    /// with the last thread, process and socket in it, however those end. `name` is the thread's, for people.
+    ///
+    /// # Errors
+    ///
+    /// When it may not be made (`CAP_SYS_ADMIN`).
+    pub fn create(name: &str) -> io::Result<Self> {
+        Self::with(name, || unshare(UnshareFlags::NEWNET))
+    }
+
+    /// Makes a new network for processes that are started from its thread: they also have mounts and a host name of
+    /// their own, which are copies at first, and process numbers of their own. The first one that is started is their
+    /// init (pid_namespaces(7)): with its end the kernel ends all others, and none can be started any more.
+    ///
+    /// Mounts that come to the machine later come here too; what is mounted here is seen nowhere else.
+    ///
+    /// # Errors
+    ///
+    /// When it may not be made (`CAP_SYS_ADMIN`), or mounts may not be changed.
+    pub fn create_for_processes(name: &str) -> io::Result<Self> {
+        Self::with(name, || {
+            let own = UnshareFlags::NEWNS | UnshareFlags::NEWUTS | UnshareFlags::NEWPID;
+            unshare(UnshareFlags::NEWNET | own)?;
+            rustix::mount::mount_change("/", MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC)
+        })
+    }
+
+    /// Starts the thread, which begins with `go`.
+    fn with(name: &str, go: impl FnOnce() -> rustix::io::Result<()> + Send + 'static) -> io::Result<Self> {
         let (work, waiting) = mpsc::channel::<Work>();
         let (entered, answer) = mpsc::channel();
-        let thread = std::thread::Builder::new().name("netns".to_owned()).stack_size(STACK);
+        let thread = std::thread::Builder::new().name(name.to_owned()).stack_size(STACK);
         thread.spawn(move || {
-            let inside = move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network));
+            let inside = go();
             let is_inside = inside.is_ok();
             // Nobody waiting is nobody who wants it.
             if entered.send(inside.map_err(io::Error::from)).is_err() || !is_inside {
@@ -84,6 +119,19 @@ impl Namespace {
         });
         self.work.send(work).map_err(|_| gone())?;
         result.recv().map_err(|_| gone())
+    }
+}
+
+/// Gives the calling thread namespaces of its own, whatever other threads have.
+fn unshare(flags: UnshareFlags) -> rustix::io::Result<()> {
+    debug_assert!(!flags.contains(UnshareFlags::FILES));
+    #[expect(
+        unsafe_code,
+        reason = "with one flag, which is not given here, descriptors would differ by thread"
+    )]
+    // SAFETY: all callers are above, and none gives `UnshareFlags::FILES`.
+    unsafe {
+        rustix::thread::unshare_unsafe(flags)
     }
 }
 

@@ -1,4 +1,4 @@
-//! Netlink messages (RFC 3549, section 2.3.2; `linux/netlink.h`): as much as packet rules and routes need.
+//! Netlink messages (RFC 3549, section 2.3.2; `linux/netlink.h`): as much as packet rules, routes and interfaces need.
 
 use std::io;
 use std::time::Duration;
@@ -170,6 +170,12 @@ impl Attributes<'_> {
     /// Attributes within one.
     pub(crate) fn nested(&mut self, kind: u16, body: impl FnOnce(&mut Attributes<'_>)) {
         self.put(kind | NESTED, body);
+    }
+
+    /// A fixed part before the attributes within one: some have it.
+    pub(crate) fn fixed(&mut self, part: &[u8]) {
+        self.bytes.extend(part);
+        pad(self.bytes);
     }
 
     fn put(&mut self, kind: u16, body: impl FnOnce(&mut Attributes<'_>)) {

@@ -24,6 +24,7 @@ use clap::{ArgAction, CommandFactory as _, FromArgMatches as _, Parser, Subcomma
 use crate::output::Format;
 
 pub use mesh::plugin::{NAME as CNI_PLUGIN, run as cni_plugin};
+pub use up::first::{NAME as POD, run as first_of_pod};
 
 /// Every connection proves who is at both ends.
 ///

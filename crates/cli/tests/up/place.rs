@@ -1,4 +1,5 @@
 //! The bank of the examples in a folder of its own, for an ordinary user.
+#![allow(dead_code, reason = "each suite uses a part")]
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
@@ -47,7 +48,7 @@ impl Place {
 
     /// `handfast` as a user without any right, where this test may become one.
     pub fn handfast(&self, words: &[&str]) -> Command {
-        let mut command = if rustix::process::getuid().is_root() {
+        let command = if rustix::process::getuid().is_root() {
             let mut command = Command::new("setpriv");
             command.args(["--reuid", NOBODY, "--regid", NOBODY, "--clear-groups", "--no-new-privs", "--"]);
             command.arg(self.path("handfast"));
@@ -55,6 +56,11 @@ impl Place {
         } else {
             Command::new(self.path("handfast"))
         };
+        self.command(command, words)
+    }
+
+    /// `handfast` by a command that ends with its path, here.
+    pub fn command(&self, mut command: Command, words: &[&str]) -> Command {
         command.env_clear().env("PATH", "/usr/local/bin:/usr/bin:/bin").env("NO_COLOR", "1");
         command.env("HOME", self.dir.path()).current_dir(self.dir.path()).args(words);
         command

@@ -137,6 +137,10 @@ super::table! {
         "A part of the manifests cannot be carried out on one machine",
         "the processes of one machine do not have what it asks for",
         "give a plain value in its place";
+    LOCAL_NETWORKS = "HF8044", "local_networks",
+        "Pods cannot have networks of their own on this machine",
+        "network namespaces, mounts or packet rules may not be made: not root, or root of a container without these rights",
+        "run it as root (CAP_SYS_ADMIN and CAP_NET_ADMIN), or without: --network loopback";
     NOTHING_TO_SEE = "HF8050", "mesh_nothing_to_see",
         "There is nothing of the mesh to look at",
         "no pod has a proxy there, or none of them can be asked",

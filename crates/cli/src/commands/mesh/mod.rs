@@ -21,6 +21,7 @@ use super::Globals;
 use crate::failure::Outcome;
 
 pub use node::plugin;
+pub use proxy::{INBOUND, OUTBOUND};
 
 /// Arguments of `handfast mesh`.
 #[derive(clap::Args)]

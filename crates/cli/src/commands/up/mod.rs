@@ -17,6 +17,8 @@ use probe::test::Report;
 use time::OffsetDateTime;
 use tokio::signal::unix::{SignalKind, signal};
 
+pub use self::machine::network::first;
+
 use self::credentials::{ALLOWED, Credentials};
 use super::{Globals, serve, test};
 use crate::failure::{EXIT_FINDINGS, EXIT_OK, Failure, Outcome};
@@ -37,6 +39,9 @@ pub struct Args {
     /// Port of metrics and health; another one is taken when it is in use.
     #[arg(long, env = "HANDFAST_UP_ADMIN_PORT", default_value_t = 9901, value_name = "PORT")]
     admin_port: u16,
+    /// What network the pods of DIR are in.
+    #[arg(long, env = "HANDFAST_UP_NETWORK", value_enum, default_value = "auto")]
+    network: machine::network::Wanted,
     /// Print the proof and stop; exit code 3 when a row is not as expected.
     #[arg(long, env = "HANDFAST_UP_ONCE")]
     once: bool,
@@ -51,7 +56,12 @@ pub fn run(args: Args, globals: &Globals) -> Outcome {
         .map_err(|error| Failure::new(&model::codes::usage::INTERNAL, error))?;
     match args.folder {
         Some(folder) => {
-            let options = machine::Options { folder, authority: globals.dir.clone(), once: args.once };
+            let options = machine::Options {
+                folder,
+                authority: globals.dir.clone(),
+                once: args.once,
+                network: args.network,
+            };
             runtime.block_on(machine::up(options, &globals.log))
         }
         None => runtime.block_on(up(args, &globals.dir, &globals.log)),

@@ -1,18 +1,23 @@
 //! `handfast up DIR`: the mesh on one machine, from a folder of ordinary manifests. Each container's command runs as a
-//! process, each pod has a loopback address and a proxy of its own, and between pods there is mutual TLS with the
+//! process, each pod has an address and a proxy of its own, and between pods there is mutual TLS with the
 //! workload's identity, decided by the folder's policies.
 //!
-//! [`addresses`] and [`identities`] are what pods are given, [`processes`] runs them, [`running`] keeps all of it as the
+//! [`network`] and [`identities`] are what pods are given: as root a network of its own, whose connections are
+//! [`intercepted`], else a loopback address and an [`explicit`] proxy. [`processes`] runs them, [`running`] keeps all of it as the
 //! folder says, [`proof`] tries every call, [`report`] says what happens.
 
-mod addresses;
+mod explicit;
 mod identities;
+mod intercepted;
+pub mod network;
 mod output;
 mod processes;
 mod proof;
 mod readiness;
 mod report;
 mod running;
+mod started;
+mod variables;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -25,6 +30,7 @@ use notify::Watcher as _;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
+use self::network::Network;
 use self::running::Machine;
 use crate::failure::{EXIT_FINDINGS, EXIT_OK, Failure, Outcome};
 
@@ -43,6 +49,8 @@ pub struct Options {
     pub authority: PathBuf,
     /// Print the proof and stop.
     pub once: bool,
+    /// The network that pods are to be in.
+    pub network: network::Wanted,
 }
 
 /// Runs the machine until it is told to stop.
@@ -67,7 +75,8 @@ pub async fn up(options: Options, filter: &str) -> Outcome {
     let mut said = BTreeSet::new();
     notes(&first, &mut said);
     let report = Arc::new(report::Report::default());
-    let mut machine = Machine::new(options.folder.clone(), identities, Arc::clone(&report))?;
+    let network = tokio::task::block_in_place(|| Network::make(options.network))?;
+    let mut machine = Machine::new(options.folder.clone(), identities, network, Arc::clone(&report))?;
     let mut code = EXIT_OK;
     // None: it was told to stop before everything was tried.
     if let Some(rows) = prove(&mut machine, first, &mut stop).await {
@@ -132,7 +141,7 @@ async fn follow(
                 }
             }
             () = machine.changed() => machine.publish(),
-            _ = again.tick() => machine.start_missing(),
+            _ = again.tick() => machine.mend().await,
         }
     }
 }

@@ -13,6 +13,7 @@ use tokio::process::{Child, Command};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use super::network::Sandbox;
 use super::{output, readiness};
 
 /// How long a process may take to end once it was asked to.
@@ -34,6 +35,8 @@ pub struct Running {
     pub given: BTreeMap<String, String>,
     /// Where processes run that name no folder.
     pub folder: PathBuf,
+    /// What the pod has for itself; its processes are started in there.
+    pub sandbox: Option<Arc<Sandbox>>,
 }
 
 impl Running {
@@ -147,7 +150,7 @@ impl Running {
         let command = container.command(&variables);
         let folder =
             container.working_dir.as_deref().map_or(self.folder.clone(), |own| self.folder.join(own));
-        let mut child = match spawn(&command, &variables, &folder) {
+        let mut child = match spawn(&command, &variables, &folder, self.sandbox.as_deref()) {
             Ok(child) => child,
             Err(error) => {
                 eprintln!(
@@ -169,7 +172,12 @@ impl Running {
         let probe = async {
             match (&container.readiness, self.pod.address) {
                 (Some(readiness), Some(address)) => {
-                    let of = readiness::Of { address, variables: &variables, folder: &folder };
+                    let of = readiness::Of {
+                        address,
+                        variables: &variables,
+                        folder: &folder,
+                        sandbox: self.sandbox.as_deref(),
+                    };
                     readiness::keep(readiness, &of, &tell).await;
                 }
                 _ => {
@@ -240,11 +248,17 @@ pub fn inherited() -> impl Iterator<Item = (&'static str, std::ffi::OsString)> {
     INHERITED.iter().filter_map(|name| Some((*name, std::env::var_os(name)?)))
 }
 
-fn spawn(command: &[String], variables: &BTreeMap<String, String>, folder: &Path) -> std::io::Result<Child> {
-    let Some((program, rest)) = command.split_first() else {
+fn spawn(
+    words: &[String],
+    variables: &BTreeMap<String, String>,
+    folder: &Path,
+    sandbox: Option<&Sandbox>,
+) -> std::io::Result<Child> {
+    let Some((program, rest)) = words.split_first() else {
         return Err(std::io::Error::other("the command is empty"));
     };
-    Command::new(program)
+    let mut command = Command::new(program);
+    command
         .args(rest)
         .current_dir(folder)
         .env_clear()
@@ -254,8 +268,16 @@ fn spawn(command: &[String], variables: &BTreeMap<String, String>, folder: &Path
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .process_group(0)
-        .kill_on_drop(true)
-        .spawn()
+        .kill_on_drop(true);
+    start(command, sandbox)
+}
+
+/// Starts a process where its pod is.
+pub fn start(mut command: Command, sandbox: Option<&Sandbox>) -> std::io::Result<Child> {
+    match sandbox {
+        Some(sandbox) => sandbox.spawn(command),
+        None => command.spawn(),
+    }
 }
 
 /// Asks the whole group to end, and ends it.

@@ -1,7 +1,9 @@
-//! When a container counts as ready: its probe is tried from this machine, as kubelet does.
+//! When a container counts as ready: its probe is tried from this machine, as kubelet does; where the pod has a network of
+//! its own, from inside of it, where nothing is redirected.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
@@ -9,6 +11,8 @@ use std::time::Duration;
 use manifests::folder::{Check, Readiness, expand};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+
+use super::network::Sandbox;
 
 /// So much of an answer is read at most.
 const LONGEST: u64 = 64 << 10;
@@ -21,6 +25,21 @@ pub struct Of<'a> {
     pub variables: &'a BTreeMap<String, String>,
     /// The folder that it runs in.
     pub folder: &'a Path,
+    /// What its pod has for itself.
+    pub sandbox: Option<&'a Sandbox>,
+}
+
+impl Of<'_> {
+    async fn connect(&self, host: Option<&str>, port: u16) -> io::Result<TcpStream> {
+        let host = host.map_or_else(|| self.address.to_string(), str::to_owned);
+        let Some(sandbox) = self.sandbox else { return TcpStream::connect((host, port)).await };
+        let no_address = || io::Error::new(io::ErrorKind::InvalidInput, "names are not known from here");
+        let address = match host.as_str() {
+            "localhost" => IpAddr::from([127, 0, 0, 1]),
+            host => host.parse().map_err(|_| no_address())?,
+        };
+        sandbox.connect(SocketAddr::new(address, port)).await
+    }
 }
 
 /// Tries for ever; tells of each change.
@@ -42,29 +61,25 @@ pub async fn keep(readiness: &Readiness, of: &Of<'_>, mut tell: impl FnMut(bool)
 
 async fn check(check: &Check, of: &Of<'_>) -> bool {
     match check {
-        Check::Tcp { host, port } => {
-            let host = host.clone().unwrap_or_else(|| of.address.to_string());
-            TcpStream::connect((host, *port)).await.is_ok()
-        }
+        Check::Tcp { host, port } => of.connect(host.as_deref(), *port).await.is_ok(),
         // An application's own TLS is proven elsewhere; here it counts that it answers.
-        Check::Http { tls: true, host, port, .. } => {
-            let host = host.clone().unwrap_or_else(|| of.address.to_string());
-            TcpStream::connect((host, *port)).await.is_ok()
-        }
+        Check::Http { tls: true, host, port, .. } => of.connect(host.as_deref(), *port).await.is_ok(),
         Check::Http { tls: false, host, port, path, headers } => {
-            let host = host.clone().unwrap_or_else(|| of.address.to_string());
-            let mut head = format!("GET {path} HTTP/1.1\r\nhost: {host}:{port}\r\nconnection: close\r\n");
+            let name = host.clone().unwrap_or_else(|| of.address.to_string());
+            let mut head = format!("GET {path} HTTP/1.1\r\nhost: {name}:{port}\r\nconnection: close\r\n");
             for (name, value) in headers {
                 head.push_str(&format!("{name}: {value}\r\n"));
             }
             head.push_str("\r\n");
-            matches!(http(&host, *port, &head).await, Ok(200..=399))
+            let answer = async { http(of.connect(host.as_deref(), *port).await?, &head).await };
+            matches!(answer.await, Ok(200..=399))
         }
         Check::Exec(command) => {
             let known = |name: &str| of.variables.get(name).map(String::as_str);
             let words: Vec<String> = command.iter().map(|word| expand(word, known)).collect();
             let Some((program, rest)) = words.split_first() else { return false };
-            let done = tokio::process::Command::new(program)
+            let mut command = tokio::process::Command::new(program);
+            command
                 .args(rest)
                 .current_dir(of.folder)
                 .env_clear()
@@ -73,16 +88,14 @@ async fn check(check: &Check, of: &Of<'_>) -> bool {
                 .stdin(Stdio::null())
                 .stdout(Stdio::null())
                 .stderr(Stdio::null())
-                .kill_on_drop(true)
-                .status()
-                .await;
-            done.is_ok_and(|status| status.success())
+                .kill_on_drop(true);
+            let Ok(mut child) = super::processes::start(command, of.sandbox) else { return false };
+            child.wait().await.is_ok_and(|status| status.success())
         }
     }
 }
 
-async fn http(host: &str, port: u16, head: &str) -> std::io::Result<u16> {
-    let mut socket = TcpStream::connect((host, port)).await?;
+async fn http(mut socket: TcpStream, head: &str) -> io::Result<u16> {
     socket.write_all(head.as_bytes()).await?;
     // To its end, as kubelet does: an application that is cut off in the middle of its answer complains of that.
     let mut answer = Vec::new();

@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::net::{IpAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,21 +12,18 @@ use k8s_openapi::api::core::v1::Service;
 use manifests::folder::{Folder, LocalPod};
 use model::codes::{mesh as codes, serving};
 use model::identity::SpiffeId;
-use model::mesh::{HBONE_PORT, Tunnel, Workload, World};
-use proxy::mesh::{Attached, Attachment, Mesh, Options, WayOut};
+use model::mesh::{Tunnel, Workload, World};
+use proxy::mesh::{Attached, Attachment, Mesh, Options};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
-use super::addresses::Addresses;
 use super::identities::{self, Identities};
+use super::network::{Network, Sandbox, hosts};
 use super::processes::Running;
 use super::report::Report;
+use super::started::{Started, address_of, end_all, reader, uid};
+use super::{explicit, intercepted};
 use crate::failure::Failure;
-
-/// The port of the explicit proxy at each pod's address.
-const PROXY_PORT: u16 = 15080;
-/// How long connections may finish when a pod ends.
-const DRAIN: Duration = Duration::from_secs(2);
 
 /// Everything that runs.
 pub struct Machine {
@@ -38,47 +34,21 @@ pub struct Machine {
     pods: BTreeMap<String, Started>,
     /// Pods that could not be started, and why.
     failed: BTreeMap<String, String>,
-    addresses: Addresses,
+    pub(super) network: Network,
     identities: Arc<tokio::sync::Mutex<Identities>>,
     renewal: JoinHandle<()>,
     /// Rung when a pod becomes ready, or unready.
     changed: Arc<Notify>,
 }
 
-/// A pod that was started.
-pub struct Started {
-    pub(super) pod: LocalPod,
-    /// None for one that is not in the mesh.
-    attached: Option<Attached>,
-    stop: watch::Sender<bool>,
-    ready: watch::Receiver<bool>,
-    task: JoinHandle<()>,
-}
-
-impl Started {
-    /// Where its processes call out; none for one that is not in the mesh.
-    pub(super) fn proxy(&self) -> Option<std::net::SocketAddr> {
-        self.attached.as_ref().and_then(|attached| attached.ways_out().first().copied())
-    }
-
-    /// Where tunnels arrive.
-    pub(super) fn hbone(&self) -> Option<std::net::SocketAddr> {
-        self.attached.as_ref().map(Attached::hbone)
-    }
-
-    async fn end(self) {
-        let _ = self.stop.send(true);
-        if let Some(attached) = self.attached {
-            attached.drain(DRAIN).await;
-        }
-        // It fails only when it panicked, which was printed.
-        let _ = self.task.await;
-    }
-}
-
 impl Machine {
     /// A machine without pods.
-    pub fn new(folder: PathBuf, identities: Identities, report: Arc<Report>) -> Result<Self, Failure> {
+    pub fn new(
+        folder: PathBuf,
+        identities: Identities,
+        network: Network,
+        report: Arc<Report>,
+    ) -> Result<Self, Failure> {
         let (world, receiver) = watch::channel(Arc::new(World::default()));
         let observer = Arc::new(move |record: &proxy::mesh::Record| report.take(record));
         let mesh = Mesh::start(Options { world: receiver, observer });
@@ -104,7 +74,7 @@ impl Machine {
             folder: None,
             pods: BTreeMap::new(),
             failed: BTreeMap::new(),
-            addresses: Addresses::take()?,
+            network,
             identities,
             renewal,
             changed: Arc::default(),
@@ -113,10 +83,10 @@ impl Machine {
 
     /// Makes the machine what a folder says. Pods that cannot be started are tried again by [`Machine::start_missing`].
     pub async fn apply(&mut self, mut folder: Folder) {
-        let addresses = std::cell::RefCell::new(&mut self.addresses);
+        let network = std::cell::RefCell::new(&mut self.network);
         folder.assign(
-            |pod| addresses.borrow_mut().pod(&pod.key()),
-            |service| addresses.borrow_mut().service(&key_of(service)),
+            |pod| network.borrow_mut().pod(&pod.key()),
+            |service| network.borrow_mut().service(&key_of(service)),
         );
         let index = folder.world(|_| false);
         let carried = |pod: &LocalPod| {
@@ -137,7 +107,7 @@ impl Machine {
             .collect();
         let ending: Vec<Started> = over.iter().filter_map(|key| self.pods.remove(key)).collect();
         self.failed.retain(|key, _| folder.pods.iter().any(|pod| pod.key() == *key));
-        self.addresses.keep_pods(|key| {
+        self.network.keep_pods(|key| {
             folder.pods.iter().any(|pod| pod.key() == key) || over.iter().any(|ending| ending == key)
         });
         self.folder = Some(folder);
@@ -156,10 +126,12 @@ impl Machine {
             return;
         }
         let (index, node) = (folder.world(|_| false), folder.node().to_owned());
+        // Of those that run it is known who is ready; nobody else's address changes with it.
+        let world = self.now();
         for pod in missing {
             let (uid, key) = (uid(&pod), pod.key());
             let workload = index.workloads.iter().find(|workload| workload.uid == uid);
-            match self.start(pod, workload, &index, node.clone()) {
+            match self.start(pod, workload, &index, &world, node.clone()) {
                 Ok(started) => {
                     self.failed.remove(&key);
                     self.pods.insert(key, started);
@@ -170,6 +142,19 @@ impl Machine {
             }
         }
         self.publish();
+    }
+
+    /// Starts pods again that somebody else has ended as a whole, and those that could not be started before.
+    pub async fn mend(&mut self) {
+        let is_over = |started: &Started| started.sandbox.as_ref().is_some_and(|sandbox| sandbox.is_over());
+        let over: Vec<String> =
+            self.pods.iter().filter(|(_, started)| is_over(started)).map(|(key, _)| key.clone()).collect();
+        for key in &over {
+            eprintln!("{key}: its first process was ended, and all others with it; the pod is started again");
+        }
+        let over: Vec<Started> = over.iter().filter_map(|key| self.pods.remove(key)).collect();
+        end_all(over).await;
+        self.start_missing();
     }
 
     /// Says which pods could not be started, and why.
@@ -184,12 +169,15 @@ impl Machine {
         pod: LocalPod,
         workload: Option<&Workload>,
         index: &Index,
+        world: &World,
         node: String,
     ) -> Result<Started, Failure> {
-        let address = pod.address.unwrap_or(IpAddr::from([127, 0, 0, 1]));
         let mut given = BTreeMap::from([("HOSTNAME".to_owned(), pod.name.clone())]);
-        let attached = match workload.filter(|workload| workload.tunnel == Tunnel::Hbone) {
-            Some(workload) => Some(self.attach(&pod, workload, address, index, &mut given)?),
+        let workload = workload.filter(|workload| workload.tunnel == Tunnel::Hbone);
+        let reader = reader(&pod, workload.is_some());
+        let sandbox = tokio::task::block_in_place(|| self.network.sandbox(&reader, world))?.map(Arc::new);
+        let attached = match workload {
+            Some(workload) => Some(self.attach(&pod, workload, sandbox.as_deref(), index, &mut given)?),
             None => None,
         };
         let (stop, stopped) = watch::channel(false);
@@ -201,70 +189,43 @@ impl Machine {
                 changed.notify_one();
             }
         });
-        let running = Running { pod: pod.clone(), node, given, folder: self.home.clone() };
+        let running =
+            Running { pod: pod.clone(), node, given, folder: self.home.clone(), sandbox: sandbox.clone() };
         let task = tokio::spawn(running.run(stopped, tell));
-        Ok(Started { pod, attached, stop, ready, task })
+        Ok(Started { pod, attached, sandbox, stop, ready, task })
     }
 
     fn attach(
         &self,
         pod: &LocalPod,
         workload: &Workload,
-        address: IpAddr,
+        sandbox: Option<&Sandbox>,
         index: &Index,
         given: &mut BTreeMap<String, String>,
     ) -> Result<Attached, Failure> {
-        let listen = |port: u16| {
-            TcpListener::bind((address, port)).map_err(|error| {
-                Failure::new(&serving::LISTEN_FAILED, format!("{address}:{port} for {}: {error}", pod.key()))
-            })
-        };
-        let local = |socket: &TcpListener| {
-            socket.local_addr().map_err(|error| Failure::new(&serving::LISTEN_FAILED, error))
-        };
+        let address = address_of(pod);
         let identity: SpiffeId = workload
             .identity()
             .map_err(|error| Failure::new(&codes::NO_IDENTITY, format!("{}: {error}", pod.key())))?;
         let credential = tokio::task::block_in_place(|| self.identities.blocking_lock().of(&identity))?;
-        let proxy = listen(PROXY_PORT)?;
-        let mut ways_out = vec![WayOut::Proxy(proxy)];
-        for service in &index.services {
-            // Kubernetes gives a pod the variables of its own namespace's Services (and of the API server).
-            if service.name.namespace != pod.namespace || service.ports.is_empty() {
-                continue;
+        let (hbone, ways_out, own) = match sandbox {
+            Some(sandbox) => {
+                intercepted::tell(pod, index, given);
+                let (hbone, own) = intercepted::listen(pod, sandbox)?;
+                (hbone, Vec::new(), Some(own))
             }
-            let prefix = service.short.to_uppercase().replace(['-', '.'], "_");
-            for (number, port) in service.ports.iter().enumerate() {
-                let socket = listen(0)?;
-                let mapped = local(&socket)?;
-                if number == 0 {
-                    given.insert(format!("{prefix}_SERVICE_HOST"), mapped.ip().to_string());
-                    given.insert(format!("{prefix}_SERVICE_PORT"), mapped.port().to_string());
-                }
-                given.insert(format!("{prefix}_PORT_{}_TCP_ADDR", port.service), mapped.ip().to_string());
-                given.insert(format!("{prefix}_PORT_{}_TCP_PORT", port.service), mapped.port().to_string());
-                ways_out.push(WayOut::Mapped { socket, service: service.name.clone(), port: port.service });
+            None => {
+                let (hbone, ways_out) = explicit::listen(pod, address, index, given)?;
+                (hbone, ways_out, None)
             }
-        }
-        let (http, socks) =
-            (format!("http://{address}:{PROXY_PORT}"), format!("socks5h://{address}:{PROXY_PORT}"));
-        for (names, value) in [
-            (["HTTP_PROXY", "http_proxy"], &http),
-            (["HTTPS_PROXY", "https_proxy"], &http),
-            (["ALL_PROXY", "all_proxy"], &socks),
-            (["NO_PROXY", "no_proxy"], &format!("localhost,127.0.0.1,::1,{address}")),
-        ] {
-            for name in names {
-                given.insert(name.to_owned(), value.clone());
-            }
-        }
+        };
         let attachment = Attachment {
             uid: workload.uid.clone(),
             credential,
             address: Some(address),
-            hbone: listen(HBONE_PORT)?,
+            hbone,
             ways_out,
-            pod: None,
+            pod: own,
         };
         self.mesh.attach(attachment).map_err(|error| Failure::new(&serving::LISTEN_FAILED, error))
     }
@@ -273,7 +234,15 @@ impl Machine {
     pub fn publish(&mut self) {
         let Some(folder) = &self.folder else { return };
         let ready = |pod: &LocalPod| self.pods.get(&pod.key()).is_some_and(|started| *started.ready.borrow());
-        self.world.send_replace(Arc::new(folder.world(ready).world()));
+        let world = Arc::new(folder.world(ready).world());
+        self.world.send_replace(Arc::clone(&world));
+        self.network.keep_doors(&self.world.subscribe());
+        for (key, started) in &self.pods {
+            let Some(sandbox) = &started.sandbox else { continue };
+            if let Err(error) = sandbox.set_hosts(hosts(&world, &started.reader())) {
+                tracing::error!(pod = key, "it goes on with the names that it had: {error}");
+            }
+        }
     }
 
     /// Returns when a pod became ready or unready.
@@ -327,6 +296,14 @@ impl Machine {
             // Writing to a String does not fail.
             let _ = writeln!(text, "{key:<width$}  {address:<15}  {identity}");
         }
+        let doors = self.network.doors();
+        let width = doors.iter().map(|(service, _)| service.len()).max().unwrap_or_default();
+        if width > 0 {
+            text.push_str("from this machine, in plain text and as nobody in particular:\n");
+        }
+        for (service, at) in doors {
+            let _ = writeln!(text, "{service:<width$}  {at}");
+        }
         text
     }
 
@@ -337,26 +314,12 @@ impl Machine {
     }
 }
 
-/// Ends pods, all at one time.
-async fn end_all(pods: impl IntoIterator<Item = Started>) {
-    let mut ending = tokio::task::JoinSet::new();
-    for started in pods {
-        ending.spawn(started.end());
-    }
-    while ending.join_next().await.is_some() {}
-}
-
 /// The folder that a file lies in.
 pub(super) fn around(file: &std::path::Path) -> PathBuf {
     match file.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
         _ => PathBuf::from("."),
     }
-}
-
-/// The uid of a pod's workload, as the index gives it.
-pub(super) fn uid(pod: &LocalPod) -> String {
-    format!("local//Pod/{}/{}", pod.namespace, pod.name)
 }
 
 fn key_of(service: &Service) -> String {
