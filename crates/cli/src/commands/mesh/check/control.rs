@@ -62,7 +62,8 @@ fn reachable(facts: &Facts) -> Row {
     });
     let silent: Vec<String> = silent.collect();
     if !silent.is_empty() {
-        return Row::warn(ID, &codes::CONTROL_PLANE_WRONG, "not all replicas hear the API server").with(silent);
+        return Row::warn(ID, &codes::CONTROL_PLANE_WRONG, "not all replicas hear the API server")
+            .with(silent);
     }
     let said = facts.control_planes.iter().filter_map(|one| {
         let status = one.status.as_ref().ok()?;
