@@ -114,6 +114,7 @@ class Scene:
         self.proxy = Process("api", [CLUSTER, "--dir", cluster.dir, "exec", "--", "kubectl", "proxy",
                                      f"--unix-socket={self.path}"], folder)
         self.api = Local(self.path)
+        self.turn = 0
 
     def fill(self, services, pods):
         """Makes everything there is to know."""
@@ -141,10 +142,12 @@ class Scene:
         return self.cluster.kubectl("-n", NAMESPACE, "create", "token", "default", "--audience=istio-ca", "--duration=2h",
                                     "--bound-object-kind=Pod", "--bound-object-name=p0", f"--bound-object-uid={uid}")
 
-    def change(self, turn, pods):
-        """Changes one pod: whether it is ready, as a kubelet would say."""
-        index = turn // 2 % pods
-        call(self.api, "PATCH", f"/api/v1/namespaces/{NAMESPACE}/pods/p{index}/status", status(index, turn % 2 == 1))
+    def change(self, pods):
+        """Changes one pod: whether it is ready, as a kubelet would say. Each time it is another than before, also for who
+        listens after others did."""
+        index = self.turn // 2 % pods
+        call(self.api, "PATCH", f"/api/v1/namespaces/{NAMESPACE}/pods/p{index}/status", status(index, self.turn % 2 == 1))
+        self.turn += 1
 
 
 class Proxies:
@@ -228,12 +231,12 @@ def measured(cluster, scene, handfast, client, count, options, paths, folder):
         try:
             time.sleep(3)
             # The first ones warm up, and are not counted.
-            for turn in range(4):
-                proxies.see(lambda turn=turn: scene.change(turn, pods))
+            for _ in range(4):
+                proxies.see(lambda: scene.change(pods))
                 time.sleep(PAUSE)
             clock, seen = CpuClock(plane.pid), []
-            for turn in range(options.changes):
-                seen.append(proxies.see(lambda turn=turn: scene.change(turn, pods)))
+            for _ in range(options.changes):
+                seen.append(proxies.see(lambda: scene.change(pods)))
                 time.sleep(PAUSE)
             cpu = clock.elapsed()
             pss = proportional_memory(plane.pid) / 2**20

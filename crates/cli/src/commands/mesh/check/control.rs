@@ -56,6 +56,15 @@ fn reachable(facts: &Facts) -> Row {
     if !failed.is_empty() {
         return Row::fail(ID, &codes::CONTROL_PLANE_WRONG, "not all replicas answer").with(failed);
     }
+    let silent = facts.control_planes.iter().filter_map(|one| {
+        let kind = one.status.as_ref().ok()?["silent"].as_str()?;
+        Some(format!("{}: nothing of any {kind} for more than a minute; it lets no proxy in", one.pod))
+    });
+    let silent: Vec<String> = silent.collect();
+    if !silent.is_empty() {
+        return Row::warn(ID, &codes::CONTROL_PLANE_WRONG, "not all replicas hear the API server")
+            .with(silent);
+    }
     let said = facts.control_planes.iter().filter_map(|one| {
         let status = one.status.as_ref().ok()?;
         let proxies = status["proxies"].as_array().map_or(0, Vec::len);
