@@ -102,7 +102,7 @@ fn without_descriptors_a_proxy_keeps_what_it_has_says_so_once_and_serves_again_a
     eventually("descriptors are given back", || descriptors(&proxy) < used / 2);
 }
 
-/// Downloads that nobody reads, all in one tunnel: four would hold all that a tunnel may have under way (ADR 0090).
+/// Downloads that nobody reads, all in one tunnel: four would hold all that a tunnel may have under way (ADR 0097).
 const STUCK: u64 = 3;
 /// What each may hold in all: windows and buffers of two proxies.
 const EACH: u64 = 8 << 20;
