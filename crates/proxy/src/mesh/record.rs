@@ -27,7 +27,7 @@ impl Direction {
 /// How a connection was secured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Secured {
-    /// Mutual TLS, within HBONE.
+    /// Mutual TLS between two proxies, by HBONE or by the plainer framing.
     Hbone,
     /// Not at all, and why.
     Plain(&'static str),
@@ -65,6 +65,8 @@ pub struct Record {
     pub service: String,
     /// How it was secured.
     pub secured: Secured,
+    /// How its tunnel was framed: `h2` or `direct`; empty where there was none.
+    pub framing: &'static str,
     /// Bytes from the caller.
     pub sent: u64,
     /// Bytes to the caller.
@@ -92,6 +94,7 @@ impl Record {
             destination_address: None,
             service: String::new(),
             secured: Secured::Refused,
+            framing: "",
             sent: 0,
             received: 0,
             duration: Duration::ZERO,

@@ -3,6 +3,7 @@
 mod arriving;
 mod calling;
 mod changing;
+mod direct;
 mod pods;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener as StdListener};
