@@ -25,6 +25,8 @@ const DIRECT: usize = 512;
 /// Of them, those of one address to where tunnels arrive: a proxy of ours makes 64 for one flow each and eight that are
 /// shared, and as many again when its credential is renewed. Nobody was asked yet whether he may call.
 const OF_ONE_ADDRESS: usize = 2 * (64 + 8);
+/// Of these, those that are shared. Each may hold what its window lets in.
+const SHARED_OF_ONE_ADDRESS: usize = 32;
 /// Tunnels to one workload at one time; a quarter of them for one caller.
 const TUNNELS: usize = 8192;
 /// Changes that come together are one.
@@ -40,6 +42,8 @@ pub(crate) struct Own {
     pub(super) probes: Probes,
     /// How many tunnels to it may be open.
     pub(super) tunnels: Arc<Slots<SpiffeId>>,
+    /// How many connections of one address may be shared.
+    pub(super) sharing: Arc<Slots<IpAddr>>,
     /// How many connections may be for one flow at a time.
     pub(super) direct: Arc<Semaphore>,
     pub(crate) credential: watch::Receiver<Arc<Credential>>,
@@ -134,6 +138,7 @@ impl Attached {
             dialer,
             probes,
             tunnels: Slots::new(TUNNELS, TUNNELS / 4),
+            sharing: Slots::new(CONNECTIONS, SHARED_OF_ONE_ADDRESS),
             direct: Arc::clone(&attached.direct),
             credential,
             live: Arc::default(),

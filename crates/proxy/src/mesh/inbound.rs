@@ -104,6 +104,10 @@ pub(super) async fn serve(own: Arc<Own>, socket: TcpStream, from: SocketAddr) {
             return;
         }
         drop(direct);
+        let _place = match own.sharing.take(&from.ip()) {
+            Ok(place) => place,
+            Err(why) => return refuse(&codes::TOO_MANY, why, Some(&whom)),
+        };
         let window = own.shared.pool.windows.take(from.ip());
         let tunnels = match tokio::time::timeout(HANDSHAKE, Tunnels::accept(stream, window)).await {
             Ok(Ok(tunnels)) => tunnels,

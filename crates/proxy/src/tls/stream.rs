@@ -2,7 +2,7 @@
 //!
 //! A connection that waits holds no buffer at all: records are read and written through scratch memory that
 //! belongs to the worker thread, and only what is left over (half a record, bytes that the socket or the
-//! reader had no room for) is kept with the connection until it is used. Reads take up to [`READ_BYTES`]
+//! reader had no room for) is kept with the connection until it is used. Reads take up to [`MOST_READ_BYTES`]
 //! from the socket at once, writes send up to [`WRITE_RECORDS`] full records with one call.
 //!
 //! Neighbours: `accept` decides which configuration a ClientHello gets and calls [`ServerStream::accept`];
@@ -30,21 +30,18 @@ mod side;
 #[cfg(test)]
 mod tests;
 
-/// Most that is read from a socket at once, in bytes.
+/// What is read from a socket at once, in bytes, for a reader who takes it piece by piece.
 const READ_BYTES: usize = 128 << 10;
-/// Most records that are sent with one call.
-const WRITE_RECORDS: usize = 8;
+/// Most that is read at once, for one who takes as much.
+const MOST_READ_BYTES: usize = 256 << 10;
+/// Most full records that are sent with one call.
+pub(crate) const WRITE_RECORDS: usize = 17;
 /// Plaintext of a full record (RFC 8446, section 5.1).
-const RECORD_BYTES: usize = 16 << 10;
+pub(crate) const RECORD_BYTES: usize = 16 << 10;
 /// Room for a record's header, explicit nonce, content type and tag in any of our cipher suites.
 const RECORD_OVERHEAD: usize = 64;
 /// Slices up to this size share a record with their neighbours; larger ones are encrypted where they are.
 const GATHER_BYTES: usize = 4 << 10;
-/// Ciphertext of one call: its records are full but for one before and one after each large slice.
-const OUT_BYTES: usize = WRITE_RECORDS * RECORD_BYTES
-    + RECORD_OVERHEAD * (WRITE_RECORDS + 2 * (WRITE_RECORDS * RECORD_BYTES / GATHER_BYTES) + 1);
-/// Plaintext for which a smaller buffer does: a worker that carries small messages only has no large one.
-const SMALL_BYTES: usize = GATHER_BYTES;
 
 thread_local! {
     /// Taken while in use and put back; a nested stream finds it gone and makes its own.
@@ -377,10 +374,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, S: Side> Stream<IO, S> {
         gathered: &mut Vec<u8>,
         out: &mut Vec<u8>,
     ) -> io::Result<usize> {
-        let room: usize = plaintext.iter().map(|slice| slice.len()).sum();
-        let small = SMALL_BYTES + RECORD_OVERHEAD;
-        // Small ones need little; whoever sends much will again.
-        let room = if room <= SMALL_BYTES { small } else { OUT_BYTES };
+        // Every slice may begin a record of its own. It grows with what is sent: a worker that carries small messages only
+        // has no large one.
+        let all: usize = plaintext.iter().map(|slice| slice.len()).sum();
+        let all = all.min(WRITE_RECORDS * RECORD_BYTES);
+        let room = all + RECORD_OVERHEAD * (all / RECORD_BYTES + plaintext.len() + 1);
         if out.len() < room {
             out.resize(room, 0);
         }

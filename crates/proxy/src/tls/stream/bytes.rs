@@ -6,7 +6,10 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::{GATHERED, INCOMING, Incoming, OUTGOING, READ_BYTES, RECORD_BYTES, Side, Sink, Stream, invalid};
+use super::{
+    GATHERED, INCOMING, Incoming, MOST_READ_BYTES, OUTGOING, READ_BYTES, RECORD_BYTES, Side, Sink, Stream,
+    invalid,
+};
 
 impl<IO: AsyncRead + AsyncWrite + Unpin, S: Side> AsyncRead for Stream<IO, S> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
@@ -66,10 +69,12 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, S: Side> Stream<IO, S> {
                 return Poll::Ready(Err(error));
             }
             let mut scratch = INCOMING.take();
-            if scratch.len() < READ_BYTES {
-                scratch.resize(READ_BYTES, 0);
+            // Not much more than the sink can take: the rest would be copied once more. A whole record always fits.
+            let most = sink.room().clamp(2 * RECORD_BYTES, MOST_READ_BYTES);
+            if scratch.len() < most {
+                scratch.resize(most, 0);
             }
-            let result = this.poll_receive(cx, sink, &mut scratch);
+            let result = this.poll_receive(cx, sink, &mut scratch[..most]);
             INCOMING.set(scratch);
             ready!(result)?;
             // What TLS answers to a key update goes out as far as the socket takes it.
@@ -91,9 +96,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, S: Side> Stream<IO, S> {
     ) -> Poll<io::Result<()>> {
         let held = self.ciphertext.len();
         scratch[..held].copy_from_slice(&self.ciphertext);
-        // Not much more than the sink can take: the rest would be copied once more. A whole record always fits.
-        let most = sink.room().clamp(2 * RECORD_BYTES, READ_BYTES);
-        let mut fresh = ReadBuf::new(&mut scratch[held..most]);
+        let mut fresh = ReadBuf::new(&mut scratch[held..]);
         ready!(Pin::new(&mut self.io).poll_read(cx, &mut fresh))?;
         let received = fresh.filled().len();
         if received == 0 {

@@ -10,10 +10,10 @@ use tokio::net::TcpStream;
 
 use super::malformed;
 use super::message::{HEAD, Head, Malformed};
-use crate::tls::stream::{Side, Sink, Stream};
+use crate::tls::stream::{RECORD_BYTES, Side, Sink, Stream, WRITE_RECORDS};
 
 /// Most bytes of a flow in one message: with its head they go out at once.
-const CHUNK: usize = 64 << 10;
+const CHUNK: usize = (WRITE_RECORDS - 1) * RECORD_BYTES;
 
 type Connection<S> = Stream<TcpStream, S>;
 

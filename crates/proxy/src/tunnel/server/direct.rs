@@ -13,6 +13,10 @@ use crate::tunnel::HANDSHAKE;
 use crate::tunnel::direct::message::{Head, Open};
 use crate::tunnel::direct::{self, keep_alive};
 
+/// A new connection is not ended before its first request, which is on its way, for so long. So whoever was told goodbye on
+/// one that he used again, and makes another, is not told so twice.
+const FIRST: Duration = Duration::from_secs(2);
+
 /// A connection of another proxy of ours.
 pub(crate) struct Flows {
     connection: Box<ServerStream<TcpStream>>,
@@ -38,12 +42,19 @@ impl Flows {
     ) -> io::Result<()> {
         let mut connection = self.connection;
         let mut drain = std::pin::pin!(drain);
+        let mut is_new = true;
         loop {
             let mut first = [0; 1];
+            let goodbye = async {
+                if is_new {
+                    tokio::time::sleep(FIRST).await;
+                }
+                (&mut drain).await;
+            };
             let began = tokio::select! {
                 // Who drains takes nothing new, whatever has come.
                 biased;
-                () = &mut drain => None,
+                () = goodbye => None,
                 read = tokio::time::timeout(unused, connection.read(&mut first)) => match read {
                     Ok(Ok(1..)) => Some(first[0]),
                     // Without a flow an end is an end, in order or not.
@@ -56,6 +67,7 @@ impl Flows {
                 let _ = tokio::time::timeout(HANDSHAKE, connection.shutdown()).await;
                 return Ok(());
             };
+            is_new = false;
             let rest = tokio::time::timeout(HANDSHAKE, direct::rest(&mut *connection, first));
             let (head, said) = rest.await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))?;
             let Head::Open(_) = head else {
