@@ -147,7 +147,9 @@ impl Direction {
             let mut buffer = match self.buffer.take() {
                 Some(buffer) if buffer.len() == fits => buffer,
                 other => {
-                    other.map(give_back);
+                    if let Some(other) = other {
+                        give_back(other);
+                    }
                     borrow(fits)
                 }
             };
