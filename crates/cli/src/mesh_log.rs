@@ -27,6 +27,7 @@ pub fn write(record: &Record) {
                 destination_address = record.destination_address.map(tracing::field::display),
                 service = record.service,
                 secured = record.secured.as_str(),
+                framing = (!record.framing.is_empty()).then_some(record.framing),
                 not_secured_because = why,
                 protocol = (!record.protocol.is_empty()).then_some(record.protocol),
                 sent = record.sent,

@@ -1,5 +1,5 @@
 //! A caller with a good certificate, whom no policy allows, attacks the tunnels of a real proxy: resets, CONTINUATION,
-//! pings, streams without end, requests that are none. The proxy's memory stays below 256 MiB, and the others are served.
+//! pings, streams without end, requests that are none, and the same of the framing between two of our proxies. The proxy's memory stays below 256 MiB, and the others are served.
 
 #![allow(
     clippy::unwrap_used,
@@ -75,7 +75,8 @@ impl rustls::client::danger::ServerCertVerifier for Anybody {
     }
 }
 
-fn attack(place: &Place, ledger: SocketAddr) -> Attack {
+/// A connection by which requests are framed as `protocol` says.
+fn dial(place: &Place, ledger: SocketAddr, protocol: &[u8]) -> Attack {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let chain =
         CertificateDer::pem_file_iter(place.path("attacker.crt")).unwrap().map(Result::unwrap).collect();
@@ -87,7 +88,7 @@ fn attack(place: &Place, ledger: SocketAddr) -> Attack {
         .with_custom_certificate_verifier(Arc::new(Anybody(provider)))
         .with_client_auth_cert(chain, key)
         .unwrap();
-    config.alpn_protocols = vec![b"h2".to_vec()];
+    config.alpn_protocols = vec![protocol.to_vec()];
     let mut socket = TcpStream::connect_timeout(&ledger, Duration::from_secs(5)).unwrap();
     socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     socket.set_write_timeout(Some(Duration::from_secs(5))).unwrap();
@@ -96,7 +97,11 @@ fn attack(place: &Place, ledger: SocketAddr) -> Attack {
         connection.complete_io(&mut socket).unwrap();
     }
     socket.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
-    let mut attack = StreamOwned::new(connection, socket);
+    StreamOwned::new(connection, socket)
+}
+
+fn attack(place: &Place, ledger: SocketAddr) -> Attack {
+    let mut attack = dial(place, ledger, b"h2");
     attack.write_all(PREFACE).unwrap();
     attack.write_all(&frame(SETTINGS, 0, 0, &[])).unwrap();
     attack
@@ -118,6 +123,17 @@ fn field(name: &str, value: &str) -> Vec<u8> {
 
 fn connect(authority: &str) -> Vec<u8> {
     [field(":method", "CONNECT"), field(":authority", authority)].concat()
+}
+
+/// A request of the framing between two of our proxies, as long as one may be.
+fn open(authority: &str) -> Vec<u8> {
+    let mut said = u16::try_from(authority.len()).unwrap().to_be_bytes().to_vec();
+    said.extend(authority.as_bytes());
+    said.extend(b"\x07baggage");
+    let rest = (16 << 10) - said.len() - 2;
+    said.extend(u16::try_from(rest).unwrap().to_be_bytes());
+    said.resize(16 << 10, b'a');
+    [&[2, 0, 0x40, 0][..], &said].concat()
 }
 
 /// Writes until it is done or is not let any more.
@@ -219,18 +235,19 @@ fn floods_of_a_caller_with_a_good_certificate_stay_within_256_mib_and_the_others
     let each = || [frame(PING, 0, 0, &[7; 8]), frame(SETTINGS, 0, 0, &[])].concat();
     write(&mut pings, std::iter::repeat_with(each).take(300_000));
 
-    // Streams that ask for nothing more, on many connections: 32 of one address are taken, others turned away.
+    // Streams that ask for nothing more, on many connections: 144 of one address are taken, others turned away.
     let mut idle: Vec<Attack> = (0..24).map(|_| attack(&place, tunnels)).collect();
-    let more: Vec<TcpStream> = (0..40).map(|_| TcpStream::connect(tunnels).unwrap()).collect();
+    let more: Vec<TcpStream> = (0..170).map(|_| TcpStream::connect(tunnels).unwrap()).collect();
+    std::thread::sleep(Duration::from_millis(300));
     let is_turned_away = |socket: &&TcpStream| {
-        socket.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+        socket.set_read_timeout(Some(Duration::from_millis(10))).unwrap();
         match (&mut &**socket).read(&mut [0; 1]) {
             Ok(read) => read == 0,
             Err(error) => error.kind() == std::io::ErrorKind::ConnectionReset,
         }
     };
     let away = more.iter().filter(is_turned_away).count();
-    assert!(away > 20, "{away} of 40 were turned away");
+    assert!(away > 20, "{away} of 170 were turned away");
     drop(more);
     for attack in &mut idle {
         let block = connect(&application);
@@ -253,12 +270,40 @@ fn floods_of_a_caller_with_a_good_certificate_stay_within_256_mib_and_the_others
         let _ = is_ended(&mut strange);
     }
 
+    // By the other framing: requests without end, each as long as may be; data that nobody waits for; half a head.
+    let direct = || dial(&place, tunnels, b"handfast-direct/1");
+    let mut asking = direct();
+    let request = open(&application);
+    write(&mut asking, std::iter::repeat_with(|| request.clone()).take(1_000));
+    let mut sending = direct();
+    let data = [&[0, 1, 0, 0][..], &[7; 1 << 16]].concat();
+    write(
+        &mut sending,
+        std::iter::once(request.clone()).chain(std::iter::repeat_with(|| data.clone()).take(500)),
+    );
+    assert!(is_ended(&mut sending), "32 MB of data were taken of who is not allowed");
+    for bad in [
+        &[0xff; 4][..],
+        &[2, 0xff, 0xff, 0xff],
+        &[2, 0, 0, 2, 0xff, 0xff],
+        &[1, 0, 0, 0],
+        &[3, 0, 0, 2, 0, 200],
+    ] {
+        let mut strange = direct();
+        write(&mut strange, std::iter::once(bad.to_vec()));
+        assert!(is_ended(&mut strange), "{bad:?}");
+    }
+    let mut slow: Vec<Attack> = (0..60).map(|_| direct()).collect();
+    for attack in &mut slow {
+        write(attack, std::iter::once(vec![2, 0x3f]));
+    }
+
     let before = carried(&place);
     up.wait_for("the teller is served", SOON, |_| carried(&place) > before + 1);
     let most = peak(up.pid());
     assert!(most < MOST, "{} MiB", most >> 20);
     eprintln!("at most {} MiB", most >> 20);
-    drop((pings, idle));
+    drop((pings, idle, asking, slow));
     let log = std::fs::read_to_string(place.path(".handfast/up.log")).unwrap();
     assert!(log.contains("HF8014"), "nothing was said of requests that are none");
     up.signal("TERM");

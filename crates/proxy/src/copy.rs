@@ -5,6 +5,7 @@ use std::cell::RefCell;
 use std::future::{Future as _, poll_fn};
 use std::io;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -21,9 +22,21 @@ const DRAIN_SILENCE: Duration = Duration::from_secs(1);
 const BUFFER: usize = 64 << 10;
 /// Buffers that a worker keeps for the next who needs one.
 const SPARE: usize = 16;
+/// What a bulk flow reads at once: it wakes the other end less often.
+const LARGE: usize = 256 << 10;
+/// A read of more than this is one of a bulk flow: of 64 KiB of TLS three whole records are sure.
+const BULK_READ: usize = BUFFER / 2;
+/// Of large buffers a worker keeps so many.
+const SPARE_LARGE: usize = 2;
+/// Directions of flows that may use large buffers at one time. What a TLS stream could not send of one waits with it, so
+/// this bounds memory.
+const BULK: usize = 64;
+
+static IN_BULK: AtomicUsize = AtomicUsize::new(0);
 
 thread_local! {
     static BUFFERS: RefCell<Vec<Box<[u8]>>> = const { RefCell::new(Vec::new()) };
+    static LARGE_BUFFERS: RefCell<Vec<Box<[u8]>>> = const { RefCell::new(Vec::new()) };
 }
 
 /// How a copy ended.
@@ -58,7 +71,25 @@ struct Direction {
     written: usize,
     total: u64,
     unflushed: bool,
+    /// The last read was a large one.
+    bulk: Option<Bulk>,
     state: State,
+}
+
+/// The right to large buffers; dropping it gives it back.
+struct Bulk;
+
+impl Bulk {
+    fn begin() -> Option<Self> {
+        let more = |count| (count < BULK).then_some(count + 1);
+        IN_BULK.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok().map(|_| Self)
+    }
+}
+
+impl Drop for Bulk {
+    fn drop(&mut self) {
+        IN_BULK.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 #[derive(Default, PartialEq, Eq)]
@@ -112,11 +143,25 @@ impl Direction {
                 counter.inc_by(n as u64);
                 continue;
             }
-            let mut buffer = self.buffer.take().unwrap_or_else(borrow);
+            let fits = if self.bulk.is_some() { LARGE } else { BUFFER };
+            let mut buffer = match self.buffer.take() {
+                Some(buffer) if buffer.len() == fits => buffer,
+                other => {
+                    if let Some(other) = other {
+                        give_back(other);
+                    }
+                    borrow(fits)
+                }
+            };
             let mut read = ReadBuf::new(&mut buffer);
             match reader.as_mut().poll_read(cx, &mut read) {
                 Poll::Ready(Ok(())) => {
                     (self.filled, self.written) = (read.filled().len(), 0);
+                    if self.filled <= BULK_READ {
+                        self.bulk = None;
+                    } else if self.bulk.is_none() {
+                        self.bulk = Bulk::begin();
+                    }
                     if self.filled == 0 {
                         give_back(buffer);
                         self.state = State::Closing;
@@ -150,16 +195,19 @@ impl Drop for Direction {
     }
 }
 
-fn borrow() -> Box<[u8]> {
-    let spare = BUFFERS.try_with(|buffers| buffers.borrow_mut().pop()).ok().flatten();
-    spare.unwrap_or_else(|| vec![0; BUFFER].into_boxed_slice())
+fn borrow(bytes: usize) -> Box<[u8]> {
+    let spares = if bytes == LARGE { &LARGE_BUFFERS } else { &BUFFERS };
+    let spare = spares.try_with(|buffers| buffers.borrow_mut().pop()).ok().flatten();
+    spare.unwrap_or_else(|| vec![0; bytes].into_boxed_slice())
 }
 
 fn give_back(buffer: Box<[u8]>) {
+    let (spares, most) =
+        if buffer.len() == LARGE { (&LARGE_BUFFERS, SPARE_LARGE) } else { (&BUFFERS, SPARE) };
     // The thread may be ending.
-    let _ = BUFFERS.try_with(|buffers| {
+    let _ = spares.try_with(|buffers| {
         let mut buffers = buffers.borrow_mut();
-        if buffers.len() < SPARE {
+        if buffers.len() < most {
             buffers.push(buffer);
         }
     });

@@ -30,7 +30,7 @@ pub mod state;
 pub mod tcp;
 pub mod tls;
 pub mod transport;
-mod tunnel;
+pub mod tunnel;
 pub mod upstream;
 mod worker;
 

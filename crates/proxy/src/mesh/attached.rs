@@ -1,7 +1,7 @@
 //! One workload whose connections are carried: its listeners, and how they end.
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener as StdListener};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener as StdListener};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,11 +20,16 @@ use super::{explicit, inbound, plain, pod};
 
 /// Wait after a failure to accept that will not pass by itself at once.
 const BACK_OFF: Duration = Duration::from_millis(100);
-/// Connections to one socket of a workload: one of another proxy carries many tunnels.
-const CONNECTIONS: usize = 1024;
-/// Of them, those of one address to where tunnels arrive: a proxy makes eight side by side, and as many again when its
-/// credential is renewed. Each may hold what its window lets in, and nobody was asked yet whether he may call.
-const OF_ONE_ADDRESS: usize = 32;
+/// Connections to one socket of a workload: one of another proxy carries many tunnels, but for [`DIRECT`] of them.
+const CONNECTIONS: usize = 1024 + DIRECT;
+/// Connections to a workload that carry one flow at a time. Who comes above that gets HTTP/2, so that a workload that very
+/// many call runs out of no places.
+const DIRECT: usize = 512;
+/// Of them, those of one address to where tunnels arrive: a proxy of ours makes 64 for one flow each and eight that are
+/// shared, and as many again when its credential is renewed. Nobody was asked yet whether he may call.
+pub(super) const OF_ONE_ADDRESS: usize = 2 * (64 + 8);
+/// Of these, those that are shared. Each may hold what its window lets in.
+const SHARED_OF_ONE_ADDRESS: usize = 32;
 /// Tunnels to one workload at one time; a quarter of them for one caller.
 const TUNNELS: usize = 8192;
 /// Changes that come together are one.
@@ -40,6 +45,10 @@ pub(crate) struct Own {
     pub(super) probes: Probes,
     /// How many tunnels to it may be open.
     pub(super) tunnels: Arc<Slots<Arc<SpiffeId>>>,
+    /// How many connections of one address may be shared.
+    pub(super) sharing: Arc<Slots<IpAddr>>,
+    /// How many connections may be for one flow at a time.
+    pub(super) direct: Arc<Semaphore>,
     pub(crate) credential: watch::Receiver<Arc<Credential>>,
     pub(super) live: Arc<Live>,
     pub(crate) ending: Ending,
@@ -53,6 +62,8 @@ pub struct Attached {
     ways_out: Vec<SocketAddr>,
     /// Where the kernel redirects to.
     redirected: Vec<SocketAddr>,
+    /// See [`Own::direct`].
+    pub(super) direct: Arc<Semaphore>,
     shared: Arc<Shared>,
 }
 
@@ -139,7 +150,8 @@ impl Attached {
                 Serves::Calls | Serves::Plain => redirected.push(address),
             }
         }
-        let attached = Self { ending, uid: uid.clone(), hbone, ways_out, redirected, shared };
+        let direct = Arc::new(Semaphore::new(DIRECT));
+        let attached = Self { ending, uid: uid.clone(), hbone, ways_out, redirected, direct, shared };
         attached.remember();
         let own = Arc::new(Own {
             shared: Arc::clone(&attached.shared),
@@ -147,6 +159,8 @@ impl Attached {
             dialer,
             probes,
             tunnels: Slots::new(TUNNELS, TUNNELS / 4),
+            sharing: Slots::new(CONNECTIONS, SHARED_OF_ONE_ADDRESS),
+            direct: Arc::clone(&attached.direct),
             credential,
             live: Arc::default(),
             ending: attached.ending.clone(),

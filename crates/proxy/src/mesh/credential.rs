@@ -18,12 +18,11 @@ use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ClientConfig, DistinguishedName, ServerConfig};
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use crate::error::Error;
 use crate::tls::signature::check_signatures;
 use crate::tls::{context, peer, provider};
-use crate::tunnel::ALPN;
+use crate::tunnel::{ALPN, direct};
 
 static EPOCH: AtomicU64 = AtomicU64::new(1);
 
@@ -45,7 +44,8 @@ pub struct Credential {
     pub(crate) epoch: u64,
     key: Arc<CertifiedKey>,
     judge: Arc<Judge>,
-    acceptor: TlsAcceptor,
+    server: Arc<ServerConfig>,
+    shared_only: Arc<ServerConfig>,
 }
 
 impl fmt::Debug for Credential {
@@ -109,6 +109,9 @@ impl Credential {
         // Every connection is a full handshake: what was revoked or renewed takes effect with the next one.
         server.session_storage = Arc::new(NoServerSessionStorage {});
         server.send_tls13_tickets = 0;
+        let shared_only = Arc::new(server.clone());
+        // The first that the caller offers too.
+        server.alpn_protocols.insert(0, direct::ALPN.to_vec());
         Ok(Self {
             identity,
             not_after: own.not_after,
@@ -119,17 +122,22 @@ impl Credential {
             epoch: EPOCH.fetch_add(1, Ordering::Relaxed),
             key,
             judge,
-            acceptor: TlsAcceptor::from(Arc::new(server)),
+            server: Arc::new(server),
+            shared_only,
         })
     }
 
-    /// For connections of other proxies.
-    pub(crate) fn acceptor(&self) -> &TlsAcceptor {
-        &self.acceptor
+    /// For connections of other proxies; without `takes_direct` they get HTTP/2, whatever else they know.
+    pub(crate) fn server(&self, takes_direct: bool) -> Arc<ServerConfig> {
+        Arc::clone(if takes_direct { &self.server } else { &self.shared_only })
     }
 
-    /// For a connection to a proxy that has to prove `identity`.
-    pub(crate) fn connector(&self, identity: &SpiffeId) -> Result<TlsConnector, Error> {
+    /// For a connection to a proxy that has to prove `identity`; with `offers_direct` it may choose the plainer framing.
+    pub(crate) fn client(
+        &self,
+        identity: &SpiffeId,
+        offers_direct: bool,
+    ) -> Result<Arc<ClientConfig>, Error> {
         let verifier = OfServer { judge: Arc::clone(&self.judge), expected: identity.clone() };
         let mut client = ClientConfig::builder_with_provider(Arc::clone(&self.judge.provider))
             .with_protocol_versions(&[&rustls::version::TLS13])
@@ -139,8 +147,11 @@ impl Credential {
             .with_client_cert_resolver(Arc::new(SingleCertAndKey::from(Arc::clone(&self.key))));
         client.enable_sni = false;
         client.resumption = Resumption::disabled();
-        client.alpn_protocols = vec![ALPN.to_vec()];
-        Ok(TlsConnector::from(Arc::new(client)))
+        if offers_direct {
+            client.alpn_protocols.push(direct::ALPN.to_vec());
+        }
+        client.alpn_protocols.push(ALPN.to_vec());
+        Ok(Arc::new(client))
     }
 }
 

@@ -1,6 +1,5 @@
 //! A workload is called: the handshake, the gate, the application.
 
-use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -25,9 +24,10 @@ use super::slots::Slot;
 use super::tide::Counted;
 use crate::authorize;
 use crate::copy::{self, End};
+use crate::tls::stream::{AcceptError, ServerStream, Side};
 use crate::tls::{context, peer};
-use crate::tunnel::TunnelStream;
-use crate::tunnel::server::{Asked, Tunnels};
+use crate::tunnel::server::{Asked, Flows, Tunnels};
+use crate::tunnel::{HANDSHAKE_BYTES, Tunnel};
 
 /// How long an application may take to accept.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -43,7 +43,11 @@ pub(super) async fn serve(own: Arc<Own>, socket: TcpStream, from: SocketAddr) {
         let patience = own.shared.patience;
         let limit = patience.handshake;
         let credential = Arc::clone(&own.credential.borrow());
-        let handshake = context::within(credential.acceptor().accept(socket));
+        // Held as long as the connection, if it becomes such a one.
+        let direct = Arc::clone(&own.direct).try_acquire_owned().ok();
+        let config = credential.server(direct.is_some());
+        let handshake = ServerStream::accept(socket, Vec::new(), config, HANDSHAKE_BYTES);
+        let handshake = context::within(handshake);
         let refuse = |code, detail: String, peer: Option<&Peer>| {
             let mut record = Record::new(Direction::Inbound, &own.uid, from).refused(code, detail);
             record.destination = credential.identity.to_string();
@@ -59,39 +63,30 @@ pub(super) async fn serve(own: Arc<Own>, socket: TcpStream, from: SocketAddr) {
         };
         let stream = match stream {
             Ok(stream) => stream,
-            Err(error) => {
+            Err((error, _)) => {
                 let (code, detail) = why(&error, notes.rejection);
                 return refuse(code, detail, notes.peer.as_deref());
             }
         };
-        let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
+        let chain = stream.session().peer_certificates().unwrap_or_default();
         let caller = peer::describe(chain, Verification::Verified);
         let identity = match identity_of(&caller) {
             Ok(identity) => identity,
             Err(rejection) => return refuse(rejection.code, rejection.what, Some(&caller)),
         };
-        if stream.get_ref().1.alpn_protocol() != Some(crate::tunnel::ALPN) {
-            let detail = "the caller agreed on no HTTP/2".to_owned();
-            return refuse(&codes::TUNNEL_INVALID, detail, Some(&caller));
-        }
-        let tunnels = match tokio::time::timeout(limit, Tunnels::accept(stream)).await {
-            Ok(Ok(tunnels)) => tunnels,
-            Ok(Err(error)) => {
-                let detail = format!("the caller speaks no HTTP/2: {error}");
+        let is_direct = match stream.session().alpn_protocol() {
+            Some(crate::tunnel::ALPN) => false,
+            Some(crate::tunnel::direct::ALPN) => true,
+            _ => {
+                let detail = "the caller agreed on no HTTP/2".to_owned();
                 return refuse(&codes::TUNNEL_INVALID, detail, Some(&caller));
-            }
-            Err(_) => {
-                let detail = format!("the caller began no HTTP/2 within {limit:?}");
-                return refuse(&refusals::HANDSHAKE_TIMEOUT, detail, Some(&caller));
             }
         };
         let whom = caller;
         let caller = Arc::new(Caller { identity: Arc::new(identity), not_after: whom.not_after, from });
-        let tasks = own.ending.tasks.clone();
         // Another credential may trust other roots: the caller comes again, and is judged by those.
         let mut credentials = own.credential.clone();
-        let streams = Arc::new(());
-        let drain = async {
+        let last = async {
             let other = credentials.wait_for(|now| now.epoch != credential.epoch);
             let other = async {
                 if other.await.is_err() {
@@ -101,6 +96,41 @@ pub(super) async fn serve(own: Arc<Own>, socket: TcpStream, from: SocketAddr) {
             tokio::select! {
                 () = own.ending.drain.cancelled() => {}
                 () = other => {}
+            }
+        };
+        if is_direct {
+            let take = |asked| Box::pin(one(Arc::clone(&own), Arc::clone(&caller), asked));
+            if let Err(error) = Flows::accept(stream).run(last, UNUSED, take).await {
+                refuse(
+                    &codes::TUNNEL_INVALID,
+                    format!("the caller's messages are refused: {error}"),
+                    Some(&whom),
+                );
+            }
+            return;
+        }
+        drop(direct);
+        let _place = match own.sharing.take(&from.ip()) {
+            Ok(place) => place,
+            Err(why) => return refuse(&codes::TOO_MANY, why, Some(&whom)),
+        };
+        let window = own.shared.pool.windows.take(from.ip());
+        let tunnels = match tokio::time::timeout(limit, Tunnels::accept(stream, window)).await {
+            Ok(Ok(tunnels)) => tunnels,
+            Ok(Err(error)) => {
+                let detail = format!("the caller speaks no HTTP/2: {error}");
+                return refuse(&codes::TUNNEL_INVALID, detail, Some(&whom));
+            }
+            Err(_) => {
+                let detail = format!("the caller began no HTTP/2 within {limit:?}");
+                return refuse(&refusals::HANDSHAKE_TIMEOUT, detail, Some(&whom));
+            }
+        };
+        let tasks = own.ending.tasks.clone();
+        let streams = Arc::new(());
+        let drain = async {
+            tokio::select! {
+                () = last => {}
                 () = unused(&streams) => {}
             }
         };
@@ -140,25 +170,29 @@ struct Caller {
     from: SocketAddr,
 }
 
-fn why(error: &io::Error, rejection: Option<certs::verify::Rejection>) -> (&'static Code, String) {
+fn why(error: &AcceptError, rejection: Option<certs::verify::Rejection>) -> (&'static Code, String) {
     if let Some(rejection) = rejection {
         return (rejection.code, rejection.to_string());
     }
-    match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-        Some(rustls::Error::NoCertificatesPresented) => {
+    let error = match error {
+        AcceptError::Tls(error) => error,
+        AcceptError::Io(error) => return (&refusals::PEER_CLOSED, error.to_string()),
+        AcceptError::TooLarge(_) => return (&refusals::HANDSHAKE_TOO_LARGE, error.to_string()),
+    };
+    match error {
+        rustls::Error::NoCertificatesPresented => {
             (&refusals::CLIENT_CERTIFICATE_MISSING, refusals::CLIENT_CERTIFICATE_MISSING.title.to_owned())
         }
-        Some(rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType)) => {
+        rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType) => {
             (&codes::PLAIN_TEXT, "what arrived is no TLS".to_owned())
         }
-        Some(rustls::Error::AlertReceived(alert)) => {
+        rustls::Error::AlertReceived(alert) => {
             (&refusals::PEER_ALERT, format!("the caller refused this proxy: {alert:?}"))
         }
-        Some(rustls::Error::PeerIncompatible(why)) => {
+        rustls::Error::PeerIncompatible(why) => {
             (&refusals::PROTOCOL_VERSION, format!("the caller cannot do what the mesh asks for: {why:?}"))
         }
-        Some(error) => (&refusals::BAD_CERTIFICATE, error.to_string()),
-        None => (&refusals::PEER_CLOSED, error.to_string()),
+        error => (&refusals::BAD_CERTIFICATE, error.to_string()),
     }
 }
 
@@ -166,7 +200,7 @@ fn why(error: &io::Error, rejection: Option<certs::verify::Rejection>) -> (&'sta
 struct Admitted {
     record: Box<Record>,
     open: Open,
-    tunnel: TunnelStream,
+    tunnel: Tunnel<rustls::server::UnbufferedServerConnection>,
     application: TcpStream,
     _kept: (Slot<Arc<SpiffeId>>, Held, Counted<Shared>),
 }
@@ -186,16 +220,16 @@ async fn admit(own: &Own, caller: &Caller, asked: Asked, began: Instant) -> Opti
     let mut record = Box::new(Record::new(Direction::Inbound, &own.uid, caller.from));
     record.source = caller.identity.to_string();
     record.destination = own.credential.borrow().identity.to_string();
-    let refuse = |asked: Asked, status, mut record: Box<Record>, code, detail: String| {
-        asked.refuse(status);
+    let refuse = async |asked: Asked, status, mut record: Box<Record>, code, detail: String| {
         record.duration = began.elapsed();
         own.shared.observe(&record.refused(code, detail));
+        asked.refuse(status).await;
         None
     };
     let target = match asked.target() {
         Ok(target) => SocketAddr::new(target.ip().to_canonical(), target.port()),
         Err(detail) => {
-            return refuse(asked, StatusCode::BAD_REQUEST, record, &codes::TUNNEL_INVALID, detail);
+            return refuse(asked, StatusCode::BAD_REQUEST, record, &codes::TUNNEL_INVALID, detail).await;
         }
     };
     record.destination_address = Some(target);
@@ -206,50 +240,52 @@ async fn admit(own: &Own, caller: &Caller, asked: Asked, began: Instant) -> Opti
     let world = own.shared.now();
     let Some(workload) = world.workload(&own.uid) else {
         let detail = format!("{} is not known (yet)", own.uid);
-        return refuse(asked, StatusCode::UNAUTHORIZED, record, &codes::POLICY_UNKNOWN, detail);
+        return refuse(asked, StatusCode::UNAUTHORIZED, record, &codes::POLICY_UNKNOWN, detail).await;
     };
     if !workload.addresses.contains(&target.ip()) {
         let detail = format!("{} is no address of {}", target.ip(), workload.uid);
-        return refuse(asked, StatusCode::BAD_REQUEST, record, &codes::TUNNEL_INVALID, detail);
+        return refuse(asked, StatusCode::BAD_REQUEST, record, &codes::TUNNEL_INVALID, detail).await;
     }
     if own.shared.is_own(target) {
         let detail = format!("{target} is this proxy itself");
-        return refuse(asked, StatusCode::BAD_REQUEST, record, &codes::LOOP, detail);
+        return refuse(asked, StatusCode::BAD_REQUEST, record, &codes::LOOP, detail).await;
     }
     // A connection may outlive the certificate that it was opened with; what is new on it may not.
     if caller.not_after < authorize::now() {
         let detail = "the certificate that this connection was opened with has expired".to_owned();
-        return refuse(asked, StatusCode::UNAUTHORIZED, record, &refusals::CERTIFICATE_EXPIRED, detail);
+        return refuse(asked, StatusCode::UNAUTHORIZED, record, &refusals::CERTIFICATE_EXPIRED, detail).await;
     }
     let decision = decide(&world, workload, &known.arrival());
     record.would_refuse.clone_from(&decision.would_refuse);
     if let Some(code) = decision.reason.code() {
-        return refuse(asked, StatusCode::UNAUTHORIZED, record, code, decision.reason.to_string());
+        return refuse(asked, StatusCode::UNAUTHORIZED, record, code, decision.reason.to_string()).await;
     }
     record.detail = decision.reason.to_string();
     let slot = match own.tunnels.take(&caller.identity) {
         Ok(slot) => slot,
-        Err(why) => return refuse(asked, StatusCode::SERVICE_UNAVAILABLE, record, &codes::TOO_MANY, why),
+        Err(why) => {
+            return refuse(asked, StatusCode::SERVICE_UNAVAILABLE, record, &codes::TOO_MANY, why).await;
+        }
     };
     let Some(files) = own.shared.descriptors.take(1) else {
         let (status, code) = (StatusCode::SERVICE_UNAVAILABLE, &serving::FILES_EXHAUSTED);
-        return refuse(asked, status, record, code, own.shared.descriptors.none_left());
+        return refuse(asked, status, record, code, own.shared.descriptors.none_left()).await;
     };
     record.service = service_of(asked.headers(), workload);
     let application = match application(own, caller.from.ip(), target).await {
         Ok(application) => application,
         Err(why) => {
             let (status, code) = (StatusCode::SERVICE_UNAVAILABLE, &codes::APPLICATION_UNREACHABLE);
-            return refuse(asked, status, record, code, why);
+            return refuse(asked, status, record, code, why).await;
         }
     };
-    let Some(tunnel) = asked.grant() else {
+    let Some(tunnel) = asked.grant().await else {
         record.duration = began.elapsed();
         let detail = "the caller went before it was answered".to_owned();
         own.shared.observe(&record.refused(&refusals::PEER_CLOSED, detail));
         return None;
     };
-    record.secured = Secured::Hbone;
+    (record.secured, record.framing) = (Secured::Hbone, tunnel.framing());
     let kept = (slot, files, Counted::new(Arc::clone(&own.shared)));
     Some(Admitted { record, open, tunnel, application, _kept: kept })
 }
@@ -271,7 +307,7 @@ pub(super) trait Arrived: AsyncRead + AsyncWrite + Unpin {
     fn break_off(&mut self);
 }
 
-impl Arrived for TunnelStream {
+impl<S: Side> Arrived for Tunnel<S> {
     fn break_off(&mut self) {
         self.reset();
     }

@@ -17,6 +17,7 @@ use super::record::{Direction, Record, Secured};
 pub struct Metrics {
     registry: Mutex<Registry>,
     connections: Family<OfConnection, Counter>,
+    tunnels: Family<OfTunnel, Counter>,
     bytes: Family<OfBytes, Counter>,
     duration: Family<OfDirection, Histogram>,
     would_refuse: Family<OfDirection, Counter>,
@@ -34,6 +35,12 @@ struct OfConnection {
     service: String,
     secured: &'static str,
     reason: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfTunnel {
+    direction: &'static str,
+    framing: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -80,6 +87,12 @@ impl Metrics {
             "handfast_mesh_connections",
             "Connections that ended or were refused; `reason` says why one was not secured or not made",
             connections.clone(),
+        );
+        let tunnels = Family::default();
+        registry.register(
+            "handfast_mesh_tunnels",
+            "Tunnels that ended, by framing: h2 is HBONE, direct a connection for one flow between two proxies of Handfast",
+            tunnels.clone(),
         );
         let bytes = Family::default();
         registry.register_with_unit(
@@ -131,7 +144,18 @@ impl Metrics {
             istio
         });
         let registry = Mutex::new(registry);
-        Self { registry, connections, bytes, duration, would_refuse, expiration, connected, restarts, istio }
+        Self {
+            registry,
+            connections,
+            tunnels,
+            bytes,
+            duration,
+            would_refuse,
+            expiration,
+            connected,
+            restarts,
+            istio,
+        }
     }
 
     /// Counts a connection or a refusal.
@@ -154,6 +178,9 @@ impl Metrics {
         }
         if !matches!(record.secured, Secured::Refused) {
             self.duration.get_or_create(&OfDirection { direction }).observe(record.duration.as_secs_f64());
+        }
+        if !record.framing.is_empty() {
+            self.tunnels.get_or_create(&OfTunnel { direction, framing: record.framing }).inc();
         }
         for (flow, bytes) in [("sent", record.sent), ("received", record.received)] {
             if bytes > 0 {

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use model::codes::{Code, mesh as codes};
 use model::mesh::{AppProtocol, Route, Workload, route};
 use prometheus_client::metrics::counter::Counter;
+use rustls::client::UnbufferedClientConnection;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::net::TcpStream;
 
@@ -18,7 +19,7 @@ use super::attached::{GATHER, Own};
 use super::inbound::{IDLE, reset};
 use super::record::{Direction, Record, Secured};
 use crate::copy::{self, End};
-use crate::tunnel::TunnelStream;
+use crate::tunnel::Tunnel;
 use crate::tunnel::client::{Failed, Wanted};
 
 /// How long a destination outside of the mesh may take to accept.
@@ -28,7 +29,7 @@ const TRIES: usize = 3;
 
 /// The other side of a call.
 pub(super) enum Upstream {
-    Tunnel(Box<TunnelStream>),
+    Tunnel(Box<Tunnel<UnbufferedClientConnection>>),
     Plain(TcpStream),
 }
 
@@ -111,7 +112,7 @@ async fn make(own: &Own, from: SocketAddr, destination: SocketAddr) -> Result<Ca
                 };
                 match own.shared.pool.open(&wanted).await {
                     Ok(tunnel) => {
-                        record.secured = Secured::Hbone;
+                        (record.secured, record.framing) = (Secured::Hbone, tunnel.framing());
                         return Ok(Call {
                             upstream: Upstream::Tunnel(Box::new(tunnel)),
                             wanted: destination,

@@ -27,7 +27,7 @@ impl Direction {
 /// How a connection was secured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Secured {
-    /// Mutual TLS, within HBONE.
+    /// Mutual TLS between two proxies, by HBONE or by the plainer framing.
     Hbone,
     /// Not at all, and why.
     Plain(&'static str),
@@ -67,6 +67,8 @@ pub struct Record {
     pub secured: Secured,
     /// What the application speaks, as far as the caller's side knows: as ALPN has it, `h2c`, `grpc`, `tls`, or `tcp`.
     pub protocol: &'static str,
+    /// How its tunnel was framed: `h2` or `direct`; empty where there was none.
+    pub framing: &'static str,
     /// Bytes from the caller.
     pub sent: u64,
     /// Bytes to the caller.
@@ -95,6 +97,7 @@ impl Record {
             service: String::new(),
             secured: Secured::Refused,
             protocol: "",
+            framing: "",
             sent: 0,
             received: 0,
             duration: Duration::ZERO,

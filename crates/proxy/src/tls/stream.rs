@@ -1,39 +1,46 @@
-//! The server's end of a TLS connection over any byte stream, on rustls' unbuffered interface.
+//! Either end of a TLS connection over any byte stream, on rustls' unbuffered interface.
 //!
 //! A connection that waits holds no buffer at all: records are read and written through scratch memory that
 //! belongs to the worker thread, and only what is left over (half a record, bytes that the socket or the
-//! reader had no room for) is kept with the connection until it is used. Reads take up to [`READ_BYTES`]
+//! reader had no room for) is kept with the connection until it is used. Reads take up to [`MOST_READ_BYTES`]
 //! from the socket at once, writes send up to [`WRITE_RECORDS`] full records with one call.
 //!
 //! Neighbours: `accept` decides which configuration a ClientHello gets and calls [`ServerStream::accept`];
-//! `http` and `tcp` read and write the stream.
+//! `http` and `tcp` read and write the stream. The mesh's proxies talk to one another through it at both ends.
 
 use std::cell::Cell;
-use std::io;
+use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
+use rustls::client::UnbufferedClientConnection;
+use rustls::server::UnbufferedServerConnection;
 use rustls::unbuffered::{
     ConnectionState, EncodeError, EncodeTlsData, EncryptError, UnbufferedStatus, WriteTraffic,
 };
-use rustls::{CommonState, ServerConfig};
+use rustls::{ClientConfig, CommonState, ServerConfig};
+use rustls_pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+pub use side::Side;
+
 mod bytes;
+mod side;
 #[cfg(test)]
 mod tests;
 
-/// Most that is read from a socket at once, in bytes.
+/// What is read from a socket at once, in bytes, for a reader who takes it piece by piece.
 const READ_BYTES: usize = 128 << 10;
-/// Most records that are sent with one call.
-const WRITE_RECORDS: usize = 8;
+/// Most that is read at once, for one who takes as much.
+const MOST_READ_BYTES: usize = 256 << 10;
+/// Most full records that are sent with one call.
+pub(crate) const WRITE_RECORDS: usize = 17;
 /// Plaintext of a full record (RFC 8446, section 5.1).
-const RECORD_BYTES: usize = 16 << 10;
+pub(crate) const RECORD_BYTES: usize = 16 << 10;
 /// Room for a record's header, explicit nonce, content type and tag in any of our cipher suites.
 const RECORD_OVERHEAD: usize = 64;
-/// Slices below this size are gathered into one record; larger ones are encrypted where they are.
+/// Slices up to this size share a record with their neighbours; larger ones are encrypted where they are.
 const GATHER_BYTES: usize = 4 << 10;
 
 thread_local! {
@@ -65,10 +72,27 @@ enum Incoming {
     Closed,
 }
 
+/// Where plaintext goes as it is decrypted.
+pub(crate) trait Sink {
+    /// About how much it can take, in bytes.
+    fn room(&self) -> usize;
+
+    /// Takes from the front of `bytes` and says how many; what it leaves is offered again.
+    fn take(&mut self, bytes: &[u8]) -> usize;
+
+    /// Whether it has something for its reader.
+    fn is_satisfied(&self) -> bool;
+}
+
+/// The server's end.
+pub type ServerStream<IO> = Stream<IO, UnbufferedServerConnection>;
+/// The client's end.
+pub type ClientStream<IO> = Stream<IO, UnbufferedClientConnection>;
+
 /// A TLS connection after its handshake.
-pub struct ServerStream<IO> {
+pub struct Stream<IO, S> {
     io: IO,
-    tls: UnbufferedServerConnection,
+    tls: S,
     /// Received and not yet processed: less than a record.
     ciphertext: Vec<u8>,
     /// Decrypted and not yet read; from `read_at` on.
@@ -95,6 +119,29 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> ServerStream<IO> {
             Ok(tls) => tls,
             Err(error) => return Err((error.into(), io)),
         };
+        Self::begin(io, tls, received, most_bytes).await
+    }
+}
+
+impl<IO: AsyncRead + AsyncWrite + Unpin> ClientStream<IO> {
+    /// Makes the handshake with a server that has to prove `name`; `most_bytes` bounds what it may send before the
+    /// handshake is complete. A failure gives the byte stream back.
+    pub async fn connect(
+        io: IO,
+        name: ServerName<'static>,
+        config: Arc<ClientConfig>,
+        most_bytes: usize,
+    ) -> Result<Self, (AcceptError, IO)> {
+        let tls = match UnbufferedClientConnection::new(config, name) {
+            Ok(tls) => tls,
+            Err(error) => return Err((error.into(), io)),
+        };
+        Self::begin(io, tls, Vec::new(), most_bytes).await
+    }
+}
+
+impl<IO: AsyncRead + AsyncWrite + Unpin, S: Side> Stream<IO, S> {
+    async fn begin(io: IO, tls: S, received: Vec<u8>, most_bytes: usize) -> Result<Self, (AcceptError, IO)> {
         let mut stream = Self {
             io,
             tls,
@@ -124,8 +171,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> ServerStream<IO> {
                 let _ = stream.flush().await;
                 return Err(error.into());
             }
-            if !stream.tls.is_handshaking() {
-                if stream.tls.protocol_version() == Some(rustls::ProtocolVersion::TLSv1_3) {
+            if !stream.session().is_handshaking() {
+                if S::IS_SERVER
+                    && stream.session().protocol_version() == Some(rustls::ProtocolVersion::TLSv1_3)
+                {
                     // Tickets go out as far as the socket takes them: a client may write before it reads.
                     std::future::poll_fn(|cx| match stream.poll_send(cx) {
                         Poll::Ready(result) => Poll::Ready(result),
@@ -133,7 +182,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> ServerStream<IO> {
                     })
                     .await?;
                 } else {
-                    // In TLS 1.2 the last word of a full handshake is the server's.
+                    // The handshake's last word: the client's in TLS 1.3, and mostly the server's in TLS 1.2.
                     stream.flush().await?;
                 }
                 // Capacity for a chain of certificates is of no use from here on.
@@ -162,7 +211,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> ServerStream<IO> {
 
     /// What was negotiated.
     pub fn session(&self) -> &CommonState {
-        &self.tls
+        self.tls.session()
     }
 
     /// The byte stream below.
@@ -181,7 +230,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> ServerStream<IO> {
 
     /// Processes whole records at the front of `data` and leaves in it what is not a whole record yet.
     /// Plaintext goes to `reader` while it has room, else it is kept; what TLS wants to say is kept unsent.
-    fn process(&mut self, data: &mut Vec<u8>, reader: Option<&mut ReadBuf<'_>>) -> Result<(), rustls::Error> {
+    fn process(&mut self, data: &mut Vec<u8>, reader: Option<&mut dyn Sink>) -> Result<(), rustls::Error> {
         let end = data.len();
         let done = self.process_slice(&mut data[..end], reader);
         let done = done?;
@@ -196,7 +245,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> ServerStream<IO> {
     fn process_slice(
         &mut self,
         data: &mut [u8],
-        mut reader: Option<&mut ReadBuf<'_>>,
+        mut reader: Option<&mut dyn Sink>,
     ) -> Result<usize, rustls::Error> {
         let mut done = 0;
         loop {
@@ -209,9 +258,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> ServerStream<IO> {
                         if let Some(reader) = reader.as_deref_mut()
                             && self.plaintext.is_empty()
                         {
-                            let fits = payload.len().min(reader.remaining());
-                            reader.put_slice(&payload[..fits]);
-                            payload = &payload[fits..];
+                            let taken = reader.take(payload);
+                            payload = &payload[taken..];
                         }
                         self.plaintext.extend_from_slice(payload);
                     }
@@ -273,10 +321,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> ServerStream<IO> {
     fn seal(
         &mut self,
         out: &mut [u8],
-        mut seal: impl FnMut(
-            &mut WriteTraffic<'_, ServerConnectionData>,
-            &mut [u8],
-        ) -> Result<usize, EncryptError>,
+        mut seal: impl FnMut(&mut WriteTraffic<'_, S::Data>, &mut [u8]) -> Result<usize, EncryptError>,
     ) -> io::Result<usize> {
         let mut held = std::mem::take(&mut self.ciphertext);
         let mut at = 0;
@@ -320,14 +365,46 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> ServerStream<IO> {
         sealed
     }
 
-    /// Encrypts one run of plaintext and hands it to the socket; what the socket does not take stays unsent.
-    fn send_records(&mut self, cx: &mut Context<'_>, plaintext: &[u8], out: &mut Vec<u8>) -> io::Result<()> {
-        let records = plaintext.len().div_ceil(RECORD_BYTES);
-        let room = plaintext.len() + records * RECORD_OVERHEAD;
+    /// Encrypts `plaintext`, as much as [`WRITE_RECORDS`] full records hold, and hands it to the socket; what the socket
+    /// does not take stays unsent. Says how much it was.
+    fn send_records(
+        &mut self,
+        cx: &mut Context<'_>,
+        plaintext: &[IoSlice<'_>],
+        gathered: &mut Vec<u8>,
+        out: &mut Vec<u8>,
+    ) -> io::Result<usize> {
+        // Every slice may begin a record of its own. It grows with what is sent: a worker that carries small messages only
+        // has no large one.
+        let all: usize = plaintext.iter().map(|slice| slice.len()).sum();
+        let all = all.min(WRITE_RECORDS * RECORD_BYTES);
+        let room = all + RECORD_OVERHEAD * (all / RECORD_BYTES + plaintext.len() + 1);
         if out.len() < room {
-            out.resize(WRITE_RECORDS * (RECORD_BYTES + RECORD_OVERHEAD), 0);
+            out.resize(room, 0);
         }
-        let length = self.seal(out, |traffic, out| traffic.encrypt(plaintext, out))?;
+        let mut taken = 0;
+        let length = self.seal(out, |traffic, out| {
+            let mut length = 0;
+            for slice in plaintext {
+                let take = slice.len().min(WRITE_RECORDS * RECORD_BYTES - taken);
+                taken += take;
+                if take <= GATHER_BYTES {
+                    gathered.extend_from_slice(&slice[..take]);
+                    continue;
+                }
+                // What is large is encrypted where it is; what came before it has a record of its own.
+                for run in [gathered.as_slice(), &slice[..take]] {
+                    if !run.is_empty() {
+                        length += traffic.encrypt(run, &mut out[length..])?;
+                    }
+                }
+                gathered.clear();
+            }
+            if !gathered.is_empty() {
+                length += traffic.encrypt(gathered, &mut out[length..])?;
+            }
+            Ok(length)
+        })?;
         let mut sent = 0;
         // A key update that became due goes first; then nothing may overtake it.
         if self.unsent.is_empty() {
@@ -341,12 +418,12 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> ServerStream<IO> {
             }
         }
         self.unsent.extend_from_slice(&out[sent..length]);
-        Ok(())
+        Ok(taken)
     }
 }
 
 /// Appends a message that TLS wants to say to `out`.
-fn encode(out: &mut Vec<u8>, message: &mut EncodeTlsData<'_, ServerConnectionData>) {
+fn encode<Data>(out: &mut Vec<u8>, message: &mut EncodeTlsData<'_, Data>) {
     let start = out.len();
     if let Err(EncodeError::InsufficientSize(size)) = message.encode(&mut []) {
         out.resize(start + size.required_size, 0);

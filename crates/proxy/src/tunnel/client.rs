@@ -1,5 +1,9 @@
-//! Opening tunnels: one connection to a proxy carries many streams, and a few connections stand beside one another
-//! where bulk flows are, so that these neither cap nor starve the others.
+//! Opening tunnels. To a proxy of ours a flow has a connection for itself, which is used again; where there are many
+//! flows, and to any other proxy, a connection carries many streams, and a few stand beside one another where bulk flows
+//! are, so that these neither cap nor starve the others.
+
+mod dial;
+mod direct;
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -8,18 +12,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use h2::client::{Builder, Connection, SendRequest};
-use http::{HeaderValue, Method, Request, StatusCode, Uri};
-use model::codes::{Code, Coded as _, mesh as codes, refusals};
+use h2::client::SendRequest;
+use http::{Method, Request, StatusCode, Uri};
+use model::codes::{Code, mesh as codes};
 use model::identity::SpiffeId;
-use tokio::net::TcpStream;
-use tokio_rustls::client::TlsStream;
+use rustls::client::UnbufferedClientConnection;
 
-use super::{
-    CONNECTION_WINDOW, FRAME, HANDSHAKE, HEADERS, PING_EVERY, PING_PATIENCE, STREAM_WINDOW, TunnelStream,
-};
+use super::windows::Windows;
+use super::{Tunnel, TunnelStream};
 use crate::mesh::{Credential, Dialer};
-use crate::tls::context;
+use dial::Made;
 
 /// Streams of a connection at one time.
 const STREAMS: usize = 100;
@@ -52,11 +54,14 @@ struct Key {
 #[derive(Default)]
 pub(crate) struct Pool {
     known: Mutex<HashMap<Key, Arc<Lane>>>,
+    /// What other proxies may have in flight to this one, whoever connected to whom.
+    pub(crate) windows: Windows,
 }
 
 /// The connections of one key.
 #[derive(Default)]
 struct Lane {
+    direct: direct::Direct,
     connections: Mutex<Vec<Arc<Pooled>>>,
     /// One dials at a time; the others find what it dialled, or why that failed.
     dialling: tokio::sync::Mutex<Option<(Instant, Failed)>>,
@@ -141,7 +146,10 @@ pub(crate) struct Wanted<'a> {
 
 impl Pool {
     /// Opens a tunnel. It is there once the other proxy reached its application.
-    pub(crate) async fn open(&self, wanted: &Wanted<'_>) -> Result<TunnelStream, Failed> {
+    pub(crate) async fn open(
+        &self,
+        wanted: &Wanted<'_>,
+    ) -> Result<Tunnel<UnbufferedClientConnection>, Failed> {
         let key = Key {
             from: wanted.credential.identity.clone(),
             to: wanted.identity.clone(),
@@ -154,12 +162,16 @@ impl Pool {
         // has another credential lets all of its callers come again.
         let mut made = 0;
         while made < DIALS {
-            let (connection, is_new) = lane.connection(wanted).await?;
+            let (connection, is_new) = lane.connection(wanted, &self.windows).await?;
             made += usize::from(is_new);
-            match connection.open(wanted).await {
+            let opened = match connection {
+                Found::Shared(connection) => connection.open(wanted).await.map(Tunnel::Shared),
+                Found::Direct(spare) => spare.open(&lane, wanted).await.map(Tunnel::Direct),
+            };
+            match opened {
                 Err(Lost::Connection) => {}
                 Err(Lost::Failed(failed)) => return Err(failed),
-                Ok(stream) => return Ok(stream),
+                Ok(tunnel) => return Ok(tunnel),
             }
         }
         let detail = format!("{} ends its connections at once", wanted.proxy);
@@ -173,20 +185,28 @@ impl Pool {
 
     pub(crate) fn let_go(&self, unused: Duration) {
         lock(&self.known).retain(|_, lane| {
+            lane.direct.let_go(unused);
             let mut connections = lock(&lane.connections);
             connections.retain(|connection| {
                 connection.is_open()
                     && (connection.streams.load(Ordering::Relaxed) > 0
                         || lock(&connection.idle_since).elapsed() < unused)
             });
-            !connections.is_empty() || Arc::strong_count(lane) > 1
+            !connections.is_empty() || lane.direct.len() > 0 || Arc::strong_count(lane) > 1
         });
+    }
+
+    /// How many connections wait for a flow.
+    #[cfg(test)]
+    pub(crate) fn spares(&self) -> usize {
+        lock(&self.known).values().map(|lane| lane.direct.spares()).sum()
     }
 
     /// How many connections there are.
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
-        lock(&self.known).values().map(|lane| lock(&lane.connections).len()).sum()
+        let of = |lane: &Arc<Lane>| lock(&lane.connections).len() + lane.direct.len();
+        lock(&self.known).values().map(of).sum()
     }
 }
 
@@ -196,16 +216,31 @@ enum Lost {
     Failed(Failed),
 }
 
+/// A connection for one flow.
+enum Found {
+    Shared(Arc<Pooled>),
+    Direct(direct::Spare),
+}
+
 impl Lane {
     /// A connection, and whether it was made for this.
-    async fn connection(&self, wanted: &Wanted<'_>) -> Result<(Arc<Pooled>, bool), Failed> {
-        if let Some(found) = self.choose(wanted.credential.epoch) {
-            return Ok((found, false));
+    async fn connection(&self, wanted: &Wanted<'_>, windows: &Windows) -> Result<(Found, bool), Failed> {
+        let epoch = wanted.credential.epoch;
+        if let Some(spare) = self.direct.spare(epoch).await {
+            return Ok((Found::Direct(spare), false));
+        }
+        let place = self.direct.place();
+        let is_direct = || place.is_some() && self.direct.is_spoken();
+        if is_direct() {
+            return self.dial(wanted, place, windows).await.map(|found| (found, true));
+        }
+        if let Some(found) = self.choose(epoch) {
+            return Ok((Found::Shared(found), false));
         }
         let began = Instant::now();
         let mut last = self.dialling.lock().await;
-        if let Some(found) = self.choose(wanted.credential.epoch) {
-            return Ok((found, false));
+        if let Some(found) = self.choose(epoch) {
+            return Ok((Found::Shared(found), false));
         }
         // What failed while this one waited would fail again: a silent peer holds nobody up twice.
         if let Some((at, failed)) = &*last
@@ -213,18 +248,48 @@ impl Lane {
         {
             return Err(failed.clone());
         }
-        match dial(wanted).await {
-            Ok(made) => {
-                let made = Arc::new(made);
-                *last = None;
-                lock(&self.connections).push(Arc::clone(&made));
-                Ok((made, true))
-            }
-            Err(failed) => {
-                *last = Some((Instant::now(), failed.clone()));
-                Err(failed)
-            }
+        // Who is known to speak it is dialled by several at a time.
+        if is_direct() {
+            drop(last);
+            return self.dial(wanted, place, windows).await.map(|found| (found, true));
         }
+        let made = self.dial(wanted, place, windows).await;
+        *last = made.as_ref().err().map(|failed| (Instant::now(), failed.clone()));
+        made.map(|found| (found, true))
+    }
+
+    /// A new connection, by the plainer framing where there is a place for it and the other end speaks it.
+    async fn dial(
+        &self,
+        wanted: &Wanted<'_>,
+        place: Option<direct::Place>,
+        windows: &Windows,
+    ) -> Result<Found, Failed> {
+        let epoch = wanted.credential.epoch;
+        let made = dial::dial(wanted, place.is_some(), windows).await?;
+        self.direct.speaks(matches!(made, Made::Direct(_)) || place.is_none() && self.direct.is_spoken());
+        match (made, place) {
+            (Made::Direct(stream), Some(place)) => {
+                Ok(Found::Direct(direct::Spare::new(stream, epoch, place)))
+            }
+            (Made::Direct(_), None) => {
+                Err(Failed::new(&model::codes::usage::INTERNAL, "a protocol that was not offered"))
+            }
+            (Made::Shared(send, closed), _) => Ok(Found::Shared(self.share(send, closed, epoch))),
+        }
+    }
+
+    fn share(&self, send: SendRequest<Bytes>, closed: Arc<AtomicBool>, epoch: u64) -> Arc<Pooled> {
+        let made = Arc::new(Pooled {
+            send,
+            streams: AtomicUsize::new(0),
+            bulk: AtomicUsize::new(0),
+            epoch,
+            closed,
+            idle_since: Mutex::new(Instant::now()),
+        });
+        lock(&self.connections).push(Arc::clone(&made));
+        made
     }
 
     /// The least loaded connection without a bulk flow; with one where enough stand side by side. None: dial.
@@ -277,14 +342,7 @@ impl Pooled {
         };
         match response.status() {
             StatusCode::OK => Ok(TunnelStream::new(stream, response.into_body(), Some(used))),
-            status => {
-                let detail = format!("{} answered {status} to CONNECT {}", wanted.proxy, wanted.target);
-                let mut failure = Failed::new(&codes::PEER_REFUSED, detail);
-                if status == StatusCode::SERVICE_UNAVAILABLE {
-                    (failure.code, failure.elsewhere) = (&codes::APPLICATION_UNREACHABLE, true);
-                }
-                Err(Lost::Failed(failure))
-            }
+            status => Err(refused(wanted, status)),
         }
     }
 
@@ -292,6 +350,16 @@ impl Pooled {
         self.closed.store(true, Ordering::Relaxed);
         Lost::Connection
     }
+}
+
+/// The other end said no.
+fn refused(wanted: &Wanted<'_>, status: StatusCode) -> Lost {
+    let detail = format!("{} answered {status} to CONNECT {}", wanted.proxy, wanted.target);
+    let mut failure = Failed::new(&codes::PEER_REFUSED, detail);
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        (failure.code, failure.elsewhere) = (&codes::APPLICATION_UNREACHABLE, true);
+    }
+    Lost::Failed(failure)
 }
 
 /// Whether the other end said that it has not looked at a request (RFC 9113, sections 6.8 and 8.7).
@@ -304,95 +372,9 @@ fn request(wanted: &Wanted<'_>) -> Result<Request<()>, Lost> {
     let internal =
         |error: http::Error| Lost::Failed(Failed::new(&model::codes::usage::INTERNAL, error.to_string()));
     let uri = Uri::builder().authority(wanted.target.to_string()).build().map_err(internal)?;
-    let mut forwarded = format!("for=\"{}\"", wanted.client);
-    if let Some(service) = wanted.service {
-        forwarded.push_str(&format!(";host={service}"));
-    }
     let mut request = Request::builder().method(Method::CONNECT).uri(uri).body(()).map_err(internal)?;
-    for (name, value) in
-        [("forwarded", forwarded.as_str()), ("baggage", wanted.baggage), ("traceparent", &traceparent())]
-    {
-        if let Ok(value) = HeaderValue::from_str(value)
-            && !value.is_empty()
-        {
-            request.headers_mut().insert(name, value);
-        }
-    }
+    *request.headers_mut() = dial::headers(wanted);
     Ok(request)
-}
-
-/// A new trace (W3C Trace Context, section 3.2), not sampled: who wants it decides that.
-fn traceparent() -> String {
-    format!("00-{:032x}-{:016x}-00", rand::random::<u128>() | 1, rand::random::<u64>() | 1)
-}
-
-async fn dial(wanted: &Wanted<'_>) -> Result<Pooled, Failed> {
-    let proxy = wanted.proxy;
-    let unreachable =
-        |why: &dyn std::fmt::Display| Failed::new(&codes::PEER_UNREACHABLE, format!("{proxy}: {why}"));
-    let work = async {
-        let socket = wanted.dialer.connect(proxy).await.map_err(|error| unreachable(&error))?;
-        socket.set_nodelay(true).map_err(|error| unreachable(&error))?;
-        let connector = wanted
-            .credential
-            .connector(wanted.identity)
-            .map_err(|error| Failed::new(error.code(), error.to_string()))?;
-        let name = rustls_pki_types::ServerName::IpAddress(proxy.ip().into());
-        let (done, notes) = context::within(connector.connect(name, socket)).await;
-        let stream = done.map_err(|error| match notes.rejection {
-            Some(rejection) if rejection.code == &refusals::SERVER_NAME_MISMATCH => {
-                Failed::new(&codes::PEER_IDENTITY, format!("{proxy}: {}", rejection.what))
-            }
-            Some(rejection) => Failed::new(rejection.code, format!("{proxy}: {rejection}")),
-            None => unreachable(&error),
-        })?;
-        if stream.get_ref().1.alpn_protocol() != Some(super::ALPN) {
-            return Err(unreachable(&"it speaks no HTTP/2"));
-        }
-        let (send, connection) = Builder::new()
-            .initial_window_size(STREAM_WINDOW)
-            .initial_connection_window_size(CONNECTION_WINDOW)
-            .max_frame_size(FRAME)
-            .max_header_list_size(HEADERS)
-            .enable_push(false)
-            .handshake(stream)
-            .await
-            .map_err(|error| unreachable(&error))?;
-        Ok((send, connection))
-    };
-    let done = tokio::time::timeout(HANDSHAKE, work).await;
-    let (send, connection) =
-        done.unwrap_or_else(|_| Err(unreachable(&format!("no connection within {HANDSHAKE:?}"))))?;
-    let closed = Arc::new(AtomicBool::new(false));
-    tokio::spawn(drive(connection, Arc::clone(&closed)));
-    Ok(Pooled {
-        send,
-        streams: AtomicUsize::new(0),
-        bulk: AtomicUsize::new(0),
-        epoch: wanted.credential.epoch,
-        closed,
-        idle_since: Mutex::new(Instant::now()),
-    })
-}
-
-/// Carries a connection until it ends: a peer that does not answer pings is gone.
-async fn drive(mut connection: Connection<TlsStream<TcpStream>, Bytes>, closed: Arc<AtomicBool>) {
-    let pings = connection.ping_pong();
-    let alive = async {
-        let Some(mut pings) = pings else { return std::future::pending().await };
-        loop {
-            tokio::time::sleep(PING_EVERY).await;
-            match tokio::time::timeout(PING_PATIENCE, pings.ping(h2::Ping::opaque())).await {
-                Ok(Ok(_)) => {}
-                _ => return,
-            }
-        }
-    };
-    tokio::select! {
-        _ = connection => {}
-        () = alive => {}
-    }
-    closed.store(true, Ordering::Relaxed);
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

@@ -1,20 +1,21 @@
-//! HBONE: TCP connections as streams of HTTP/2 CONNECT (RFC 9113, section 8.5) within mutual TLS. [`client`] opens
-//! them, [`server`] takes them, [`TunnelStream`] is one of them at either end.
+//! Tunnels between proxies within mutual TLS. HBONE carries TCP connections as streams of HTTP/2 CONNECT (RFC 9113,
+//! section 8.5); between two proxies of ours there is [`direct`] as well. [`client`] opens tunnels, [`server`] takes them,
+//! [`Tunnel`] is one of them at either end.
 
 pub(crate) mod client;
+pub mod direct;
+mod either;
 pub(crate) mod server;
 mod stream;
+pub(crate) mod windows;
 
 use std::time::Duration;
 
+pub(crate) use either::Tunnel;
 pub(crate) use stream::TunnelStream;
 
-/// The only protocol (RFC 7301).
+/// HTTP/2 (RFC 7301), which every peer has to speak.
 pub(crate) const ALPN: &[u8] = b"h2";
-/// What a stream may have in flight.
-const STREAM_WINDOW: u32 = 2 << 20;
-/// What all streams of a connection may have in flight: what is not read yet waits in memory.
-const CONNECTION_WINDOW: u32 = 8 << 20;
 /// The largest frame that is accepted.
 const FRAME: u32 = 1 << 20;
 /// Headers of a CONNECT are a few hundred bytes; this is for foreign ones with much baggage.
@@ -38,6 +39,8 @@ impl Default for Patience {
     }
 }
 
+/// What the other end may say before it is finished: chains of certificates are a few kilobytes.
+pub(crate) const HANDSHAKE_BYTES: usize = 64 << 10;
 /// A connection that is not used asks so often whether the other end is still there.
 const PING_EVERY: Duration = Duration::from_secs(10);
 /// And believes it gone after this.

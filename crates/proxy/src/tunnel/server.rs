@@ -1,15 +1,20 @@
-//! Taking tunnels: one connection of another proxy, and the streams that it opens.
+//! Taking tunnels: one connection of another proxy, and what it asks for on it.
 
-use std::net::SocketAddr;
+mod asked;
+mod direct;
 
 use bytes::Bytes;
-use h2::server::{Builder, Connection, SendResponse};
-use h2::{Ping, Reason, RecvStream};
-use http::{HeaderMap, Method, Request, Response, StatusCode};
+use h2::server::{Builder, Connection};
+use h2::{Ping, Reason};
 use tokio::net::TcpStream;
-use tokio_rustls::server::TlsStream;
 
-use super::{CONNECTION_WINDOW, FRAME, HEADERS, Patience, STREAM_WINDOW, TunnelStream};
+use crate::tls::stream::ServerStream;
+
+use super::windows::Window;
+use super::{FRAME, HEADERS, Patience};
+
+pub(crate) use asked::Asked;
+pub(crate) use direct::Flows;
 
 /// Streams of a connection at one time. Foreign proxies open a hundred, ours no more either.
 const STREAMS: u32 = 200;
@@ -18,21 +23,16 @@ const RESET: usize = 100;
 
 /// A connection of another proxy.
 pub(crate) struct Tunnels {
-    connection: Connection<TlsStream<TcpStream>, Bytes>,
-}
-
-/// A request for a tunnel.
-pub(crate) struct Asked {
-    request: Request<RecvStream>,
-    respond: SendResponse<Bytes>,
+    connection: Connection<ServerStream<TcpStream>, Bytes>,
+    _window: Window,
 }
 
 impl Tunnels {
     /// Speaks HTTP/2 within a finished handshake.
-    pub(crate) async fn accept(stream: TlsStream<TcpStream>) -> Result<Self, h2::Error> {
+    pub(crate) async fn accept(stream: ServerStream<TcpStream>, window: Window) -> Result<Self, h2::Error> {
         let connection = Builder::new()
-            .initial_window_size(STREAM_WINDOW)
-            .initial_connection_window_size(CONNECTION_WINDOW)
+            .initial_window_size(window.stream())
+            .initial_connection_window_size(window.connection())
             .max_frame_size(FRAME)
             .max_header_list_size(HEADERS)
             .max_concurrent_streams(STREAMS)
@@ -40,7 +40,7 @@ impl Tunnels {
             .max_concurrent_reset_streams(RESET)
             .handshake(stream)
             .await?;
-        Ok(Self { connection })
+        Ok(Self { connection, _window: window })
     }
 
     /// Gives each request to `take`, until the connection ends. From `drain` on none is taken, and those that are
@@ -71,7 +71,7 @@ impl Tunnels {
         loop {
             tokio::select! {
                 next = self.connection.accept() => match next {
-                    Some(Ok((request, respond))) => take(Asked { request, respond }),
+                    Some(Ok((request, respond))) => take(Asked::Shared(request, respond)),
                     // A socket that ends is an end like any other.
                     Some(Err(error)) if error.is_io() => return Ok(()),
                     Some(Err(error)) if error.reason() == Some(Reason::NO_ERROR) => return Ok(()),
@@ -86,39 +86,4 @@ impl Tunnels {
             }
         }
     }
-}
-
-impl Asked {
-    /// The address that is asked for, or why the request is malformed.
-    pub(crate) fn target(&self) -> Result<SocketAddr, String> {
-        if self.request.method() != Method::CONNECT {
-            return Err(format!("the method is {}", self.request.method()));
-        }
-        let authority =
-            self.request.uri().authority().map(|authority| authority.as_str()).unwrap_or_default();
-        authority.parse().map_err(|_| format!("{authority:?} is no address and port"))
-    }
-
-    /// Its headers.
-    pub(crate) fn headers(&self) -> &HeaderMap {
-        self.request.headers()
-    }
-
-    /// Says yes. None: the peer has gone.
-    pub(crate) fn grant(mut self) -> Option<TunnelStream> {
-        let send = self.respond.send_response(answer(StatusCode::OK), false).ok()?;
-        Some(TunnelStream::new(send, self.request.into_body(), None))
-    }
-
-    /// Says no.
-    pub(crate) fn refuse(mut self, status: StatusCode) {
-        // A peer that has gone needs no answer.
-        let _ = self.respond.send_response(answer(status), true);
-    }
-}
-
-fn answer(status: StatusCode) -> Response<()> {
-    let mut response = Response::new(());
-    *response.status_mut() = status;
-    response
 }

@@ -172,8 +172,9 @@ async fn a_tunnel_is_refused_by_its_words_by_policy_and_by_an_application_that_i
     let ledger = machine.join("ledger", 3);
     let application = Application::start(SocketAddr::new(machine.ip(3), 8080)).await;
     let credential = web.renew.borrow().clone();
-    let connector =
-        credential.connector(&"spiffe://cluster.local/ns/bank/sa/ledger".parse().unwrap()).unwrap();
+    let config =
+        credential.client(&"spiffe://cluster.local/ns/bank/sa/ledger".parse().unwrap(), false).unwrap();
+    let connector = TlsConnector::from(config);
     let socket = TcpStream::connect(ledger.attached.hbone()).await.unwrap();
     let name = ServerName::IpAddress(machine.ip(3).into());
     let (mut send, connection) =

@@ -3,6 +3,7 @@
 mod arriving;
 mod calling;
 mod changing;
+mod direct;
 mod pods;
 mod slow;
 

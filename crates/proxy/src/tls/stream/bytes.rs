@@ -1,4 +1,4 @@
-//! Reading and writing a [`ServerStream`]: between the socket, the worker's scratch memory and the caller.
+//! Reading and writing a [`Stream`]: between the socket, the worker's scratch memory and the caller.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -7,57 +7,91 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::{
-    GATHER_BYTES, GATHERED, INCOMING, Incoming, OUTGOING, READ_BYTES, RECORD_BYTES, ServerStream,
-    WRITE_RECORDS, invalid,
+    GATHERED, INCOMING, Incoming, MOST_READ_BYTES, OUTGOING, READ_BYTES, RECORD_BYTES, Side, Sink, Stream,
+    invalid,
 };
 
-impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncRead for ServerStream<IO> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
+impl<IO: AsyncRead + AsyncWrite + Unpin, S: Side> AsyncRead for Stream<IO, S> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if buf.remaining() == 0 {
+            return Poll::Ready(Ok(()));
+        }
+        let before = buf.filled().len();
+        self.get_mut().poll_read_into(cx, &mut Filling { buffer: buf, before })
+    }
+}
+
+/// A reader's buffer as a sink.
+struct Filling<'a, 'b> {
+    buffer: &'a mut ReadBuf<'b>,
+    before: usize,
+}
+
+impl Sink for Filling<'_, '_> {
+    fn room(&self) -> usize {
+        // What does not fit is kept: one read of the socket serves several small ones.
+        READ_BYTES
+    }
+
+    fn take(&mut self, bytes: &[u8]) -> usize {
+        let fits = bytes.len().min(self.buffer.remaining());
+        self.buffer.put_slice(&bytes[..fits]);
+        fits
+    }
+
+    fn is_satisfied(&self) -> bool {
+        self.buffer.filled().len() > self.before
+    }
+}
+
+impl<IO: AsyncRead + AsyncWrite + Unpin, S: Side> Stream<IO, S> {
+    /// Reads into a sink until it is satisfied or the peer has ended its direction in order.
+    pub(crate) fn poll_read_into(
+        &mut self,
         cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
+        sink: &mut dyn Sink,
     ) -> Poll<io::Result<()>> {
-        let this = &mut *self;
+        let this = self;
         loop {
             if this.read_at < this.plaintext.len() {
-                let fits = (this.plaintext.len() - this.read_at).min(buf.remaining());
-                buf.put_slice(&this.plaintext[this.read_at..this.read_at + fits]);
-                this.read_at += fits;
+                this.read_at += sink.take(&this.plaintext[this.read_at..]);
                 if this.read_at == this.plaintext.len() {
                     (this.plaintext, this.read_at) = (Vec::new(), 0);
                 }
-                return Poll::Ready(Ok(()));
+                if sink.is_satisfied() {
+                    return Poll::Ready(Ok(()));
+                }
             }
-            if this.incoming == Incoming::Closed || buf.remaining() == 0 {
+            if this.incoming == Incoming::Closed {
                 return Poll::Ready(Ok(()));
             }
             if let Poll::Ready(Err(error)) = this.poll_send(cx) {
                 return Poll::Ready(Err(error));
             }
             let mut scratch = INCOMING.take();
-            if scratch.len() < READ_BYTES {
-                scratch.resize(READ_BYTES, 0);
+            // Not much more than the sink can take: the rest would be copied once more. A whole record always fits.
+            let most = sink.room().clamp(2 * RECORD_BYTES, MOST_READ_BYTES);
+            if scratch.len() < most {
+                scratch.resize(most, 0);
             }
-            let result = this.poll_receive(cx, buf, &mut scratch);
+            let result = this.poll_receive(cx, sink, &mut scratch[..most]);
             INCOMING.set(scratch);
             ready!(result)?;
             // What TLS answers to a key update goes out as far as the socket takes it.
             if let Poll::Ready(Err(error)) = this.poll_send(cx) {
                 return Poll::Ready(Err(error));
             }
-            if !buf.filled().is_empty() {
+            if sink.is_satisfied() {
                 return Poll::Ready(Ok(()));
             }
         }
     }
-}
 
-impl<IO: AsyncRead + AsyncWrite + Unpin> ServerStream<IO> {
     /// One read from the socket, into the scratch memory behind what is left of the last one.
     fn poll_receive(
         &mut self,
         cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
+        sink: &mut dyn Sink,
         scratch: &mut [u8],
     ) -> Poll<io::Result<()>> {
         let held = self.ciphertext.len();
@@ -73,7 +107,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> ServerStream<IO> {
             )));
         }
         let end = held + received;
-        match self.process_slice(&mut scratch[..end], Some(buf)) {
+        match self.process_slice(&mut scratch[..end], Some(sink)) {
             Ok(done) => {
                 self.ciphertext.clear();
                 if done < end {
@@ -91,7 +125,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> ServerStream<IO> {
     }
 }
 
-impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ServerStream<IO> {
+impl<IO: AsyncRead + AsyncWrite + Unpin, S: Side> AsyncWrite for Stream<IO, S> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         self.poll_write_vectored(cx, &[IoSlice::new(buf)])
     }
@@ -108,7 +142,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ServerStream<IO> {
         ready!(this.poll_send(cx))?;
         let mut out = OUTGOING.take();
         let mut gathered = GATHERED.take();
-        let result = this.write_slices(cx, slices, &mut gathered, &mut out);
+        let result = match slices.iter().all(|slice| slice.is_empty()) {
+            true => Ok(0),
+            false => this.send_records(cx, slices, &mut gathered, &mut out),
+        };
         OUTGOING.set(out);
         gathered.clear();
         GATHERED.set(gathered);
@@ -134,52 +171,5 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ServerStream<IO> {
         }
         ready!(this.poll_send(cx))?;
         Pin::new(&mut this.io).poll_shutdown(cx)
-    }
-}
-
-impl<IO: AsyncRead + AsyncWrite + Unpin> ServerStream<IO> {
-    /// Sends as many slices as fit into one call; small neighbours (headers and a short body) share a record.
-    fn write_slices(
-        &mut self,
-        cx: &mut Context<'_>,
-        slices: &[IoSlice<'_>],
-        gathered: &mut Vec<u8>,
-        out: &mut Vec<u8>,
-    ) -> io::Result<usize> {
-        const MOST: usize = WRITE_RECORDS * RECORD_BYTES;
-        if let Some(only) = single(slices) {
-            let take = only.len().min(MOST);
-            if take > 0 {
-                self.send_records(cx, &only[..take], out)?;
-            }
-            return Ok(take);
-        }
-        let mut taken = 0;
-        for slice in slices {
-            let take = slice.len().min(MOST - taken);
-            if take > GATHER_BYTES && gathered.len().is_multiple_of(RECORD_BYTES) && !gathered.is_empty() {
-                // Full records stand ready and a large slice follows: it needs no copy.
-                break;
-            }
-            gathered.extend_from_slice(&slice[..take]);
-            taken += take;
-            if taken == MOST {
-                break;
-            }
-        }
-        if taken > 0 {
-            self.send_records(cx, gathered, out)?;
-        }
-        Ok(taken)
-    }
-}
-
-/// The one slice that is not empty, if there is only one.
-fn single<'a>(slices: &'a [IoSlice<'_>]) -> Option<&'a [u8]> {
-    let mut filled = slices.iter().filter(|slice| !slice.is_empty());
-    match (filled.next(), filled.next()) {
-        (None, _) => Some(&[]),
-        (Some(only), None) => Some(only),
-        _ => None,
     }
 }

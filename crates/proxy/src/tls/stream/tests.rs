@@ -102,6 +102,51 @@ async fn bytes_arrive_whole_in_both_directions_through_narrow_and_wide_pipes() {
 }
 
 #[tokio::test]
+async fn a_client_of_our_own_carries_the_same_in_both_directions() {
+    for pipe in [37, 16 << 10, 1 << 20] {
+        let (server, client) = configs(&rustls::version::TLS13);
+        let (near, far) = duplex(pipe);
+        let name = ServerName::try_from("localhost").unwrap();
+        let (server, client) = tokio::join!(
+            ServerStream::accept(near, Vec::new(), server, MOST),
+            ClientStream::connect(far, name, client, MOST)
+        );
+        let (mut server, mut client) = (server.ok().unwrap(), client.ok().unwrap());
+        let sent = pattern(if pipe == 37 { 20_000 } else { 1_500_000 });
+        let mut received = vec![0; sent.len()];
+        let writing = async {
+            client.write_all(&sent).await.unwrap();
+            client.flush().await.unwrap();
+        };
+        let (_, read) = tokio::join!(writing, server.read_exact(&mut received));
+        assert!(read.is_ok() && received == sent, "{pipe}: to the server");
+        received.fill(0);
+        let writing = async {
+            server.write_all(&sent).await.unwrap();
+            server.flush().await.unwrap();
+        };
+        let (_, read) = tokio::join!(writing, client.read_exact(&mut received));
+        assert!(read.is_ok() && received == sent, "{pipe}: to the client");
+        let mut end = Vec::new();
+        let (shut, read) = tokio::join!(client.shutdown(), server.read_to_end(&mut end));
+        assert_eq!((shut.is_ok(), read.unwrap()), (true, 0), "{pipe}");
+    }
+}
+
+#[tokio::test]
+async fn a_client_refuses_a_server_of_another_name() {
+    let (server, client) = configs(&rustls::version::TLS13);
+    let (near, far) = duplex(1 << 16);
+    let name = ServerName::try_from("elsewhere").unwrap();
+    let (server, client) = tokio::join!(
+        ServerStream::accept(near, Vec::new(), server, MOST),
+        ClientStream::connect(far, name, client, MOST)
+    );
+    assert!(matches!(client, Err((AcceptError::Tls(rustls::Error::InvalidCertificate(_)), _))));
+    assert!(matches!(server, Err((AcceptError::Tls(rustls::Error::AlertReceived(_)), _))));
+}
+
+#[tokio::test]
 async fn slices_are_sent_in_order_whatever_their_sizes() {
     let (mut server, mut client) = pair(&rustls::version::TLS13, 1 << 20).await;
     let whole = pattern(200_000);

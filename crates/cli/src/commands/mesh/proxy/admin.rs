@@ -163,6 +163,7 @@ pub(super) fn line(record: &Record) -> Value {
         "destination_address": record.destination_address.map(|address| address.to_string()),
         "service": record.service,
         "secured": record.secured.as_str(),
+        "framing": record.framing,
         "not_secured_because": why,
         "protocol": (!record.protocol.is_empty()).then_some(record.protocol),
         "sent": record.sent,
