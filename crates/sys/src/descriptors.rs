@@ -24,7 +24,10 @@ pub fn send_descriptors(
 ) -> io::Result<usize> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_DESCRIPTORS))];
     let mut control = SendAncillaryBuffer::new(&mut space);
-    if !descriptors.is_empty() && !control.push(SendAncillaryMessage::ScmRights(descriptors)) {
+    // The space is rounded up, and would take one more than the other end expects.
+    let fits = descriptors.len() <= MOST_DESCRIPTORS;
+    let taken = descriptors.is_empty() || fits && control.push(SendAncillaryMessage::ScmRights(descriptors));
+    if !taken {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "too many descriptors for one message"));
     }
     Ok(sendmsg(stream, &[IoSlice::new(bytes)], &mut control, SendFlags::NOSIGNAL)?)

@@ -12,7 +12,7 @@ use k8s_openapi::api::core::v1::Pod;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::look::{self, Look, Told};
+use super::look::{self, Look, Told, Uncarried};
 use crate::commands::Globals;
 use crate::commands::kube::connect::{Cluster, block_on};
 use crate::failure::{EXIT_FINDINGS, EXIT_OK, Outcome};
@@ -50,6 +50,8 @@ struct Document {
     version: u32,
     control_planes: Vec<ControlPlane>,
     proxies: Vec<Proxy>,
+    /// Pods that proxies of nodes carry.
+    by_node: Vec<ByNode>,
     missing: Vec<Missing>,
 }
 
@@ -83,6 +85,15 @@ struct Proxy {
 }
 
 #[derive(Debug, Default, PartialEq, Serialize)]
+struct ByNode {
+    namespace: String,
+    pod: String,
+    identity: String,
+    /// The pod of that proxy, in its own namespace.
+    proxy: String,
+}
+
+#[derive(Debug, Default, PartialEq, Serialize)]
 struct Missing {
     namespace: String,
     pod: String,
@@ -97,11 +108,15 @@ pub fn run(args: Args, globals: &Globals) -> Outcome {
         let look = Look::at(&client).await?;
         let told = look::ask(&client, &look.control_planes()).await;
         let only = args.namespace.as_deref();
-        let by_node: Vec<_> = look
-            .by_node(only)
-            .into_iter()
-            .map(|(pod, proxy)| (place(pod), proxy.map(|proxy| look::name(proxy).to_owned())))
-            .collect();
+        let by_node = look.by_node(only);
+        let said =
+            look::ask_of(&client, &look, &by_node.iter().map(|(pod, _)| *pod).collect::<Vec<_>>()).await;
+        let by_node = by_node.into_iter().filter_map(|(pod, proxy)| {
+            let said =
+                said.iter().find(|one| (&one.namespace, &one.pod) == (&place(pod).0, &place(pod).1))?;
+            Some((said.clone(), proxy.map(|proxy| look::name(proxy).to_owned())))
+        });
+        let by_node = by_node.collect();
         let pods = |pods: Vec<&Pod>| pods.into_iter().map(place).collect::<Vec<_>>();
         let wanted = Wanted {
             with_sidecar: pods(look.with_sidecar(only)),
@@ -134,8 +149,8 @@ fn place(pod: &Pod) -> Place {
 #[derive(Default)]
 struct Wanted {
     with_sidecar: Vec<Place>,
-    /// With the name of their node's proxy, where one runs.
-    by_node: Vec<(Place, Option<String>)>,
+    /// What the proxies of their nodes say of them, and the names of these, where they run.
+    by_node: Vec<(Told, Option<String>)>,
     without_proxy: Vec<Place>,
 }
 
@@ -176,17 +191,26 @@ fn document(told: &[Told], wanted: &Wanted, only: Option<&str>) -> Document {
     });
     document.proxies.sort_by(|a, b| (&a.namespace, &a.pod).cmp(&(&b.namespace, &b.pod)));
     let mut missing: Vec<Missing> = Vec::new();
-    for ((namespace, pod), proxy) in &wanted.by_node {
-        let (why, fix) = match proxy {
-            None => (
-                "no proxy of the mesh runs on its node".to_owned(),
-                format!("kubectl -n {NODE} get pods -o wide"),
-            ),
-            Some(proxy) if !connected(NODE, proxy) => (
+    for (said, proxy) in &wanted.by_node {
+        let Told { namespace, pod, .. } = said;
+        let (why, fix) = match (proxy, &said.status) {
+            (None, _) => {
+                (Uncarried::NodeAway.why().to_owned(), format!("kubectl -n {NODE} get pods -o wide"))
+            }
+            (Some(proxy), _) if !connected(NODE, proxy) => (
                 format!("the proxy of its node, {proxy}, is not connected to any control plane that answers"),
                 format!("kubectl -n {NODE} logs {proxy}"),
             ),
-            Some(_) => continue,
+            (Some(proxy), Err(why)) => (why.clone(), format!("kubectl -n {NODE} logs {proxy}")),
+            (Some(proxy), Ok(status)) => {
+                document.by_node.push(ByNode {
+                    namespace: namespace.clone(),
+                    pod: pod.clone(),
+                    identity: status["identity"].as_str().unwrap_or_default().to_owned(),
+                    proxy: proxy.clone(),
+                });
+                continue;
+            }
         };
         missing.push(Missing { namespace: namespace.clone(), pod: pod.clone(), why, fix });
     }
@@ -283,6 +307,15 @@ fn table(document: &Document) -> String {
         };
         let mut rows = vec![["POD", "IDENTITY", "CONNECTED SINCE", "STATE"].map(str::to_owned)];
         rows.extend(document.proxies.iter().map(row));
+        text.push('\n');
+        text.push_str(&columns(&rows));
+    }
+    if !document.by_node.is_empty() {
+        let row = |one: &ByNode| {
+            [format!("{}/{}", one.namespace, one.pod), one.identity.clone(), one.proxy.clone()]
+        };
+        let mut rows = vec![["POD", "IDENTITY", "CARRIED BY ITS NODE'S"].map(str::to_owned)];
+        rows.extend(document.by_node.iter().map(row));
         text.push('\n');
         text.push_str(&columns(&rows));
     }

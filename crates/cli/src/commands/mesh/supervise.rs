@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use model::codes::mesh::PROXY_KILLED;
 use model::codes::usage::INTERNAL;
-use rustix::process::{Pid, Signal, kill_process, set_parent_process_death_signal};
+use rustix::process::{Pid, Signal, getppid, kill_process, set_parent_process_death_signal};
 use tokio::process::{Child, Command};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -29,8 +29,8 @@ const SETTLED: Duration = Duration::from_secs(10);
 const TRIES: u32 = 5;
 /// See [`TRIES`].
 const PAUSE: Duration = Duration::from_millis(100);
-/// What a started process is given: so many bytes, and the listening sockets with them.
-const GIVEN: &[u8] = b"listen";
+/// What a started process is given is no longer than this: who started it, and with it the listening sockets.
+const GIVEN: usize = 32;
 
 /// Starts this program again with the same arguments and `--supervised`, gives it the sockets, and does so again
 /// whenever it is killed. Ends with it when it ends by itself, or was asked to by SIGTERM or SIGINT.
@@ -47,12 +47,15 @@ pub fn supervise(listening: Vec<TcpListener>) -> Outcome {
 pub fn given() -> Result<Vec<TcpListener>, Failure> {
     // Alone it must not live on: the next one could not have its ports.
     set_parent_process_death_signal(Some(Signal::KILL)).map_err(|error| internal(error.into()))?;
-    let mut bytes = [0; GIVEN.len()];
-    let (got, descriptors) = sys::receive_descriptors(io::stdin(), &mut bytes).map_err(|error| {
-        Failure::usage(format!("--supervised is for a process that another one starts: {error}"))
-    })?;
-    if bytes.get(..got) != Some(GIVEN) {
-        return Err(Failure::usage("--supervised is for a process that another one starts"));
+    let wrong =
+        |why: &str| Failure::usage(format!("--supervised is for a process that another one starts: {why}"));
+    let mut bytes = [0; GIVEN];
+    let (got, descriptors) =
+        sys::receive_descriptors(io::stdin(), &mut bytes).map_err(|error| wrong(&error.to_string()))?;
+    let parent = getppid().map(|parent| parent.as_raw_nonzero().to_string()).unwrap_or_default();
+    // It may have ended before its death was asked to be told.
+    if got == 0 || bytes.get(..got) != Some(parent.as_bytes()) {
+        return Err(wrong("that one has ended"));
     }
     Ok(descriptors.into_iter().map(TcpListener::from).collect())
 }
@@ -98,7 +101,7 @@ fn start(listening: &[TcpListener], restarts: u32) -> io::Result<Child> {
     command.args(words).arg(format!("--supervised={restarts}")).stdin(OwnedFd::from(theirs));
     let child = Command::from(command).spawn()?;
     let sockets: Vec<_> = listening.iter().map(|one| one.as_fd()).collect();
-    match sys::send_descriptors(&ours, GIVEN, &sockets) {
+    match sys::send_descriptors(&ours, std::process::id().to_string().as_bytes(), &sockets) {
         Ok(_) => Ok(child),
         // Already killed: it is seen by waiting for it.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(child),

@@ -11,7 +11,7 @@ use model::units::Span;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
-use super::look::{self, Carrier, Look, reach};
+use super::look::{self, Carrier, Look, Uncarried, reach};
 use crate::commands::Globals;
 use crate::commands::kube::connect::{Cluster, block_on};
 use crate::failure::{EXIT_OK, Failure, Outcome};
@@ -146,7 +146,10 @@ fn sources(look: &Look, pods: &[&Pod]) -> Vec<Source> {
                 let place = format!("{}/{}", look::namespace(pod), look::name(pod));
                 nodes.entry(look::name(proxy)).or_default().insert(place);
             }
-            Some(Carrier::Node(None)) | None => {}
+            Some(Carrier::Node(None)) => {
+                eprintln!("{}/{}: {}", look::namespace(pod), look::name(pod), Uncarried::NodeAway.why());
+            }
+            None => {}
         }
     }
     sources.extend(nodes.into_iter().map(|(name, carried)| Source {

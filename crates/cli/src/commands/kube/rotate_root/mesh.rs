@@ -5,12 +5,12 @@
 use std::collections::BTreeMap;
 
 use controller::authority::State;
-use controller::names::{INJECTED_ANNOTATION, MESH, MESH_PROXY};
+use controller::names::{INJECTED_ANNOTATION, MESH, MESH_PROXY, NODE};
 use controller::{Error, error::chain};
 use futures_util::{StreamExt as _, stream};
 use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use kube::api::ListParams;
 use kube::{Api, Client};
 use serde::Deserialize;
@@ -35,7 +35,7 @@ pub struct Mesh {
     pub system: String,
     /// What each control plane said, by the name of its pod.
     pub planes: BTreeMap<String, Result<Said, String>>,
-    /// Running pods that have a proxy beside them.
+    /// Running pods that have a proxy beside them, and the proxies of nodes.
     pub pods: Vec<Carried>,
     /// What the API server knows the webhook by, DER; none where there is no webhook.
     pub webhook: Option<Vec<Vec<u8>>>,
@@ -139,11 +139,18 @@ fn is_control_plane(pod: &Pod, system: &str) -> bool {
 
 /// A pod whose proxy runs. One that is being made asks for whom to trust when it begins; one that goes serves to its end.
 fn carried(pod: &Pod) -> Option<Carried> {
-    pod.metadata.annotations.as_ref()?.get(INJECTED_ANNOTATION)?;
     let status = pod.status.as_ref()?;
-    let runs = status.init_container_statuses.iter().flatten().any(|container| {
-        container.name == MESH_PROXY && container.state.as_ref().is_some_and(|state| state.running.is_some())
-    });
+    let is_running =
+        |container: &ContainerStatus| container.state.as_ref().is_some_and(|state| state.running.is_some());
+    let annotations = pod.metadata.annotations.as_ref();
+    let runs = match annotations.is_some_and(|all| all.contains_key(INJECTED_ANNOTATION)) {
+        true => {
+            let init = status.init_container_statuses.iter().flatten();
+            init.into_iter().any(|container| container.name == MESH_PROXY && is_running(container))
+        }
+        // Whom the proxy of a node carries can be called by nobody that it does not trust yet.
+        false => is_of_node(pod) && status.container_statuses.iter().flatten().any(is_running),
+    };
     if !runs || matches!(status.phase.as_deref(), Some("Succeeded" | "Failed")) {
         return None;
     }
@@ -154,6 +161,12 @@ fn carried(pod: &Pod) -> Option<Carried> {
         workload: format!("{namespace}/{}", super::super::test::find::workload(pod)),
         account: account.unwrap_or("default").to_owned(),
     })
+}
+
+/// Whether it is the proxy of a node.
+fn is_of_node(pod: &Pod) -> bool {
+    let account = pod.spec.as_ref().and_then(|spec| spec.service_account_name.as_deref());
+    (pod.metadata.namespace.as_deref(), account) == (Some(NODE), Some(NODE))
 }
 
 /// Why a step is not safe: who does not trust, or does not show, what the step before it asked for.

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use controller::clock;
 use controller::error::chain;
-use controller::names::{MESH, SYSTEM_NAMESPACE, TRUST_CONFIG_MAP};
+use controller::names::{MESH, NODE, SYSTEM_NAMESPACE, TRUST_CONFIG_MAP};
 use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
+use k8s_openapi::api::apps::v1::DaemonSet;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{Api, Client};
 use model::mesh::Tunnel;
@@ -24,6 +25,8 @@ pub(super) struct Facts {
     pub(super) webhook: Result<Option<MutatingWebhookConfiguration>, String>,
     /// The trust bundle of each namespace of the mesh, and of our own; none where there is none.
     pub(super) trust: BTreeMap<String, Result<Option<String>, String>>,
+    /// The proxies of nodes; none where there is no node mode.
+    pub(super) nodes: Result<Option<DaemonSet>, String>,
     /// How far this machine's clock is ahead of the API server's.
     pub(super) ahead: Result<Option<i64>, String>,
 }
@@ -51,7 +54,9 @@ impl Facts {
             let bundle = found.map(|map| map.and_then(|map| map.data?.get("ca.crt").cloned()));
             trust.insert(place, bundle.map_err(|error| chain(&error)));
         }
+        let sets: Api<DaemonSet> = Api::namespaced(client.clone(), NODE);
+        let nodes = sets.get_opt(NODE).await.map_err(|error| chain(&error));
         let ahead = clock::measure(client).await.map_err(|error| chain(&error));
-        Ok(Self { look, control_planes, proxies, webhook, trust, ahead })
+        Ok(Self { look, control_planes, proxies, webhook, trust, nodes, ahead })
     }
 }

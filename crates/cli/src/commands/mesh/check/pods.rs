@@ -1,5 +1,6 @@
 //! Rows about the pods of the mesh: that each has a proxy, and what the proxies say. Pure.
 
+use controller::names::NODE;
 use controller::netpol::evaluate::{Connection, End, Rules, Verdict, Way};
 use model::codes::Code;
 use model::codes::mesh as codes;
@@ -20,6 +21,7 @@ const LEAST: i32 = 4;
 
 pub(super) fn rows(facts: &Facts) -> Vec<Row> {
     let mut rows = vec![injected(facts)];
+    rows.extend(nodes(facts));
     if facts.proxies.is_empty() {
         rows.push(Row::skipped(
             "proxies",
@@ -51,17 +53,41 @@ pub(super) fn rows(facts: &Facts) -> Vec<Row> {
 fn injected(facts: &Facts) -> Row {
     const ID: &str = "pods";
     let without = facts.look.without_proxy(None);
-    if without.is_empty() {
-        return Row::ok(
-            ID,
-            format!("all {} pods of labelled namespaces have their proxy", facts.proxies.len()),
-        );
-    }
     let names = without
         .iter()
         .map(|pod| format!("{}/{}: made before the label", look::namespace(pod), look::name(pod)));
-    Row::fail(ID, &codes::NOT_INJECTED, format!("{} pods of the mesh have no proxy", without.len()))
-        .with(names)
+    let uncarried = facts.proxies.iter().filter_map(|told| Some((told, told.uncarried?)));
+    let uncarried: Vec<_> = uncarried
+        .map(|(told, why)| (format!("{}/{}: {}", told.namespace, told.pod, why.why()), why.code()))
+        .collect();
+    let code = match (without.first(), uncarried.first()) {
+        (None, None) => {
+            let all = facts.proxies.len();
+            return Row::ok(ID, format!("all {all} pods of labelled namespaces have their proxy"));
+        }
+        (None, Some((_, code))) => code,
+        (Some(_), _) => &codes::NOT_INJECTED,
+    };
+    let count = without.len() + uncarried.len();
+    let names = names.chain(uncarried.iter().map(|(what, _)| what.clone()));
+    Row::fail(ID, code, format!("{count} pods of the mesh have no proxy")).with(names)
+}
+
+/// Whether every node has its proxy: labelled pods do not start where it is missing.
+fn nodes(facts: &Facts) -> Option<Row> {
+    const ID: &str = "nodes";
+    let status = match &facts.nodes {
+        Ok(None) => return None,
+        Ok(Some(set)) => set.status.as_ref()?,
+        Err(why) => return Some(Row::skipped(ID, format!("the DaemonSet {NODE} cannot be read: {why}"))),
+    };
+    let (ready, wanted) = (status.number_ready, status.desired_number_scheduled);
+    Some(match ready == wanted {
+        true => Row::ok(ID, format!("all {wanted} nodes have their proxy")),
+        false => {
+            Row::fail(ID, &codes::NODE_AWAY, format!("the proxies of {ready} of {wanted} nodes are ready"))
+        }
+    })
 }
 
 /// What is wrong with one pod: how badly, and why.

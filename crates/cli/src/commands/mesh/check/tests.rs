@@ -9,7 +9,7 @@ use time::macros::datetime;
 use super::gather::Facts;
 use super::report::{Row, Verdict};
 use super::*;
-use crate::commands::mesh::look::{Look, Told};
+use crate::commands::mesh::look::{Look, Told, Uncarried};
 
 const NOW: OffsetDateTime = datetime!(2026-01-01 12:00 UTC);
 
@@ -18,7 +18,14 @@ fn read<T: serde::de::DeserializeOwned>(value: Value) -> T {
 }
 
 fn told(namespace: &str, pod: &str, status: Result<Value, String>) -> Told {
-    Told { namespace: namespace.into(), pod: pod.into(), node: "node-1".into(), status, asked: NOW }
+    Told {
+        namespace: namespace.into(),
+        pod: pod.into(),
+        node: "node-1".into(),
+        status,
+        uncarried: None,
+        asked: NOW,
+    }
 }
 
 fn good() -> Value {
@@ -64,6 +71,7 @@ fn facts(pods: Vec<Value>, policies: Vec<Value>, proxies: Vec<Told>) -> Facts {
         control_planes: Vec::new(),
         proxies,
         webhook: Ok(None),
+        nodes: Ok(None),
         trust: BTreeMap::from([("shop".to_owned(), Ok(Some(String::new())))]),
         ahead: Ok(Some(0)),
     }
@@ -158,4 +166,24 @@ fn a_network_policy_that_lets_the_application_be_called_and_no_tunnel_is_found()
     // Whoever lets in nobody at all means it.
     let closed = json!({ "metadata": { "name": "web", "namespace": "shop" }, "spec": { "podSelector": {} } });
     assert_eq!(row(&judged(vec![closed]), "network-policies").verdict, Verdict::Ok);
+}
+
+#[test]
+fn a_node_without_its_proxy_and_a_pod_that_its_node_does_not_carry_are_found() {
+    let away = Told { uncarried: Some(Uncarried::NodeAway), ..told("shop", "web", Err(String::new())) };
+    let mut facts = facts(vec![], vec![], vec![away]);
+    let of = |facts: &Facts, id: &str| judge(facts).rows.into_iter().find(|row| row.id == id);
+    let pods = of(&facts, "pods").unwrap();
+    assert_eq!((pods.verdict, pods.code), (Verdict::Fail, Some("HF8082")), "{pods:?}");
+    assert!(of(&facts, "nodes").is_none(), "there is no node mode");
+    let set = |ready: i32| {
+        let status = json!({ "numberReady": ready, "desiredNumberScheduled": 3, "currentNumberScheduled": 3,
+                             "numberMisscheduled": 0 });
+        Ok(Some(read(json!({ "metadata": {}, "status": status }))))
+    };
+    facts.nodes = set(2);
+    let nodes = of(&facts, "nodes").unwrap();
+    assert!(nodes.verdict == Verdict::Fail && nodes.what.contains("2 of 3"), "{nodes:?}");
+    facts.nodes = set(3);
+    assert_eq!(of(&facts, "nodes").unwrap().verdict, Verdict::Ok);
 }

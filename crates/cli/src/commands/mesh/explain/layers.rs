@@ -16,7 +16,7 @@ use time::OffsetDateTime;
 
 use super::ends::{To, destination};
 use super::secured;
-use crate::commands::mesh::look::{self, Look, Told};
+use crate::commands::mesh::look::{self, Look, Told, Uncarried};
 
 /// Endpoints of a service that are looked at.
 const ENDPOINTS: usize = 16;
@@ -122,10 +122,18 @@ fn around(look: &Look, told: &[Told], source: &Workload, to: SocketAddr) -> Opti
     if let Some(subnet) = excepted.skip_outbound_subnets.iter().find(within) {
         return Some(format!("{subnet} is excepted from what the caller's proxy carries"));
     }
-    let own = told.iter().find(|one| one.pod == source.name && one.namespace == source.namespace)?;
+    let own = of(told, source)?;
+    if let Some(why) = own.uncarried {
+        return Some(format!("of the caller: {} ({})", why.why(), why.code().id));
+    }
     let in_force = own.status.as_ref().ok()?["redirection"]["in_force"].as_bool();
     (in_force == Some(false))
         .then(|| format!("the caller's calls are not redirected ({})", codes::NOT_REDIRECTED.id))
+}
+
+/// What was said of a workload's pod.
+fn of<'a>(told: &'a [Told], workload: &Workload) -> Option<&'a Told> {
+    told.iter().find(|one| one.pod == workload.name && one.namespace == workload.namespace)
 }
 
 /// What a pod's annotations except.
@@ -135,6 +143,10 @@ pub(super) fn excepted(pod: &Pod) -> Redirected {
 }
 
 fn legs(look: &Look, told: &[Told], source: &Workload, address: SocketAddr) -> Result<Vec<Leg>, Layer> {
+    if let Some(away @ Uncarried::NodeAway) = of(told, source).and_then(|own| own.uncarried) {
+        let what = format!("of the caller: {}; what it had redirected is refused", away.why());
+        return Err(Layer::stopped("route", away.code(), what));
+    }
     let (source, around) = effective(look, told, source, address);
     let mut legs: Vec<Leg> = Vec::new();
     let mut count = 1;
@@ -263,7 +275,11 @@ fn tcp(look: &Look, told: &[Told], leg: &Leg) -> Layer {
             format!("whether {place} listens on port {} was not tried: --live{ready}", leg.target.port());
         return Layer::unknown(NAME, what);
     }
-    match told.iter().find(|one| one.pod == workload.name && one.namespace == workload.namespace) {
+    match of(told, workload) {
+        Some(Told { uncarried: Some(why), .. }) => {
+            let what = format!("{place}: {}: nobody listens on port 15008 there", why.why());
+            Layer::stopped(NAME, why.code(), what)
+        }
         Some(Told { status: Ok(_), .. }) => {
             Layer::ok(NAME, format!("the proxy of {place} runs and answers{ready}"))
                 .with("whether the application listens was not tried: --live")

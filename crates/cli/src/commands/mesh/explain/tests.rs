@@ -66,7 +66,14 @@ fn told(name: &str) -> Told {
         "control_plane": { "connected": true },
     });
     let at = datetime!(2026-01-01 12:00 UTC);
-    Told { namespace: "shop".into(), pod: name.into(), node: "n".into(), status: Ok(status), asked: at }
+    Told {
+        namespace: "shop".into(),
+        pod: name.into(),
+        node: "n".into(),
+        status: Ok(status),
+        uncarried: None,
+        asked: at,
+    }
 }
 
 fn go(look: &Look, told: &[Told], from: &str, to: &str) -> Walk {
@@ -104,6 +111,8 @@ fn pods_that_their_node_carries_are_asked_by_its_proxy() {
         pod("shop", "client", "10.0.0.1", false),
         pod("handfast-node", "node-1", "10.0.0.5", false),
     ];
+    let labels = all.pods[2].metadata.labels.get_or_insert_default();
+    labels.insert("app.kubernetes.io/name".to_owned(), "handfast-node".to_owned());
     for pod in &mut all.pods {
         pod.spec.as_mut().unwrap().node_name = Some("n".to_owned());
     }
@@ -121,8 +130,19 @@ fn pods_that_their_node_carries_are_asked_by_its_proxy() {
     let without = look(all, Vec::new());
     let pod = &without.listed.objects.pods[0];
     assert!(matches!(without.carrier(pod), Some(look::Carrier::Node(None))));
-    let walk = go(&without, &[], "shop/client", "web");
-    assert!(walk.layers.iter().any(|layer| layer.layer == "TCP" && layer.verdict == "unknown"), "{walk:#?}");
+    let untold = |name: &str, why| Told { status: Err(String::new()), uncarried: Some(why), ..told(name) };
+    let away = [untold("client", look::Uncarried::NodeAway), untold("web", look::Uncarried::NodeAway)];
+    let walk = go(&without, &away, "shop/client", "web");
+    assert_eq!(walk.stopped_by(), Some("route"), "{walk:#?}");
+    assert_eq!(walk.layers.last().unwrap().code, Some("HF8082"));
+    // A destination that is not carried refuses tunnels; a caller that is not carried calls in plain text.
+    let walk = go(&full, &[told("client"), untold("web", look::Uncarried::NotTaken)], "shop/client", "web");
+    assert_eq!((walk.stopped_by(), walk.layers.last().unwrap().code), (Some("TCP"), Some("HF8080")));
+    let walk =
+        go(&full, &[untold("client", look::Uncarried::NoCertificate), told("web")], "shop/client", "web");
+    let (_, _, route) =
+        walk.layers.iter().map(|layer| (layer.layer, layer.verdict, &layer.what)).nth(1).unwrap();
+    assert!(route.contains("in plain text") && route.contains("HF8036"), "{walk:#?}");
 }
 
 #[test]

@@ -16,7 +16,7 @@ use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::{Api, Client};
-use model::codes::mesh as codes;
+use model::codes::{Code, mesh as codes};
 use model::mesh::{Workload, World};
 use serde_json::Value;
 use time::OffsetDateTime;
@@ -50,6 +50,37 @@ pub enum Carrier<'a> {
     Node(Option<&'a Pod>),
 }
 
+/// Why the proxy of a node does not carry a pod of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Uncarried {
+    /// There is none.
+    NodeAway,
+    /// It could not take it in.
+    NotTaken,
+    /// It waits for the pod's certificate.
+    NoCertificate,
+}
+
+impl Uncarried {
+    /// Its code.
+    pub fn code(self) -> &'static Code {
+        match self {
+            Self::NodeAway => &codes::NODE_AWAY,
+            Self::NotTaken => &codes::NODE_POD,
+            Self::NoCertificate => &codes::NO_CERTIFICATE,
+        }
+    }
+
+    /// In words.
+    pub fn why(self) -> &'static str {
+        match self {
+            Self::NodeAway => "no proxy of the mesh runs on its node",
+            Self::NotTaken => "the proxy of its node has not taken it in",
+            Self::NoCertificate => "the proxy of its node has no certificate for it yet",
+        }
+    }
+}
+
 /// A pod, and what its proxy or control plane says of itself.
 #[derive(Clone, Debug)]
 pub struct Told {
@@ -61,6 +92,8 @@ pub struct Told {
     pub node: String,
     /// Its words, or why there are none.
     pub status: Result<Value, String>,
+    /// Why nobody carries it, though the proxy of its node should, where that is known.
+    pub uncarried: Option<Uncarried>,
     /// When it was asked.
     pub asked: OffsetDateTime,
 }
@@ -126,8 +159,14 @@ impl Look {
         }
         let node = |pod: &Pod| pod.spec.as_ref().and_then(|spec| spec.node_name.clone());
         let here = node(pod);
-        let of = |found: &&Pod| namespace(found) == NODE && is_running(found) && node(found) == here;
-        Some(Carrier::Node(objects.pods.iter().find(of)))
+        let is_proxy = |pod: &Pod| {
+            let labels = pod.metadata.labels.as_ref();
+            let label = labels.and_then(|labels| labels.get("app.kubernetes.io/name"));
+            namespace(pod) == NODE && label.is_some_and(|label| label == NODE) && is_running(pod)
+        };
+        let of = objects.pods.iter().filter(|found| is_proxy(found) && node(found) == here);
+        // During an update, the one that stays.
+        Some(Carrier::Node(of.min_by_key(|found| found.metadata.deletion_timestamp.is_some())))
     }
 
     /// Pods that run, would get a sidecar by their namespace's label, and have none: they were made before.
@@ -216,27 +255,31 @@ pub async fn ask_of(client: &Client, look: &Look, pods: &[&Pod]) -> Vec<Told> {
 /// What the proxy of a node says of one of its pods.
 fn of_node(pod: &Pod, said: Option<&Told>) -> Told {
     let place = format!("{}/{}", namespace(pod), name(pod));
-    let status = match said.map(|said| (said, &said.status)) {
-        None => Err(format!("no proxy runs on its node ({})", codes::NODE_AWAY.id)),
-        Some((said, Err(why))) => Err(format!("the proxy of its node, {}: {why}", said.pod)),
-        Some((said, Ok(status))) => {
-            let own =
-                status["pods"].as_array().into_iter().flatten().find(|one| one["pod"] == place.as_str());
-            match own.and_then(Value::as_object).filter(|own| own["carried"] == true) {
-                None => Err(format!(
-                    "the proxy of its node, {}, does not carry it ({})",
-                    said.pod,
-                    codes::NODE_POD.id
-                )),
-                Some(own) => {
-                    let mut status = status.clone();
-                    if let Value::Object(status) = &mut status {
-                        status.remove("pods");
-                        status.extend(own.clone());
-                    }
-                    Ok(status)
-                }
+    let own = |status: &Value| {
+        let all = status["pods"].as_array().into_iter().flatten();
+        all.into_iter().find(|one| one["pod"] == place.as_str()).and_then(Value::as_object).cloned()
+    };
+    let uncarried = match said.map(|said| &said.status) {
+        None => Some(Uncarried::NodeAway),
+        Some(Err(_)) => None,
+        Some(Ok(status)) => match own(status) {
+            None => Some(Uncarried::NotTaken),
+            Some(own) if own["carried"] == true => None,
+            Some(own) if own["certificate"].is_null() => Some(Uncarried::NoCertificate),
+            Some(_) => Some(Uncarried::NotTaken),
+        },
+    };
+    let status = match (uncarried, said.map(|said| (said, &said.status))) {
+        (Some(uncarried), _) => Err(format!("{} ({})", uncarried.why(), uncarried.code().id)),
+        (None, None) => Err("nobody was asked".to_owned()),
+        (None, Some((said, Err(why)))) => Err(format!("the proxy of its node, {}: {why}", said.pod)),
+        (None, Some((_, Ok(status)))) => {
+            let mut whole = status.clone();
+            if let Value::Object(whole) = &mut whole {
+                whole.remove("pods");
+                whole.extend(own(status).unwrap_or_default());
             }
+            Ok(whole)
         }
     };
     Told {
@@ -244,6 +287,7 @@ fn of_node(pod: &Pod, said: Option<&Told>) -> Told {
         pod: name(pod).to_owned(),
         node: pod.spec.as_ref().and_then(|spec| spec.node_name.clone()).unwrap_or_default(),
         status,
+        uncarried,
         asked: said.map_or_else(OffsetDateTime::now_utc, |said| said.asked),
     }
 }
@@ -256,7 +300,7 @@ pub async fn ask(client: &Client, pods: &[&Pod]) -> Vec<Told> {
         let client = client.clone();
         async move {
             let status = reach::get(&client, &namespace, &pod_name, "/status").await;
-            Told { namespace, pod: pod_name, node, status, asked: OffsetDateTime::now_utc() }
+            Told { namespace, pod: pod_name, node, status, uncarried: None, asked: OffsetDateTime::now_utc() }
         }
     });
     let mut told: Vec<Told> = futures_util::stream::iter(asking).buffer_unordered(AT_ONCE).collect().await;

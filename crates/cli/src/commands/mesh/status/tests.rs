@@ -5,7 +5,14 @@ use super::*;
 
 fn told(status: Result<Value, String>) -> Told {
     let at = OffsetDateTime::UNIX_EPOCH;
-    Told { namespace: "handfast-system".into(), pod: "mesh-1".into(), node: "n".into(), status, asked: at }
+    Told {
+        namespace: "handfast-system".into(),
+        pod: "mesh-1".into(),
+        node: "n".into(),
+        status,
+        uncarried: None,
+        asked: at,
+    }
 }
 
 fn pair(namespace: &str, pod: &str) -> (String, String) {
@@ -49,15 +56,27 @@ fn a_pod_that_its_node_carries_is_missing_when_that_proxy_is_away_or_not_connect
     let status = json!({ "handfast": "1.0", "proxies": [{
         "node": "ztunnel~10.0.0.1~node-1.handfast-node~handfast-node.svc.cluster.local", "types": {},
     }] });
-    let by_node = [("a", Some("node-1")), ("b", Some("node-2")), ("c", None)];
-    let by_node = by_node.map(|(pod, proxy)| (pair("shop", pod), proxy.map(str::to_owned))).to_vec();
+    let of = |pod: &str, proxy: Option<&str>, status| {
+        let said = Told { namespace: "shop".into(), pod: pod.into(), ..told(status) };
+        (said, proxy.map(str::to_owned))
+    };
+    let carried = || Ok(json!({ "identity": "spiffe://cluster.local/ns/shop/sa/a" }));
+    let by_node = vec![
+        of("a", Some("node-1"), carried()),
+        of("b", Some("node-2"), carried()),
+        of("c", None, Err("away".into())),
+        of("d", Some("node-1"), Err("it waits for its certificate (HF8036)".into())),
+    ];
     let wanted = Wanted { by_node, ..Wanted::default() };
     let document = document(&[told(Ok(status))], &wanted, Some("shop"));
     let missing: Vec<(&str, &str)> =
         document.missing.iter().map(|one| (one.pod.as_str(), one.why.as_str())).collect();
-    assert_eq!(missing.len(), 2, "{missing:?}");
+    assert_eq!(missing.len(), 3, "{missing:?}");
     assert!(missing[0].0 == "b" && missing[0].1.contains("node-2, is not connected"), "{missing:?}");
     assert!(missing[1].0 == "c" && missing[1].1.contains("no proxy of the mesh"), "{missing:?}");
+    assert!(missing[2].0 == "d" && missing[2].1.contains("HF8036"), "{missing:?}");
+    assert_eq!((document.by_node.len(), document.by_node[0].pod.as_str()), (1, "a"));
+    assert!(table(&document).contains("spiffe://cluster.local/ns/shop/sa/a  node-1"), "{}", table(&document));
     assert_eq!(document.proxies.len(), 1, "it carries pods of the namespace that was asked for");
 }
 

@@ -140,5 +140,5 @@ fn whose(world: &World, pods: &[Pod], address: &str) -> String {
 #[cfg(test)]
 pub(super) fn told(pod: &str, status: Result<serde_json::Value, String>) -> Told {
     let at = time::OffsetDateTime::UNIX_EPOCH;
-    Told { namespace: "shop".into(), pod: pod.into(), node: "n".into(), status, asked: at }
+    Told { namespace: "shop".into(), pod: pod.into(), node: "n".into(), status, uncarried: None, asked: at }
 }

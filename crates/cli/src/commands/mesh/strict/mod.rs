@@ -117,7 +117,7 @@ fn table(preview: &Preview) -> String {
     // Writing to a String cannot fail.
     let _ = writeln!(
         text,
-        "{} proxies were asked; the oldest has watched since {}",
+        "the proxies of {} pods were asked; the oldest has watched since {}",
         preview.asked,
         preview.since.as_deref().map_or_else(|| "no time".to_owned(), moment)
     );

@@ -141,3 +141,29 @@ fn an_authority_that_has_ended_keeps_no_proxy_waiting_before_another_one_issues(
     let at = later - time::Duration::days(1);
     assert_eq!(judge(&new, &mesh(&new, vec![plane(step, &[])], &["web"]), &none, at).len(), 1);
 }
+
+#[test]
+fn pods_with_a_proxy_beside_them_and_the_proxies_of_nodes_are_waited_for_and_no_others() {
+    let running = json!({ "running": {} });
+    let pod = |namespace: &str, account: &str, annotations: serde_json::Value| -> Pod {
+        let container = json!({ "name": "proxy", "image": "i", "imageID": "", "ready": true, "restartCount": 0,
+                                "state": running });
+        let sidecar = json!({ "name": "handfast-proxy", "image": "i", "imageID": "", "ready": true,
+                              "restartCount": 0, "state": running });
+        serde_json::from_value(json!({
+            "metadata": { "name": "one", "namespace": namespace, "annotations": annotations },
+            "spec": { "serviceAccountName": account, "containers": [] },
+            "status": { "phase": "Running", "containerStatuses": [container], "initContainerStatuses": [sidecar] },
+        }))
+        .unwrap()
+    };
+    let name = |pod: &Pod| carried(pod).map(|carried| carried.name);
+    let injected = json!({ "handfast.dev/injected": "1" });
+    assert_eq!(name(&pod("shop", "web", injected)).as_deref(), Some("shop/one"));
+    assert_eq!(name(&pod("shop", "web", json!({}))), None);
+    assert_eq!(name(&pod("handfast-node", "handfast-node", json!({}))).as_deref(), Some("handfast-node/one"));
+    assert_eq!(name(&pod("handfast-node", "other", json!({}))), None);
+    let mut ended = pod("handfast-node", "handfast-node", json!({}));
+    ended.status.as_mut().unwrap().phase = Some("Failed".to_owned());
+    assert_eq!(name(&ended), None);
+}
