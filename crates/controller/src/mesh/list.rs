@@ -92,6 +92,15 @@ where
     }
 }
 
+/// The version that a list of a kind has now, whatever is in it.
+pub(super) async fn newest<K>(api: &Api<K>) -> std::result::Result<String, kube::Error>
+where
+    K: Clone + DeserializeOwned + Debug,
+{
+    let list = api.list(&ListParams::default().limit(1)).await?;
+    Ok(list.metadata.resource_version.unwrap_or_default())
+}
+
 async fn customs(
     client: &Client,
     kind: &'static str,
