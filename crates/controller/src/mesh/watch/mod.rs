@@ -24,8 +24,7 @@ use super::live::{Live, Update};
 use super::{Custom, Options, istio};
 use crate::error::chain;
 use follow::{Periods, follow};
-pub use kept::Kept;
-use kept::Noted;
+use kept::{Kept, Noted};
 
 /// Changes that come together are one: a rollout changes a pod and its slice within milliseconds. The first one after a
 /// while does not wait for others; those that follow it do.
