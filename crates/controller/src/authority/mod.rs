@@ -10,6 +10,6 @@ mod store;
 mod traces;
 mod watched;
 
-pub use state::{Member, Revocation, Rotation, Standing, State, Step, Subject, Taken};
+pub use state::{Member, Revocation, Rotation, Standing, State, Step, Subject, Taken, Version};
 pub use store::AuthorityStore;
 pub use watched::Watched;

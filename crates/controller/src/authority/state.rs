@@ -10,9 +10,11 @@
 //! ```
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
 use certs::{CaCertificate, Issuer, Reason, Serial, rfc3339};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use model::identity::TrustDomain;
 use time::{Duration, OffsetDateTime};
 
@@ -173,8 +175,48 @@ pub struct State {
     pub crl_numbers: BTreeMap<String, u64>,
     /// The last steps: whoever leads next records those that were taken while nobody did.
     pub taken: Vec<Taken>,
-    /// The version of the Secret that it was read from; none where that is not known. It is not written.
-    pub version: Option<String>,
+    /// The state of the Secret that it was read from; none where that is not known. It is not written.
+    pub version: Option<Version>,
+}
+
+/// A state of the Secret that an authority lies in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Version {
+    /// Uid of the Secret. Another one of the same name is another Secret, whose versions say nothing of this one's.
+    pub uid: String,
+    /// Its resource version.
+    pub number: String,
+}
+
+impl Version {
+    /// Of the object that has this metadata; none where it does not come from an API server.
+    pub fn of(metadata: &ObjectMeta) -> Option<Self> {
+        let (uid, number) = (metadata.uid.clone()?, metadata.resource_version.clone()?);
+        Some(Self { uid, number })
+    }
+
+    /// Whether it is a later state of the same Secret.
+    pub fn is_after(&self, other: &Self) -> bool {
+        // Versions of one resource are numbers that grow (KEP-5504). One that is none is after no other.
+        let number = |version: &Self| version.number.parse::<u128>().ok();
+        self.uid == other.uid && number(self).zip(number(other)).is_some_and(|(own, other)| own > other)
+    }
+}
+
+/// `UID/NUMBER`.
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.uid, self.number)
+    }
+}
+
+impl std::str::FromStr for Version {
+    type Err = ();
+
+    fn from_str(text: &str) -> std::result::Result<Self, ()> {
+        let (uid, number) = text.split_once('/').ok_or(())?;
+        Ok(Self { uid: uid.to_owned(), number: number.to_owned() })
+    }
 }
 
 impl State {

@@ -6,7 +6,7 @@ use kube::runtime::watcher::Event;
 use model::identity::TrustDomain;
 
 use super::secret;
-use super::state::State;
+use super::state::{State, Version};
 use crate::error::{Error, Result};
 use crate::names::AUTHORITY_SECRET;
 
@@ -60,7 +60,7 @@ impl Watched {
                 wanted: self.trust_domain.to_string(),
             });
         }
-        state.version.clone_from(&found.metadata.resource_version);
+        state.version = Version::of(&found.metadata);
         Ok(state)
     }
 }

@@ -19,6 +19,8 @@ mod read;
 pub mod watch;
 
 #[cfg(test)]
+mod api_server;
+#[cfg(test)]
 mod tests;
 
 use std::fmt;

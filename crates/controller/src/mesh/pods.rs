@@ -14,7 +14,7 @@ use super::owner::{canonical, owner};
 use super::read::Wrong;
 use super::{Options, Path, Problem};
 use crate::inject::opaque_ports;
-use crate::names::{MESH_BY_NODE, MESH_DISABLED, MESH_ENABLED, MESH_LABEL};
+use crate::names::{MESH_BY_NODE, MESH_DISABLED, MESH_ENABLED, MESH_LABEL, NEVER_IN_MESH};
 
 /// What applies to a pod beside itself.
 #[derive(Clone, Copy)]
@@ -107,6 +107,8 @@ impl Around<'_> {
         let metadata = &pod.metadata;
         let labels = self.namespace.and_then(|namespace| namespace.metadata.labels.as_ref());
         let label = labels.and_then(|labels| labels.get(MESH_LABEL)).map(String::as_str);
+        // Nobody gives these pods a proxy, neither the webhook nor the node: none would answer for them.
+        let label = label.filter(|_| !NEVER_IN_MESH.contains(&namespace_of(metadata)));
         let enabled = match label {
             // The node's proxy takes in what runs already.
             Some(MESH_BY_NODE) => true,
@@ -145,8 +147,21 @@ impl Around<'_> {
 /// What is wrong with a Namespace itself.
 pub(super) fn namespace_problem(namespace: &Namespace) -> Option<Problem> {
     let known = [MESH_ENABLED, MESH_BY_NODE, MESH_DISABLED];
-    let wrong = wrong_label(namespace.metadata.labels.as_ref(), "labels", &known)?;
+    let labels = namespace.metadata.labels.as_ref();
+    let wrong =
+        wrong_label(labels, "labels", &known).or_else(|| never(name_of(&namespace.metadata), labels?))?;
     Some(problem_of("Namespace", &namespace.metadata, wrong, false))
+}
+
+/// A label that would bring in a namespace that never is.
+fn never(name: &str, labels: &BTreeMap<String, String>) -> Option<Wrong> {
+    let value =
+        labels.get(MESH_LABEL).filter(|value| [MESH_ENABLED, MESH_BY_NODE].contains(&value.as_str()))?;
+    NEVER_IN_MESH.contains(&name).then(|| Wrong {
+        path: Path::of(&["metadata", "labels", MESH_LABEL]),
+        code: &codes::MESH_ANNOTATION,
+        message: format!("{value:?} has no effect: {} are never in the mesh", NEVER_IN_MESH.join(", ")),
+    })
 }
 
 fn wrong_label(all: Option<&BTreeMap<String, String>>, field: &str, known: &[&str]) -> Option<Wrong> {

@@ -222,6 +222,24 @@ fn being_in_the_mesh_is_chosen_by_the_namespace_and_left_by_the_pod() {
 }
 
 #[test]
+fn what_the_mesh_and_the_cluster_need_to_start_is_never_in_the_mesh_and_a_label_there_is_told() {
+    let cases = [("kube-system", "node"), ("handfast-system", "node"), ("handfast-node", "node")];
+    for (of, label) in cases.into_iter().chain([("kube-system", "enabled")]) {
+        let mut named = namespace(of, true);
+        named.metadata.labels.get_or_insert_default().insert("handfast.dev/mesh".into(), label.into());
+        let objects =
+            Objects { namespaces: vec![named], pods: vec![pod(of, "dns", &[])], ..Objects::default() };
+        for injected in [true, false] {
+            let found = index(&objects, &Options { injected, ..Options::default() });
+            assert_eq!(found.workloads[0].tunnel, Tunnel::None, "{of} {label}");
+            let [problem] = &found.problems[..] else { panic!("{of} {label}: {:?}", found.problems) };
+            assert_eq!((problem.kind, &*problem.name, problem.closes), ("Namespace", of, false));
+            assert!(problem.message.contains("never in the mesh"), "{problem}");
+        }
+    }
+}
+
+#[test]
 fn what_is_spoken_on_a_port_is_read_as_istio_reads_it() {
     for (port, spoken) in [
         (json!({ "port": 80, "name": "http" }), AppProtocol::Http11),

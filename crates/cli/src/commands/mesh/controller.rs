@@ -73,9 +73,9 @@ pub struct Args {
     /// Address of /status: who is connected. On loopback only.
     #[arg(long, env = "HANDFAST_ADMIN", default_value = "127.0.0.1:15000", value_name = "ADDR")]
     admin: SocketAddr,
-    /// Service accounts whose pods carry all pods of their node, and ask for certificates in their name.
-    #[arg(long, env = "HANDFAST_NODE_ACCOUNTS", value_delimiter = ',', value_name = "NAMESPACE/NAME",
-          default_values = ["handfast-node/handfast-node"])]
+    /// Further service accounts whose pods carry pods of their node, and ask for certificates in their name, as a
+    /// ztunnel's. handfast-node/handfast-node always may.
+    #[arg(long, env = "HANDFAST_NODE_ACCOUNTS", value_delimiter = ',', value_name = "NAMESPACE/NAME")]
     node_accounts: Vec<NodeAccount>,
     /// Further DNS names of the control plane's own certificate.
     #[arg(long, env = "HANDFAST_DNS_NAMES", value_delimiter = ',', value_name = "NAME")]
@@ -136,7 +136,7 @@ async fn stay(args: Args, domains: Domains) -> Outcome {
         client,
         known: known.clone(),
         authority,
-        nodes: args.node_accounts.clone(),
+        nodes: NodeAccount::with_own(&args.node_accounts),
         trust_domain: domains.trust.clone(),
         audit: Audit::new(&format!("{MESH}/{who}")),
         clock,

@@ -14,6 +14,8 @@ use k8s_openapi::api::core::v1::Pod;
 pub use decide::{Asked, LIFETIME, decide, identity, takes_part};
 pub use review::{AUDIENCES, Bearer, review};
 
+use crate::names::NODE;
+
 /// A service account that may ask for the pods of its node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NodeAccount {
@@ -21,6 +23,20 @@ pub struct NodeAccount {
     pub namespace: String,
     /// Its name.
     pub name: String,
+}
+
+impl NodeAccount {
+    /// That of the node's proxy, as it is installed.
+    pub fn own() -> Self {
+        Self { namespace: NODE.to_owned(), name: NODE.to_owned() }
+    }
+
+    /// These and [our own](Self::own), which no others replace: its pods carry those of every namespace labelled for it.
+    pub fn with_own(named: &[Self]) -> Vec<Self> {
+        let own = Self::own();
+        let others = named.iter().filter(|account| **account != own).cloned();
+        std::iter::once(own.clone()).chain(others).collect()
+    }
 }
 
 impl std::str::FromStr for NodeAccount {

@@ -150,3 +150,13 @@ fn only_a_proxy_is_told_of_the_mesh() {
     whole["spec"]["initContainers"] = json!([{ "name": "handfast-proxy" }]);
     takes_part(&bearer, &serde_json::from_value(whole).unwrap(), &[]).unwrap();
 }
+
+#[test]
+fn naming_a_foreign_proxys_account_does_not_lock_out_our_own() {
+    let account = |text: &str| text.parse::<NodeAccount>().unwrap();
+    let (own, foreign) = (account("handfast-node/handfast-node"), account("istio-system/ztunnel"));
+    assert_eq!(NodeAccount::with_own(&[]), std::slice::from_ref(&own));
+    let both = [own.clone(), foreign.clone()];
+    assert_eq!(NodeAccount::with_own(std::slice::from_ref(&foreign)), both);
+    assert_eq!(NodeAccount::with_own(&[foreign, own]), both);
+}

@@ -116,7 +116,7 @@ impl Live {
             self.note_wrong("Namespace", (String::new(), name.to_owned()), None);
         }
         if !same {
-            self.look_again_at(Some(name));
+            self.look_again_at(name);
         }
     }
 
@@ -188,7 +188,7 @@ impl Live {
         };
         let now = self.listings.get(&key);
         if before.as_ref() != now && before.iter().chain(now).any(|listing| listing.listed) {
-            self.look_again_at(Some(&key.0));
+            self.look_again_at(&key.0);
         }
     }
 
@@ -199,7 +199,7 @@ impl Live {
             None => self.peers.remove(&format!("{}/{}", key.0, key.1)),
         }
         self.complains = true;
-        self.look_again_at(Some(&key.0));
+        self.look_again_at(&key.0);
     }
 
     /// Puts together what became of the changes since the last time.
@@ -230,9 +230,9 @@ impl Live {
     }
 
     /// All pods of a namespace have to be looked at again; of all namespaces where it is the root namespace.
-    fn look_again_at(&mut self, namespace: Option<&str>) {
-        let all = namespace.is_none_or(|namespace| namespace == self.options.root_namespace);
-        let pods = self.pods.keys().filter(|key| all || namespace == Some(key.0.as_str()));
+    fn look_again_at(&mut self, namespace: &str) {
+        let all = namespace == self.options.root_namespace;
+        let pods = self.pods.keys().filter(|key| all || key.0 == namespace);
         self.dirty.pods.extend(pods.cloned());
     }
 

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use k8s_openapi::api::core::v1::{Namespace, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use model::mesh::Tunnel;
 use rand::rngs::StdRng;
 use rand::seq::{IndexedRandom as _, SliceRandom as _};
 use rand::{Rng as _, SeedableRng as _};
@@ -343,6 +344,27 @@ fn a_change_touches_what_depends_on_it_and_nothing_else() {
     let update = scene.live.update();
     assert_eq!(update.touched, Touched::default());
     assert!(Arc::ptr_eq(&update.world, &scene.world), "nobody has to be told");
+}
+
+#[test]
+fn a_label_takes_in_no_pod_of_the_clusters_own() {
+    let mut live = Live::new(Options { injected: true, ..Options::default() });
+    for of in ["shop", "kube-system"] {
+        let pod = object(json!({ "metadata": { "namespace": of, "name": "dns" },
+            "spec": { "nodeName": "n1", "containers": [] }, "status": { "phase": "Running" } }));
+        live.pod((of.to_owned(), "dns".to_owned()), Some(Arc::new(pod)));
+    }
+    live.update();
+    for of in ["shop", "kube-system"] {
+        let labelled =
+            object(json!({ "metadata": { "name": of, "labels": { "handfast.dev/mesh": "node" } } }));
+        live.namespace(of, Some(Arc::new(labelled)));
+    }
+    let update = live.update();
+    let tunnel = |of| update.world.workload(&format!("Kubernetes//Pod/{of}/dns")).unwrap().tunnel;
+    assert_eq!((tunnel("shop"), tunnel("kube-system")), (Tunnel::Hbone, Tunnel::None));
+    let named: Vec<String> = update.problems.unwrap().into_iter().map(|problem| problem.name).collect();
+    assert_eq!(named, ["kube-system"]);
 }
 
 /// A pod of a StatefulSet comes back under its name: its address and its readiness are its own from the first moment.

@@ -4,6 +4,11 @@
 //! watch lasts half a minute and is then asked for anew from where it was, which costs nothing where nothing changed; the
 //! API server ends it, and one that it does not end is given up. A kind that is followed is heard of at least this often,
 //! and one that is not can be told from one where nothing happens.
+//!
+//! What the API server has may also be put back to what it was, when its etcd is restored. A watch from a version that does
+//! not exist yet is accepted then and says nothing. So whatever ends a watch before its time means a new list, as the API
+//! server is restarted with its etcd; and after one in which nothing came, a list of one object says whether there is
+//! something older now.
 
 use std::fmt::Debug;
 use std::time::Duration;
@@ -12,9 +17,9 @@ use futures_util::StreamExt as _;
 use kube::Api;
 use kube::api::{WatchEvent, WatchParams};
 use serde::de::DeserializeOwned;
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
-use super::super::list::pages;
+use super::super::list::{newest, pages};
 use super::kept::Kept;
 use crate::error::chain;
 
@@ -27,7 +32,7 @@ pub(super) struct Periods {
     pub(super) margin: Duration,
     /// A list of everything.
     pub(super) list: Duration,
-    /// After the first error; twice as long after each further one, up to `longest`.
+    /// After the first error, at most; twice as long after each further one, up to `longest`.
     pub(super) again: Duration,
     pub(super) longest: Duration,
 }
@@ -44,12 +49,37 @@ impl Default for Periods {
     }
 }
 
+/// What is waited after errors: longer after each one, and not as long as others wait that lost the same API server.
+struct Pause {
+    periods: Periods,
+    next: Duration,
+}
+
+impl Pause {
+    fn new(periods: Periods) -> Self {
+        Self { periods, next: periods.again }
+    }
+
+    async fn wait(&mut self) {
+        sleep(self.next.mul_f64(rand::random_range(0.5..=1.0))).await;
+        self.next = (self.next * 2).min(self.periods.longest);
+    }
+
+    fn reset(&mut self) {
+        self.next = self.periods.again;
+    }
+}
+
 /// Why a watch is over.
 enum Over {
     /// Its time has come: the next one goes on where it was.
     Time,
+    /// The same, and nothing came.
+    Silent,
     /// What it would go on from is forgotten.
     Forgotten,
+    /// What it would go on from does not exist: the API server's newest is older.
+    PutBack,
     /// The kind is not there any more.
     Absent,
     Failed(String),
@@ -60,13 +90,12 @@ pub(super) async fn follow<O, T>(api: &Api<O>, kept: &Kept<T>, keep: fn(O) -> T,
 where
     O: kube::Resource + Clone + DeserializeOwned + Debug + Send + 'static,
 {
-    let mut wait = periods.again;
+    let mut pause = Pause::new(periods);
     loop {
         let with_place = |object: O| (object.meta().clone(), keep(object));
         let mut version = match timeout(periods.list, pages(api, with_place)).await {
             Ok(Ok((all, version))) => {
                 kept.replace(all);
-                wait = periods.again;
                 version
             }
             Ok(Err(error)) if is_absent(&error) => return,
@@ -76,25 +105,39 @@ where
                     |listed| listed.err().map(|error| chain(&error)).unwrap_or_default(),
                 );
                 tracing::warn!("{} cannot be listed: {why}", kept.kind());
-                sleep(wait).await;
-                wait = (wait * 2).min(periods.longest);
+                pause.wait().await;
                 continue;
             }
         };
         loop {
             let begun = Instant::now();
-            match watch(api, kept, keep, periods, &mut version).await {
-                Over::Time => {
-                    wait = periods.again;
-                    // One that ends at once is none.
-                    sleep_until(begun + periods.again).await;
+            let over = watch(api, kept, keep, periods, &mut version).await;
+            let lasted = begun.elapsed();
+            let over = match over {
+                // A lost connection looks the same as an end.
+                Over::Time | Over::Silent if lasted < periods.watch.mul_f64(0.9) => {
+                    Over::Failed("it ended before its time".to_owned())
                 }
-                Over::Forgotten => break,
+                Over::Silent => compare(api, kept, periods, &version).await,
+                over => over,
+            };
+            match over {
+                Over::Time | Over::Silent => pause.reset(),
+                Over::Forgotten if lasted >= periods.again => break,
+                Over::Forgotten => {
+                    pause.wait().await;
+                    break;
+                }
+                Over::PutBack => {
+                    tracing::warn!("{} was put back to an older state: it is listed anew", kept.kind());
+                    pause.wait().await;
+                    break;
+                }
                 Over::Absent => return,
                 Over::Failed(why) => {
                     tracing::warn!("{} cannot be watched: {why}", kept.kind());
-                    sleep(wait).await;
-                    wait = (wait * 2).min(periods.longest);
+                    pause.wait().await;
+                    break;
                 }
             }
         }
@@ -118,13 +161,14 @@ where
         Ok(Err(error)) => return over(error),
         Err(_) => return Over::Failed("the API server does not answer".to_owned()),
     };
-    // It knows of the kind, and has nothing else to say than what follows.
-    kept.heard();
+    // That it accepts one says nothing: it does so where it will never have anything to say, too.
+    let mut silent = true;
     let mut events = std::pin::pin!(events);
     loop {
         let event = match timeout(periods.watch + periods.margin, events.next()).await {
             Ok(Some(Ok(event))) => event,
             Ok(Some(Err(error))) => return over(error),
+            Ok(None) if silent => return Over::Silent,
             Ok(None) => return Over::Time,
             Err(_) => return Over::Failed("nothing was heard for too long".to_owned()),
         };
@@ -132,6 +176,7 @@ where
             WatchEvent::Bookmark(mark) => {
                 *version = mark.metadata.resource_version;
                 kept.heard();
+                silent = false;
                 continue;
             }
             WatchEvent::Error(status) if status.code == 410 => return Over::Forgotten,
@@ -144,10 +189,30 @@ where
         if let Some(new) = &metadata.resource_version {
             version.clone_from(new);
         }
+        silent = false;
         match object {
             Ok(object) => kept.put(&metadata, keep(object)),
             Err(_) => kept.remove(&metadata),
         }
+    }
+}
+
+/// Whether nothing came of a watch because nothing happened. The API server marks where it is only when that moved.
+async fn compare<O, T>(api: &Api<O>, kept: &Kept<T>, periods: Periods, version: &str) -> Over
+where
+    O: kube::Resource + Clone + DeserializeOwned + Debug,
+{
+    let newest = match timeout(periods.margin, newest(api)).await {
+        Ok(Ok(newest)) => newest,
+        Ok(Err(error)) => return over(error),
+        Err(_) => return Over::Failed("the API server does not answer".to_owned()),
+    };
+    kept.heard();
+    // Versions of one resource are numbers that grow (KEP-5504). One that is none says nothing.
+    let number = |version: &str| version.parse::<u128>().ok();
+    match number(&newest).zip(number(version)) {
+        Some((newest, version)) if newest < version => Over::PutBack,
+        _ => Over::Time,
     }
 }
 

@@ -14,20 +14,17 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Container, Namespace, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
-use kube::api::{ApiResource, DynamicObject};
-use kube::core::GroupVersionKind;
 use kube::{Api, Client};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::list::custom;
+use super::list::{custom, customs_in, served};
 use super::live::{Live, Update};
 use super::{Custom, Options, istio};
 use crate::error::chain;
 use follow::{Periods, follow};
-pub use kept::Kept;
-use kept::Noted;
+use kept::{Kept, Noted};
 
 /// Changes that come together are one: a rollout changes a pod and its slice within milliseconds. The first one after a
 /// while does not wait for others; those that follow it do.
@@ -272,10 +269,7 @@ async fn keep_custom(client: Client, kept: Arc<Kept<Custom>>, plural: &'static s
         match served(&client, plural).await {
             Ok(Some(version)) => {
                 absent = 0;
-                // The versions have the same form; what is kept is found by name alone.
-                let gvk = GroupVersionKind::gvk(istio::GROUP, version, kind);
-                let resource = ApiResource::from_gvk_with_plural(&gvk, plural);
-                let api = Api::<DynamicObject>::all_with(client.clone(), &resource);
+                let api = customs_in(&client, version, kind, plural);
                 follow(&api, &kept, custom, Periods::default()).await;
                 tokio::time::sleep(AGAIN).await;
             }
@@ -302,21 +296,4 @@ async fn keep_custom(client: Client, kept: Arc<Kept<Custom>>, plural: &'static s
             }
         }
     }
-}
-
-/// The newest version in which the API server has a kind of Istio's: older installations have some as `v1beta1` only.
-async fn served(client: &Client, plural: &str) -> Result<Option<&'static str>, kube::Error> {
-    let groups = client.list_api_groups().await?;
-    let Some(group) = groups.groups.into_iter().find(|group| group.name == istio::GROUP) else {
-        return Ok(None);
-    };
-    for version in istio::VERSIONS {
-        if group.versions.iter().any(|served| served.version == version) {
-            let list = client.list_api_group_resources(&format!("{}/{version}", istio::GROUP)).await?;
-            if list.resources.iter().any(|resource| resource.name == plural) {
-                return Ok(Some(version));
-            }
-        }
-    }
-    Ok(None)
 }

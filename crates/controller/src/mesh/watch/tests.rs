@@ -31,6 +31,10 @@ enum Watch {
     Forgotten,
     /// Says that the pod of this number is there, and is silent then.
     Says(u64),
+    /// Has nothing to say, and ends when its time has come.
+    Ends,
+    /// Is lost.
+    Cut,
 }
 
 #[derive(Debug)]
@@ -38,9 +42,29 @@ struct Server {
     watches: Mutex<Vec<Watch>>,
     /// What was asked, in its order.
     asked: Mutex<Vec<String>>,
-    /// The version of the list, and the number of its pod.
-    listed: Mutex<u64>,
+    /// The versions of its lists, and the numbers of their pods; the last one again and again.
+    lists: Mutex<Vec<u64>>,
 }
+
+impl Server {
+    fn new(lists: &[u64], watches: &[Watch]) -> Arc<Self> {
+        let (watches, lists) = (Mutex::new(watches.to_vec()), Mutex::new(lists.to_vec()));
+        Arc::new(Self { watches, asked: Mutex::default(), lists })
+    }
+
+    /// What was asked with this in its query.
+    fn asked(&self, with: &str) -> Vec<String> {
+        self.asked.lock().unwrap().iter().filter(|asked| asked.contains(with)).cloned().collect()
+    }
+}
+
+fn next<T: Copy>(of: &Mutex<Vec<T>>) -> T {
+    let mut all = of.lock().unwrap();
+    if all.len() > 1 { all.remove(0) } else { all[0] }
+}
+
+const WATCHES: &str = "watch=true";
+const LISTS: &str = "limit=500";
 
 fn pod_of(number: u64) -> serde_json::Value {
     json!({ "apiVersion": "v1", "kind": "Pod", "spec": { "containers": [] },
@@ -75,7 +99,7 @@ async fn answer(stream: TcpStream, server: Arc<Server>) -> std::io::Result<()> {
         let watch = request.contains("watch=true");
         server.asked.lock().unwrap().push(request);
         if !watch {
-            let number = *server.listed.lock().unwrap();
+            let number = next(&server.lists);
             let list = json!({ "apiVersion": "v1", "kind": "PodList", "items": [pod_of(number)],
                                "metadata": { "resourceVersion": number.to_string() } })
             .to_string();
@@ -86,10 +110,7 @@ async fn answer(stream: TcpStream, server: Arc<Server>) -> std::io::Result<()> {
             stream.write_all((head + &list).as_bytes()).await?;
             continue;
         }
-        let next = {
-            let mut watches = server.watches.lock().unwrap();
-            if watches.len() > 1 { watches.remove(0) } else { watches[0] }
-        };
+        let next = next(&server.watches);
         if next == Watch::Dead {
             std::future::pending::<()>().await;
         }
@@ -102,7 +123,13 @@ async fn answer(stream: TcpStream, server: Arc<Server>) -> std::io::Result<()> {
             Watch::Forgotten => json!({ "type": "ERROR", "object": { "kind": "Status", "apiVersion": "v1",
                 "status": "Failure", "reason": "Expired", "message": "too old", "code": 410, "metadata": {} } }),
             Watch::Says(number) => json!({ "type": "ADDED", "object": pod_of(number) }),
-            _ => std::future::pending().await,
+            Watch::Ends => {
+                tokio::time::sleep(PERIODS.watch).await;
+                stream.write_all(b"0\r\n\r\n").await?;
+                continue;
+            }
+            Watch::Cut => return Ok(()),
+            Watch::Silent | Watch::Dead => std::future::pending().await,
         };
         let event = format!("{event}\n");
         stream.write_all(format!("{:x}\r\n{event}\r\n", event.len()).as_bytes()).await?;
@@ -110,24 +137,16 @@ async fn answer(stream: TcpStream, server: Arc<Server>) -> std::io::Result<()> {
     }
 }
 
-/// The pods of a server that answers so, once `until` is true of them; what it was asked.
-async fn followed(watches: &[Watch], until: impl Fn(&Kept<Pod>) -> bool) -> Vec<String> {
-    let server = Arc::new(Server {
-        watches: Mutex::new(watches.to_vec()),
-        asked: Mutex::default(),
-        listed: Mutex::new(1),
-    });
-    let client = serve(Arc::clone(&server)).await;
+/// Follows the pods of a server until `until` is true of them.
+async fn followed(server: &Arc<Server>, periods: Periods, until: impl Fn(&Kept<Pod>) -> bool) {
+    let client = serve(Arc::clone(server)).await;
     let noted = Arc::new(Noted::default());
     let kept = Kept::new("Pod", &noted);
     let api = Api::<Pod>::all(client);
-    let following = follow(&api, &kept, pod, PERIODS);
+    let following = follow(&api, &kept, pod, periods);
     let reached = async {
         while !until(&kept) {
             tokio::time::sleep(Duration::from_millis(10)).await;
-            if server.asked.lock().unwrap().iter().any(|asked| asked.contains("watch=true")) {
-                *server.listed.lock().unwrap() = 7;
-            }
         }
     };
     timeout(Duration::from_secs(60), async {
@@ -138,27 +157,94 @@ async fn followed(watches: &[Watch], until: impl Fn(&Kept<Pod>) -> bool) -> Vec<
     })
     .await
     .unwrap();
-    let asked = server.asked.lock().unwrap();
-    asked.iter().filter(|asked| asked.contains("watch=true")).cloned().collect()
 }
 
-fn has(name: &'static str) -> impl Fn(&Kept<Pod>) -> bool {
-    move |kept| kept.object("shop", name).is_some()
+/// These pods, and no others.
+fn has(names: &'static [&str]) -> impl Fn(&Kept<Pod>) -> bool {
+    move |kept| {
+        kept.objects().len() == names.len() && names.iter().all(|name| kept.object("shop", name).is_some())
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_watch_that_goes_silent_is_given_up_and_goes_on_where_it_was() {
-    let asked = followed(&[Watch::Silent, Watch::Dead, Watch::Says(2)], has("p2")).await;
-    assert_eq!(asked.len(), 3, "{asked:?}");
-    assert!(asked.iter().all(|asked| asked.contains("resourceVersion=1")), "{asked:?}");
-    assert!(asked.iter().all(|asked| asked.contains("timeoutSeconds=1")), "{asked:?}");
+async fn a_watch_that_goes_silent_is_given_up_and_what_there_is_listed_anew() {
+    let server = Server::new(&[1, 7], &[Watch::Silent, Watch::Dead, Watch::Says(8)]);
+    followed(&server, PERIODS, has(&["p7", "p8"])).await;
+    let watches = server.asked(WATCHES);
+    let from = ["resourceVersion=1", "resourceVersion=7", "resourceVersion=7"];
+    assert_eq!(watches.len(), from.len(), "{watches:?}");
+    for (asked, from) in watches.iter().zip(from) {
+        assert!(asked.contains(from) && asked.contains("timeoutSeconds=1"), "{from}: {asked}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_forgotten_is_listed_anew() {
     // What is gone by then is gone here, too.
-    let listed_anew = |kept: &Kept<Pod>| has("p7")(kept) && !has("p1")(kept);
-    followed(&[Watch::Forgotten, Watch::Silent], listed_anew).await;
+    let server = Server::new(&[1, 7], &[Watch::Forgotten, Watch::Silent]);
+    followed(&server, PERIODS, has(&["p7"])).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_put_back_to_an_older_state_is_listed_anew() {
+    // A watch from a version that does not exist yet is accepted, and says nothing.
+    let server = Server::new(&[9, 3], &[Watch::Ends]);
+    followed(&server, PERIODS, has(&["p3"])).await;
+    assert!(server.asked(WATCHES)[0].contains("resourceVersion=9"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_nothing_happens_a_watch_goes_on_where_it_was_and_nothing_is_listed() {
+    let server = Server::new(&[1], &[Watch::Ends, Watch::Ends, Watch::Ends, Watch::Says(2)]);
+    followed(&server, PERIODS, has(&["p1", "p2"])).await;
+    let watches = server.asked(WATCHES);
+    assert!(watches.len() == 4 && watches.iter().all(|asked| asked.contains("resourceVersion=1")));
+    assert_eq!(server.asked(LISTS).len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_a_lost_watch_there_is_a_new_list() {
+    // The API server may have been restarted with an etcd that was put back.
+    let server = Server::new(&[1, 7], &[Watch::Cut, Watch::Silent]);
+    followed(&server, PERIODS, has(&["p7"])).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn that_a_watch_was_accepted_does_not_count_as_heard() {
+    let server = Server::new(&[1], &[Watch::Silent]);
+    let listed: Mutex<Option<Instant>> = Mutex::default();
+    let periods = Periods { watch: Duration::from_secs(600), ..PERIODS };
+    followed(&server, periods, |kept| {
+        let mut listed = listed.lock().unwrap();
+        if listed.is_none() && kept.is_listed() {
+            *listed = Some(Instant::now());
+        }
+        // Long after the watch was accepted.
+        let since = listed.filter(|since| since.elapsed() > Duration::from_millis(300));
+        let Some(since) = since.filter(|_| !server.asked(WATCHES).is_empty()) else { return false };
+        let at_least = since.elapsed();
+        assert!(kept.silent_for().unwrap() >= at_least);
+        true
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_watch_that_fails_at_once_is_no_reason_to_list_without_a_pause() {
+    let periods = Periods { again: Duration::from_secs(3600), longest: Duration::from_secs(3600), ..PERIODS };
+    for at_once in [Watch::Forgotten, Watch::Cut] {
+        let server = Server::new(&[1], &[at_once]);
+        let asked = Mutex::new(None);
+        followed(&server, periods, |_| {
+            let mut asked = asked.lock().unwrap();
+            if asked.is_none() && !server.asked(WATCHES).is_empty() {
+                *asked = Some(Instant::now());
+            }
+            asked.is_some_and(|asked| asked.elapsed() > Duration::from_millis(300))
+        })
+        .await;
+        assert_eq!((server.asked(LISTS).len(), server.asked(WATCHES).len()), (1, 1), "{at_once:?}");
+    }
 }
 
 #[tokio::test]
