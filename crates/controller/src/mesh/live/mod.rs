@@ -1,5 +1,5 @@
 //! The same as [`index`](super::index()), kept up change by change: an object that became otherwise costs what depends on
-//! it, and not the whole mesh. Pure, and without an order: whatever way led to a set of objects, the result is that of the
+//! it, and a copy of the world's tables, which hold references; not the whole mesh. Pure, and without an order: whatever way led to a set of objects, the result is that of the
 //! set. [`super::index()`] is the reference, and the tests compare.
 //!
 //! What depends on what: a Service on its slices and on the pods that it selects or they list ([`behind`]); a pod's
