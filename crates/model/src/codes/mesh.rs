@@ -99,7 +99,7 @@ super::table! {
         "delete one of the two, or put both into one";
     MESH_ANNOTATION = "HF8033", "mesh_annotation",
         "A label or an annotation of the mesh has a wrong value",
-        "it is misspelt",
+        "it is misspelt, or stands at a namespace that is never in the mesh",
         "write handfast.dev/outbound-mode: strict, handfast.dev/outbound-modes: 443=permissive, or handfast.dev/mesh: enabled (or node)";
     INJECTION_REFUSED = "HF8034", "injection_refused",
         "A pod cannot be brought into the mesh as it is",
