@@ -359,6 +359,41 @@ fn a_pod_that_changes_is_reached_again_and_one_outside_of_the_mesh_is_a_stranger
 }
 
 #[test]
+fn an_application_of_roots_changes_nothing_of_the_kernel() {
+    let _turn = turn();
+    let Some(machine) = Machine::start() else { return };
+    let place = Place::new();
+    // A pod's own process, with the rights that it was given: it opens each file for writing, and writes nothing.
+    let script = "id -u; for file in /proc/sys/net/ipv4/tcp_fwmark_accept /proc/sys/kernel/core_pattern \
+                  /proc/sys/vm/overcommit_memory /proc/sysrq-trigger $(ls -d /proc/irq/*/smp_affinity | head -n 1) \
+                  /sys/kernel/mm/transparent_hugepage/enabled /sys/class/net/lo/mtu \
+                  $(find /sys/fs/cgroup -name cgroup.procs | head -n 1); do \
+                  test -e $file && (: >> $file) && echo opened $file; done; \
+                  umount /proc/sys; mount -o remount,bind,rw /proc/sys; umount /proc; echo over; exec sleep 3182";
+    place.edit(|text| {
+        let script = script.replace('$', "$$").replace('\'', "''");
+        let pod = "---\napiVersion: v1\nkind: Pod\nmetadata: {name: writes, namespace: bank}\nspec:\n  containers:\n";
+        format!("{text}{pod}  - {{name: writes, image: none, command: [sh, -c, '{script}']}}\n")
+    });
+    let mut up = machine.up(&place);
+    up.wait_for("the attempts", SOON, |up| has_line(&up.stdout(), &["writes |", "over"]));
+    let out = up.stdout();
+    let said = |parts: &[&str]| has_line(&out, &[&["writes |"], parts].concat());
+    assert!(said(&["| 0"]) && !said(&["opened"]), "{out}");
+    for file in ["tcp_fwmark_accept", "core_pattern", "overcommit_memory", "lo/mtu"] {
+        assert!(said(&[file, "Read-only file system"]), "{file}: {out}");
+    }
+    assert!(
+        said(&["umount: /proc/sys"]) && said(&["mount: /proc/sys"]) && said(&["umount: /proc:"]),
+        "{out}"
+    );
+    // The machine's own are as writable as ever.
+    assert_eq!(machine.shell(": >> /proc/sys/kernel/core_pattern"), "");
+    up.signal("TERM");
+    assert_eq!(up.finish(Duration::from_secs(30)).code, Some(0));
+}
+
+#[test]
 fn which_way_is_taken_is_said_and_may_be_chosen() {
     let _turn = turn();
     let place = Place::new();

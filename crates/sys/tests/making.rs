@@ -179,3 +179,31 @@ fn what_is_started_has_the_rights_of_a_container_and_the_thread_keeps_its_own() 
     assert_eq!(shell(&pod, script), "bound\n");
     pod.run(|| handfast_sys::Redirection::default().apply()).unwrap().unwrap();
 }
+
+#[test]
+fn the_kernel_is_read_and_not_written_by_what_is_started() {
+    if switch().is_none() {
+        return;
+    }
+    let pod = Namespace::create_for_processes("pod").unwrap();
+    pod.run(mounts::processes).unwrap().unwrap();
+    let mut first = First(pod.run(|| Command::new("sleep").arg("3002").spawn()).unwrap().unwrap());
+    let open = |path: &Path| std::fs::OpenOptions::new().write(true).open(path);
+    let mark = "/proc/sys/net/ipv4/tcp_fwmark_accept";
+    open(Path::new(mark)).unwrap();
+    // All that user 0 may open for writing on the machine.
+    let script =
+        "find /proc/sys /proc/bus /proc/fs /proc/irq /proc/sysrq-trigger /sys -type f -perm -u+w 2>/dev/null";
+    let files = shell_here(script);
+    assert!(files.lines().count() > 100 && files.lines().any(|file| file == mark), "{files}");
+    let opened = pod.run(move || {
+        let opened = files.lines().filter(|file| open(Path::new(file)).is_ok());
+        opened.map(str::to_owned).collect::<Vec<_>>()
+    });
+    assert_eq!(opened.unwrap(), [""; 0]);
+    let read = shell(&pod, "cat /proc/sys/net/ipv4/tcp_fwmark_accept; wc -c < /proc/keys; ls /sys/firmware");
+    assert_eq!(read, "0\n0\n");
+    let wrote = shell(&pod, "echo 1 > /proc/sys/net/ipv4/tcp_fwmark_accept");
+    assert!(wrote.contains("Read-only file system"), "{wrote}");
+    first.end();
+}
