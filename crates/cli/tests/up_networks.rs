@@ -359,7 +359,7 @@ fn a_pod_that_changes_is_reached_again_and_one_outside_of_the_mesh_is_a_stranger
 }
 
 #[test]
-fn an_application_of_roots_changes_nothing_of_the_kernel() {
+fn an_application_of_roots_changes_nothing_of_the_kernel_and_inherits_no_right() {
     let _turn = turn();
     let Some(machine) = Machine::start() else { return };
     let place = Place::new();
@@ -375,7 +375,11 @@ fn an_application_of_roots_changes_nothing_of_the_kernel() {
         let pod = "---\napiVersion: v1\nkind: Pod\nmetadata: {name: writes, namespace: bank}\nspec:\n  containers:\n";
         format!("{text}{pod}  - {{name: writes, image: none, command: [sh, -c, '{script}']}}\n")
     });
-    let mut up = machine.up(&place);
+    // Whoever starts it hands down the right to raw sockets, which no bounding set takes away.
+    let mut command = machine.0.node().command("setpriv");
+    command.args(["--inh-caps", "+net_raw", "--ambient-caps", "+net_raw"]).arg(place.path("handfast"));
+    let mut up = Program::start(&mut place.command(command, &["up", "bank"]));
+    up.wait_for("the proof", SOON, |up| up.stderr().contains("up until Ctrl-C"));
     up.wait_for("the attempts", SOON, |up| has_line(&up.stdout(), &["writes |", "over"]));
     let out = up.stdout();
     let said = |parts: &[&str]| has_line(&out, &[&["writes |"], parts].concat());
@@ -387,6 +391,14 @@ fn an_application_of_roots_changes_nothing_of_the_kernel() {
         said(&["umount: /proc/sys"]) && said(&["mount: /proc/sys"]) && said(&["umount: /proc:"]),
         "{out}"
     );
+    let sets = shell(&format!("cat /proc/{}/status /proc/$(pgrep -f '^sleep 3182$')/status", up.pid()));
+    let bits = |name: &str| {
+        let values = sets.lines().filter_map(|line| line.strip_prefix(name));
+        values.map(|bits| u64::from_str_radix(bits.trim(), 16).unwrap()).collect::<Vec<_>>()
+    };
+    let net_raw = 1 << 13;
+    assert_eq!(bits("CapInh:"), [net_raw, 0], "of up, and of the pod");
+    assert!([bits("CapEff:")[1], bits("CapPrm:")[1]].iter().all(|own| own & net_raw == 0), "{sets}");
     // The machine's own are as writable as ever.
     assert_eq!(machine.shell(": >> /proc/sys/kernel/core_pattern"), "");
     up.signal("TERM");

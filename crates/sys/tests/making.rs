@@ -11,6 +11,10 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use rustix::thread::{
+    CapabilitySet, CapabilitySets, capabilities, configure_capability_in_ambient_set, set_capabilities,
+};
+
 use handfast_sys::{Namespace, as_in_a_container, link, listen, mounts};
 
 const NODE: Ipv4Addr = Ipv4Addr::new(10, 78, 0, 1);
@@ -169,8 +173,30 @@ fn what_is_started_has_the_rights_of_a_container_and_the_thread_keeps_its_own() 
         return;
     }
     let pod = Namespace::create("pod").unwrap();
+    // As whoever started this one may have had it.
+    let inherited = pod.run(|| {
+        let own = capabilities(None)?;
+        let inheritable = own.inheritable | CapabilitySet::NET_RAW;
+        set_capabilities(None, CapabilitySets { inheritable, ..own })?;
+        configure_capability_in_ambient_set(CapabilitySet::NET_RAW, true)
+    });
+    inherited.unwrap().unwrap();
+    let sets = "grep -E 'Cap(Inh|Prm|Eff|Bnd|Amb)' /proc/self/status";
+    let before = shell(&pod, sets);
+    assert!(before.contains("CapInh:\t0000000000002000"), "{before}");
     assert_eq!(shell(&pod, "ip link set lo up && echo done"), "done\n");
     pod.run(as_in_a_container).unwrap().unwrap();
+    // capabilities(7): what programs of user 0 have is inherited or within bounds.
+    let after = shell(&pod, sets);
+    for none in ["CapInh", "CapAmb"] {
+        assert!(after.contains(&format!("{none}:\t0000000000000000")), "{after}");
+    }
+    for some in ["CapPrm", "CapEff", "CapBnd"] {
+        let value = after.lines().find_map(|line| line.strip_prefix(some)).unwrap();
+        let value = u64::from_str_radix(value.trim_start_matches(':').trim(), 16).unwrap();
+        assert_eq!(value & 1 << 13, 0, "CAP_NET_RAW: {after}");
+        assert_ne!(value & 1 << 10, 0, "CAP_NET_BIND_SERVICE: {after}");
+    }
     assert!(shell(&pod, "ip link set lo down").contains("not permitted"));
     assert!(shell(&pod, "nft add table inet mine").contains("not permitted"));
     assert_eq!(shell(&pod, "nsenter --net=/proc/1/ns/net true 2>&1 || echo no").lines().last(), Some("no"));
