@@ -176,6 +176,21 @@ fn unchanged_applications_are_intercepted_and_the_machine_stays_as_it_was() {
     assert_eq!(rights & (1 << net_admin | 1 << net_raw | 1 << sys_admin), 0, "{rights:#x}");
     let others = inside(&place, "bank.py teller$", "cat /proc/[0-9]*/cmdline | tr '\\0' ' '");
     assert!(others.contains("teller") && !others.contains("gossip"), "{others}");
+    // Shared memory is a pod's own too.
+    let memory = |who: &str| {
+        let process = format!("bank.py {who}$");
+        inside(&place, &process, &format!("readlink /proc/$(pgrep -f '{process}')/ns/ipc; ls /dev/shm"))
+    };
+    inside(&place, "bank.py teller$", "touch /dev/shm/tellers");
+    let (teller, gossip) = (memory("teller"), memory("gossip"));
+    assert!(teller.starts_with("ipc:[") && teller.ends_with("]\ntellers\n"), "{teller}");
+    assert!(gossip.starts_with("ipc:[") && gossip.ends_with("]\n"), "{gossip}");
+    let machines = machine.shell("readlink /proc/self/ns/ipc");
+    assert!(
+        !teller.starts_with(&gossip) && machines != gossip && !teller.starts_with(&machines),
+        "{machines}"
+    );
+    assert!(!Path::new("/dev/shm/tellers").exists());
 
     // From the machine itself a Service is reached as by any stranger: its policy decides.
     let from_here = |service: &str| {

@@ -140,6 +140,27 @@ fn told(path: &Path, error: io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{}: {error}", path.display()))
 }
 
+/// Shows in `/dev/shm` and `/dev/mqueue`, where the machine has them, the shared memory (shm_overview(7)) and the message
+/// queues (mq_overview(7)) of the calling thread's namespace.
+///
+/// # Errors
+///
+/// With the path, when something may not be mounted (`CAP_SYS_ADMIN`).
+pub fn shared_memory() -> io::Result<()> {
+    for (path, kind, options) in [("/dev/shm", "tmpfs", c"mode=1777"), ("/dev/mqueue", "mqueue", c"")] {
+        let path = Path::new(path);
+        if !path.is_dir() {
+            continue;
+        }
+        match mount(kind, path, kind, PLAIN, options) {
+            // A kernel without queues.
+            Err(Errno::NODEV) => {}
+            done => done.map_err(|error| told(path, error.into()))?,
+        }
+    }
+    Ok(())
+}
+
 /// Gives the calling thread's namespace a host name.
 ///
 /// # Errors

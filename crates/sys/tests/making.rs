@@ -227,9 +227,37 @@ fn the_kernel_is_read_and_not_written_by_what_is_started() {
         opened.map(str::to_owned).collect::<Vec<_>>()
     });
     assert_eq!(opened.unwrap(), [""; 0]);
-    let read = shell(&pod, "cat /proc/sys/net/ipv4/tcp_fwmark_accept; wc -c < /proc/keys; ls /sys/firmware");
-    assert_eq!(read, "0\n0\n");
+    assert_eq!(shell(&pod, "cat /proc/sys/net/ipv4/tcp_fwmark_accept"), "0\n");
+    assert_eq!(
+        shell(&pod, "cat /proc/keys /proc/timer_list 2>/dev/null; ls -A /sys/firmware 2>/dev/null"),
+        ""
+    );
     let wrote = shell(&pod, "echo 1 > /proc/sys/net/ipv4/tcp_fwmark_accept");
     assert!(wrote.contains("Read-only file system"), "{wrote}");
     first.end();
+}
+
+#[test]
+fn shared_memory_and_queues_are_a_pods_own() {
+    if switch().is_none() {
+        return;
+    }
+    let pods = [1, 2].map(|_| {
+        let pod = Namespace::create_for_processes("pod").unwrap();
+        let first = pod.run(|| Command::new("sleep").arg("3003").spawn()).unwrap().unwrap();
+        // A machine with both of them.
+        let dev = "mount -t tmpfs dev /dev && mkdir /dev/shm /dev/mqueue && mknod -m 666 /dev/null c 1 3";
+        assert_eq!(shell(&pod, dev), "");
+        pod.run(mounts::shared_memory).unwrap().unwrap();
+        (First(first), pod)
+    });
+    let [(_, one), (_, two)] = &pods;
+    // By a number (System V), and by a name (POSIX).
+    let made = shell(one, "ipcmk -M 4096 > /dev/null && echo mine > /dev/shm/one && cat /dev/shm/one");
+    assert_eq!(made, "mine\n");
+    assert_eq!(shell(one, "stat -f -c %T /dev/mqueue; touch /dev/mqueue/queue"), "mqueue\n");
+    let all = "ipcs -m | grep -c 0x; ls -A /dev/shm; ls /dev/mqueue";
+    assert_eq!(shell(one, all), "1\none\nqueue\n");
+    assert_eq!(shell(two, all), "0\n");
+    assert!(!Path::new("/dev/shm/one").exists());
 }
