@@ -391,7 +391,9 @@ fn an_application_of_roots_changes_nothing_of_the_kernel_and_inherits_no_right()
         format!("{text}{pod}  - {{name: writes, image: none, command: [sh, -c, '{script}']}}\n")
     });
     // Whoever starts it hands down the right to raw sockets, which no bounding set takes away.
-    let mut command = machine.0.node().command("setpriv");
+    // The machine's mounts are shared, as systemd has them, and a copy: the test mounts something.
+    let mut command = machine.0.node().command("unshare");
+    command.args(["--mount", "--propagation", "shared", "setpriv"]);
     command.args(["--inh-caps", "+net_raw", "--ambient-caps", "+net_raw"]).arg(place.path("handfast"));
     let mut up = Program::start(&mut place.command(command, &["up", "bank"]));
     up.wait_for("the proof", SOON, |up| up.stderr().contains("up until Ctrl-C"));
@@ -414,6 +416,14 @@ fn an_application_of_roots_changes_nothing_of_the_kernel_and_inherits_no_right()
     let net_raw = 1 << 13;
     assert_eq!(bits("CapInh:"), [net_raw, 0], "of up, and of the pod");
     assert!([bits("CapEff:")[1], bits("CapPrm:")[1]].iter().all(|own| own & net_raw == 0), "{sets}");
+    // What the machine mounts later is seen in the pod, but not where the kernel's files are.
+    std::fs::create_dir(place.path("later")).unwrap();
+    let (later, pid) = (place.path("later").display().to_string(), up.pid());
+    for point in [later.as_str(), "/sys/kernel/mm"] {
+        assert_eq!(shell(&format!("nsenter --target {pid} --mount mount -t tmpfs later {point}")), "");
+    }
+    let seen = inside(&place, "^sleep 3182$", "grep ' - tmpfs later ' /proc/self/mountinfo | cut -d' ' -f5");
+    assert_eq!(seen, format!("{later}\n"));
     // The machine's own are as writable as ever.
     assert_eq!(machine.shell(": >> /proc/sys/kernel/core_pattern"), "");
     up.signal("TERM");

@@ -10,7 +10,9 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
-use rustix::mount::{MountFlags, UnmountFlags, mount, mount_bind, mount_remount, unmount};
+use rustix::mount::{
+    MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_bind, mount_change, mount_remount, unmount,
+};
 
 /// Where the files are made: a moment later the folder is the machine's again, and files in memory stand elsewhere.
 const WORKSHOP: &str = "/tmp";
@@ -83,7 +85,9 @@ pub fn replace(files: &[(&Path, &[u8])]) -> io::Result<Vec<File>> {
 pub fn processes() -> io::Result<()> {
     // The machine's own `/proc` among them, which is below the new one from then on.
     for path in of_the_kernel(&std::fs::read("/proc/thread-self/mountinfo")?) {
-        match read_only(&path) {
+        // What is mounted below it on the machine later, by itself where there is an automount, would come here writable.
+        let own = mount_change(&path, MountPropagationFlags::PRIVATE);
+        match own.and_then(|()| read_only(&path)) {
             // Another mount covers it, and nobody here can take that away.
             Err(Errno::NOENT | Errno::NOTDIR | Errno::INVAL) => {}
             done => done.map_err(|error| told(&path, error.into()))?,

@@ -68,7 +68,7 @@ impl Namespace {
     /// own (ipc_namespaces(7)). The first one that is started is their init (pid_namespaces(7)): with its end the kernel
     /// ends all others, and none can be started any more.
     ///
-    /// Mounts that come to the machine later come here too; what is mounted here is seen nowhere else.
+    /// Mounts that come to the machine later come here too (but see [`crate::mounts::processes`]); what is mounted here is seen nowhere else.
     ///
     /// # Errors
     ///
