@@ -176,6 +176,21 @@ fn unchanged_applications_are_intercepted_and_the_machine_stays_as_it_was() {
     assert_eq!(rights & (1 << net_admin | 1 << net_raw | 1 << sys_admin), 0, "{rights:#x}");
     let others = inside(&place, "bank.py teller$", "cat /proc/[0-9]*/cmdline | tr '\\0' ' '");
     assert!(others.contains("teller") && !others.contains("gossip"), "{others}");
+    // Shared memory is a pod's own too.
+    let memory = |who: &str| {
+        let process = format!("bank.py {who}$");
+        inside(&place, &process, &format!("readlink /proc/$(pgrep -f '{process}')/ns/ipc; ls /dev/shm"))
+    };
+    inside(&place, "bank.py teller$", "touch /dev/shm/tellers");
+    let (teller, gossip) = (memory("teller"), memory("gossip"));
+    assert!(teller.starts_with("ipc:[") && teller.ends_with("]\ntellers\n"), "{teller}");
+    assert!(gossip.starts_with("ipc:[") && gossip.ends_with("]\n"), "{gossip}");
+    let machines = machine.shell("readlink /proc/self/ns/ipc");
+    assert!(
+        !teller.starts_with(&gossip) && machines != gossip && !teller.starts_with(&machines),
+        "{machines}"
+    );
+    assert!(!Path::new("/dev/shm/tellers").exists());
 
     // From the machine itself a Service is reached as by any stranger: its policy decides.
     let from_here = |service: &str| {
@@ -354,6 +369,63 @@ fn a_pod_that_changes_is_reached_again_and_one_outside_of_the_mesh_is_a_stranger
     up.wait_for("new pods", SOON, |up| up.stderr().matches("the pod is started again").count() == 6);
     up.wait_for("another ledger", SOON, |up| opened(up) == 3);
     up.wait_for("its answer", SOON, |_| teller().contains("80"));
+    up.signal("TERM");
+    assert_eq!(up.finish(Duration::from_secs(30)).code, Some(0));
+}
+
+#[test]
+fn an_application_of_roots_changes_nothing_of_the_kernel_and_inherits_no_right() {
+    let _turn = turn();
+    let Some(machine) = Machine::start() else { return };
+    let place = Place::new();
+    // A pod's own process, with the rights that it was given: it opens each file for writing, and writes nothing.
+    let script = "id -u; for file in /proc/sys/net/ipv4/tcp_fwmark_accept /proc/sys/kernel/core_pattern \
+                  /proc/sys/vm/overcommit_memory /proc/sysrq-trigger $(ls -d /proc/irq/*/smp_affinity | head -n 1) \
+                  /sys/kernel/mm/transparent_hugepage/enabled /sys/class/net/lo/mtu \
+                  $(find /sys/fs/cgroup -name cgroup.procs | head -n 1); do \
+                  test -e $file && (: >> $file) && echo opened $file; done; \
+                  umount /proc/sys; mount -o remount,bind,rw /proc/sys; umount /proc; echo over; exec sleep 3182";
+    place.edit(|text| {
+        let script = script.replace('$', "$$").replace('\'', "''");
+        let pod = "---\napiVersion: v1\nkind: Pod\nmetadata: {name: writes, namespace: bank}\nspec:\n  containers:\n";
+        format!("{text}{pod}  - {{name: writes, image: none, command: [sh, -c, '{script}']}}\n")
+    });
+    // Whoever starts it hands down the right to raw sockets, which no bounding set takes away.
+    // The machine's mounts are shared, as systemd has them, and a copy: the test mounts something.
+    let mut command = machine.0.node().command("unshare");
+    command.args(["--mount", "--propagation", "shared", "setpriv"]);
+    command.args(["--inh-caps", "+net_raw", "--ambient-caps", "+net_raw"]).arg(place.path("handfast"));
+    let mut up = Program::start(&mut place.command(command, &["up", "bank"]));
+    up.wait_for("the proof", SOON, |up| up.stderr().contains("up until Ctrl-C"));
+    up.wait_for("the attempts", SOON, |up| has_line(&up.stdout(), &["writes |", "over"]));
+    let out = up.stdout();
+    let said = |parts: &[&str]| has_line(&out, &[&["writes |"], parts].concat());
+    assert!(said(&["| 0"]) && !said(&["opened"]), "{out}");
+    for file in ["tcp_fwmark_accept", "core_pattern", "overcommit_memory", "lo/mtu"] {
+        assert!(said(&[file, "Read-only file system"]), "{file}: {out}");
+    }
+    assert!(
+        said(&["umount: /proc/sys"]) && said(&["mount: /proc/sys"]) && said(&["umount: /proc:"]),
+        "{out}"
+    );
+    let sets = shell(&format!("cat /proc/{}/status /proc/$(pgrep -f '^sleep 3182$')/status", up.pid()));
+    let bits = |name: &str| {
+        let values = sets.lines().filter_map(|line| line.strip_prefix(name));
+        values.map(|bits| u64::from_str_radix(bits.trim(), 16).unwrap()).collect::<Vec<_>>()
+    };
+    let net_raw = 1 << 13;
+    assert_eq!(bits("CapInh:"), [net_raw, 0], "of up, and of the pod");
+    assert!([bits("CapEff:")[1], bits("CapPrm:")[1]].iter().all(|own| own & net_raw == 0), "{sets}");
+    // What the machine mounts later is seen in the pod, but not where the kernel's files are.
+    std::fs::create_dir(place.path("later")).unwrap();
+    let (later, pid) = (place.path("later").display().to_string(), up.pid());
+    for point in [later.as_str(), "/sys/kernel/mm"] {
+        assert_eq!(shell(&format!("nsenter --target {pid} --mount mount -t tmpfs later {point}")), "");
+    }
+    let seen = inside(&place, "^sleep 3182$", "grep ' - tmpfs later ' /proc/self/mountinfo | cut -d' ' -f5");
+    assert_eq!(seen, format!("{later}\n"));
+    // The machine's own are as writable as ever.
+    assert_eq!(machine.shell(": >> /proc/sys/kernel/core_pattern"), "");
     up.signal("TERM");
     assert_eq!(up.finish(Duration::from_secs(30)).code, Some(0));
 }

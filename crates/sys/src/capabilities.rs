@@ -2,7 +2,10 @@
 
 use std::io;
 
-use rustix::thread::{CapabilitySet, remove_capability_from_bounding_set};
+use rustix::thread::{
+    CapabilitySet, CapabilitySets, capabilities, clear_ambient_capability_set,
+    remove_capability_from_bounding_set, set_capabilities,
+};
 
 /// What a container has by default, without raw sockets and devices: with the right to raw sockets an application could
 /// mark its own for the proxy's, and go round it.
@@ -33,5 +36,8 @@ pub fn as_in_a_container() -> io::Result<()> {
             done => done?,
         }
     }
+    // The bounding set does not bind what is inherited: a program of user 0 has all of both.
+    clear_ambient_capability_set()?;
+    set_capabilities(None, CapabilitySets { inheritable: CapabilitySet::empty(), ..capabilities(None)? })?;
     Ok(())
 }

@@ -64,10 +64,11 @@ impl Namespace {
     }
 
     /// Makes a new network for processes that are started from its thread: they also have mounts and a host name of
-    /// their own, which are copies at first, and process numbers of their own. The first one that is started is their
-    /// init (pid_namespaces(7)): with its end the kernel ends all others, and none can be started any more.
+    /// their own, which are copies at first, and process numbers, shared memory, semaphores and message queues of their
+    /// own (ipc_namespaces(7)). The first one that is started is their init (pid_namespaces(7)): with its end the kernel
+    /// ends all others, and none can be started any more.
     ///
-    /// Mounts that come to the machine later come here too; what is mounted here is seen nowhere else.
+    /// Mounts that come to the machine later come here too (but see [`crate::mounts::processes`]); what is mounted here is seen nowhere else.
     ///
     /// # Errors
     ///
@@ -75,7 +76,7 @@ impl Namespace {
     pub fn create_for_processes(name: &str) -> io::Result<Self> {
         Self::with(name, || {
             let own = UnshareFlags::NEWNS | UnshareFlags::NEWUTS | UnshareFlags::NEWPID;
-            unshare(UnshareFlags::NEWNET | own)?;
+            unshare(UnshareFlags::NEWNET | UnshareFlags::NEWIPC | own)?;
             rustix::mount::mount_change("/", MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC)
         })
     }

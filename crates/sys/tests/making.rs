@@ -11,6 +11,10 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use rustix::thread::{
+    CapabilitySet, CapabilitySets, capabilities, configure_capability_in_ambient_set, set_capabilities,
+};
+
 use handfast_sys::{Namespace, as_in_a_container, link, listen, mounts};
 
 const NODE: Ipv4Addr = Ipv4Addr::new(10, 78, 0, 1);
@@ -169,8 +173,30 @@ fn what_is_started_has_the_rights_of_a_container_and_the_thread_keeps_its_own() 
         return;
     }
     let pod = Namespace::create("pod").unwrap();
+    // As whoever started this one may have had it.
+    let inherited = pod.run(|| {
+        let own = capabilities(None)?;
+        let inheritable = own.inheritable | CapabilitySet::NET_RAW;
+        set_capabilities(None, CapabilitySets { inheritable, ..own })?;
+        configure_capability_in_ambient_set(CapabilitySet::NET_RAW, true)
+    });
+    inherited.unwrap().unwrap();
+    let sets = "grep -E 'Cap(Inh|Prm|Eff|Bnd|Amb)' /proc/self/status";
+    let before = shell(&pod, sets);
+    assert!(before.contains("CapInh:\t0000000000002000"), "{before}");
     assert_eq!(shell(&pod, "ip link set lo up && echo done"), "done\n");
     pod.run(as_in_a_container).unwrap().unwrap();
+    // capabilities(7): what programs of user 0 have is inherited or within bounds.
+    let after = shell(&pod, sets);
+    for none in ["CapInh", "CapAmb"] {
+        assert!(after.contains(&format!("{none}:\t0000000000000000")), "{after}");
+    }
+    for some in ["CapPrm", "CapEff", "CapBnd"] {
+        let value = after.lines().find_map(|line| line.strip_prefix(some)).unwrap();
+        let value = u64::from_str_radix(value.trim_start_matches(':').trim(), 16).unwrap();
+        assert_eq!(value & 1 << 13, 0, "CAP_NET_RAW: {after}");
+        assert_ne!(value & 1 << 10, 0, "CAP_NET_BIND_SERVICE: {after}");
+    }
     assert!(shell(&pod, "ip link set lo down").contains("not permitted"));
     assert!(shell(&pod, "nft add table inet mine").contains("not permitted"));
     assert_eq!(shell(&pod, "nsenter --net=/proc/1/ns/net true 2>&1 || echo no").lines().last(), Some("no"));
@@ -178,4 +204,60 @@ fn what_is_started_has_the_rights_of_a_container_and_the_thread_keeps_its_own() 
     let script = "python3 -c 'import socket; socket.create_server((\"127.0.0.1\", 80))' && echo bound";
     assert_eq!(shell(&pod, script), "bound\n");
     pod.run(|| handfast_sys::Redirection::default().apply()).unwrap().unwrap();
+}
+
+#[test]
+fn the_kernel_is_read_and_not_written_by_what_is_started() {
+    if switch().is_none() {
+        return;
+    }
+    let pod = Namespace::create_for_processes("pod").unwrap();
+    pod.run(mounts::processes).unwrap().unwrap();
+    let mut first = First(pod.run(|| Command::new("sleep").arg("3002").spawn()).unwrap().unwrap());
+    let open = |path: &Path| std::fs::OpenOptions::new().write(true).open(path);
+    let mark = "/proc/sys/net/ipv4/tcp_fwmark_accept";
+    open(Path::new(mark)).unwrap();
+    // All that user 0 may open for writing on the machine.
+    let script =
+        "find /proc/sys /proc/bus /proc/fs /proc/irq /proc/sysrq-trigger /sys -type f -perm -u+w 2>/dev/null";
+    let files = shell_here(script);
+    assert!(files.lines().count() > 100 && files.lines().any(|file| file == mark), "{files}");
+    let opened = pod.run(move || {
+        let opened = files.lines().filter(|file| open(Path::new(file)).is_ok());
+        opened.map(str::to_owned).collect::<Vec<_>>()
+    });
+    assert_eq!(opened.unwrap(), [""; 0]);
+    assert_eq!(shell(&pod, "cat /proc/sys/net/ipv4/tcp_fwmark_accept"), "0\n");
+    assert_eq!(
+        shell(&pod, "cat /proc/keys /proc/timer_list 2>/dev/null; ls -A /sys/firmware 2>/dev/null"),
+        ""
+    );
+    let wrote = shell(&pod, "echo 1 > /proc/sys/net/ipv4/tcp_fwmark_accept");
+    assert!(wrote.contains("Read-only file system"), "{wrote}");
+    first.end();
+}
+
+#[test]
+fn shared_memory_and_queues_are_a_pods_own() {
+    if switch().is_none() {
+        return;
+    }
+    let pods = [1, 2].map(|_| {
+        let pod = Namespace::create_for_processes("pod").unwrap();
+        let first = pod.run(|| Command::new("sleep").arg("3003").spawn()).unwrap().unwrap();
+        // A machine with both of them.
+        let dev = "mount -t tmpfs dev /dev && mkdir /dev/shm /dev/mqueue && mknod -m 666 /dev/null c 1 3";
+        assert_eq!(shell(&pod, dev), "");
+        pod.run(mounts::shared_memory).unwrap().unwrap();
+        (First(first), pod)
+    });
+    let [(_, one), (_, two)] = &pods;
+    // By a number (System V), and by a name (POSIX).
+    let made = shell(one, "ipcmk -M 4096 > /dev/null && echo mine > /dev/shm/one && cat /dev/shm/one");
+    assert_eq!(made, "mine\n");
+    assert_eq!(shell(one, "stat -f -c %T /dev/mqueue; touch /dev/mqueue/queue"), "mqueue\n");
+    let all = "ipcs -m | grep -c 0x; ls -A /dev/shm; ls /dev/mqueue";
+    assert_eq!(shell(one, all), "1\none\nqueue\n");
+    assert_eq!(shell(two, all), "0\n");
+    assert!(!Path::new("/dev/shm/one").exists());
 }

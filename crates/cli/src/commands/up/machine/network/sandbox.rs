@@ -1,5 +1,5 @@
-//! What a pod has for itself, where networks can be made: a network, process numbers, a host name, and the few files that
-//! names are looked up in. Nothing of it has a name on the machine or is written there: it is gone when its processes and
+//! What a pod has for itself, where networks can be made: a network, process numbers, shared memory, a host name, and the
+//! few files that names are looked up in. Nothing of it has a name on the machine or is written there: it is gone when its processes and
 //! this one are, however they end.
 
 use std::fs::File;
@@ -71,6 +71,7 @@ impl Sandbox {
             link::address("eth0", address.into(), LENGTH)?;
             link::up("eth0")?;
             mounts::host_name(own.get(..HOST_NAME).unwrap_or(&own))?;
+            mounts::shared_memory()?;
             files(&written)
         });
         let file = inside("its interface and files", flat(made))?;
