@@ -45,6 +45,8 @@ pub(super) async fn serve(own: Arc<Own>, socket: TcpStream, from: SocketAddr) {
         }
     };
     tokio::select! {
+        // What is carried sees the cut itself: it resets both ends and has its record.
+        biased;
         () = Box::pin(work) => {}
         () = cut.cancelled() => {}
     }
@@ -70,6 +72,8 @@ pub(super) async fn mapped(
         }
     };
     tokio::select! {
+        // What is carried sees the cut itself: it resets both ends and has its record.
+        biased;
         () = Box::pin(work) => {}
         () = cut.cancelled() => {}
     }

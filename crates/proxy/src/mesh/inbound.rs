@@ -149,6 +149,8 @@ pub(super) async fn serve(own: Arc<Own>, socket: TcpStream, from: SocketAddr) {
         }
     };
     tokio::select! {
+        // What is carried sees the cut itself: it resets both ends and has its record.
+        biased;
         () = work => {}
         () = cut.cancelled() => {}
     }

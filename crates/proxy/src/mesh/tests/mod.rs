@@ -1,6 +1,7 @@
 //! Workloads on loopback addresses, each with its own proxy, over real sockets and real TLS.
 
 mod arriving;
+mod breaking;
 mod calling;
 mod changing;
 mod direct;
