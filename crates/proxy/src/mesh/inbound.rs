@@ -343,9 +343,11 @@ pub(super) async fn carry(
 ) {
     let (sent, received) = (Counter::default(), Counter::default());
     let ended = tokio::select! {
-        copied = copy::both_ways(&mut caller, &mut application, IDLE, (&sent, &received)) => Ok(copied.end),
+        // What was revoked while the application was connected to has not a byte carried.
+        biased;
         closed = closed => Err(closed),
         () = own.ending.cut.cancelled() => Ok(End::Idle),
+        copied = copy::both_ways(&mut caller, &mut application, IDLE, (&sent, &received)) => Ok(copied.end),
     };
     match ended {
         Ok(End::Complete) => {}

@@ -17,7 +17,7 @@ use crate::tunnel::direct;
 use crate::tunnel::direct::message::{HEAD, Head, Open, answer};
 
 /// A connection on which the messages can be written by hand.
-async fn dial(machine: &Machine, from: &Joined, to: &Joined) -> TlsStream<TcpStream> {
+pub(super) async fn dial(machine: &Machine, from: &Joined, to: &Joined) -> TlsStream<TcpStream> {
     let identity = "spiffe://cluster.local/ns/bank/sa/ledger".parse().unwrap();
     let config = from.renew.borrow().client(&identity, true).unwrap();
     let socket = TcpStream::connect(to.attached.hbone()).await.unwrap();
@@ -27,17 +27,17 @@ async fn dial(machine: &Machine, from: &Joined, to: &Joined) -> TlsStream<TcpStr
     stream
 }
 
-fn open(authority: &str) -> Vec<u8> {
+pub(super) fn open(authority: &str) -> Vec<u8> {
     Open { authority: authority.into(), headers: http::HeaderMap::new() }.message().unwrap()
 }
 
-async fn say(stream: &mut TlsStream<TcpStream>, message: &[u8]) {
+pub(super) async fn say(stream: &mut TlsStream<TcpStream>, message: &[u8]) {
     stream.write_all(message).await.unwrap();
     stream.flush().await.unwrap();
 }
 
 /// Waits for what another task does next.
-async fn until(what: &str, is_so: impl Fn() -> bool) {
+pub(super) async fn until(what: &str, is_so: impl Fn() -> bool) {
     for _ in 0..500 {
         if is_so() {
             return;
