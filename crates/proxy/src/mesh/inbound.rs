@@ -225,7 +225,7 @@ async fn admit(own: &Own, caller: &Caller, asked: Asked, began: Instant) -> Opti
     let refuse = async |asked: Asked, status, mut record: Box<Record>, code, detail: String| {
         record.duration = began.elapsed();
         own.shared.observe(&record.refused(code, detail));
-        asked.refuse(status).await;
+        asked.refuse(status, own.shared.patience.handshake).await;
         None
     };
     let target = match asked.target() {
@@ -281,9 +281,9 @@ async fn admit(own: &Own, caller: &Caller, asked: Asked, began: Instant) -> Opti
             return refuse(asked, status, record, code, why).await;
         }
     };
-    let Some(tunnel) = asked.grant().await else {
+    let Some(tunnel) = asked.grant(own.shared.patience.handshake).await else {
         record.duration = began.elapsed();
-        let detail = "the caller went before it was answered".to_owned();
+        let detail = "the caller did not take the answer".to_owned();
         own.shared.observe(&record.refused(&refusals::PEER_CLOSED, detail));
         return None;
     };
