@@ -6,6 +6,7 @@ mod calling;
 mod changing;
 mod direct;
 mod pods;
+mod proofs;
 mod slow;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener as StdListener};
