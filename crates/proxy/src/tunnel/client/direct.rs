@@ -137,7 +137,11 @@ impl Spare {
             Ok(Ok(None)) => return Err(Lost::Connection),
             Ok(Ok(Some(_))) => return Err(failed(format!("{} answered out of turn", wanted.proxy))),
             Ok(Err(error)) => return Err(failed(format!("{} ended the request: {error}", wanted.proxy))),
-            Err(_) => return Err(failed(format!("{} did not answer within {ANSWER:?}", wanted.proxy))),
+            Err(_) => {
+                // The others lead to the same silent peer: nobody waits for each of them.
+                lock(&lane.direct.spares).clear();
+                return Err(failed(format!("{} did not answer within {ANSWER:?}", wanted.proxy)));
+            }
         };
         let status = answer.and_then(|status| StatusCode::from_u16(status).ok());
         let Some(status) = status else {
