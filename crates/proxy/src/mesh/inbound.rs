@@ -14,7 +14,6 @@ use prometheus_client::metrics::counter::Counter;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
-use super::Shared;
 use super::attached::Own;
 use super::credential::identity_of;
 use super::descriptors::Held;
@@ -22,6 +21,7 @@ use super::live::{Known, Open};
 use super::record::{Direction, Record, Secured};
 use super::slots::Slot;
 use super::tide::Counted;
+use super::{Credential, Shared};
 use crate::authorize;
 use crate::copy::{self, End};
 use crate::tls::stream::{AcceptError, ServerStream, Side};
@@ -99,8 +99,17 @@ pub(super) async fn serve(own: Arc<Own>, socket: TcpStream, from: SocketAddr) {
             }
         };
         if is_direct {
+            // Without a root that it was judged by, the caller may be a stranger.
+            let mut credentials = own.credential.clone();
+            let doubted = async {
+                let trusts_all =
+                    |now: &Arc<Credential>| credential.roots.iter().all(|root| now.roots.contains(root));
+                if credentials.wait_for(|now| !trusts_all(now)).await.is_err() {
+                    std::future::pending::<()>().await;
+                }
+            };
             let take = |asked| Box::pin(one(Arc::clone(&own), Arc::clone(&caller), asked));
-            if let Err(error) = Flows::accept(stream).run(last, UNUSED, take).await {
+            if let Err(error) = Flows::accept(stream).run(last, doubted, UNUSED, take).await {
                 refuse(
                     &codes::TUNNEL_INVALID,
                     format!("the caller's messages are refused: {error}"),

@@ -7,7 +7,7 @@ use model::codes::refusals;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use super::direct::until;
+use super::direct::{dial, open, until};
 use super::*;
 use crate::mesh::Direction;
 
@@ -61,4 +61,20 @@ async fn a_kept_connection_carries_nothing_new_once_the_called_certificate_has_e
         assert_eq!(outbound.code, Some(&refusals::CERTIFICATE_EXPIRED), "{outbound:#?}");
         drop(others);
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_was_judged_by_a_root_that_is_gone_has_not_even_a_first_flow() {
+    let machine = Machine::new();
+    let (web, ledger) = (machine.join("web", 2), machine.join("ledger", 3));
+    let application = Application::start(SocketAddr::new(machine.ip(3), 8080)).await;
+    let mut stream = dial(&machine, &web, &ledger).await;
+    let next = Ca::new();
+    ledger.renew.send_replace(next.credential_that_trusts("ledger", &next.root));
+    // It may be gone by now.
+    let _ = stream.write_all(&open(&format!("{}:8080", machine.ip(3)))).await;
+    let _ = stream.flush().await;
+    let read = stream.read(&mut [0; 8]).await;
+    assert!(matches!(read, Ok(0) | Err(_)), "{read:?}: no answer");
+    assert_eq!(application.count(), 0);
 }
