@@ -17,8 +17,9 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use model::codes::{Code, mesh as codes};
 use model::mesh::ServiceName;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::runtime::Handle;
 
 use super::attached::Own;
 use super::inbound::reset;
@@ -28,6 +29,9 @@ use super::socks;
 
 /// How long a client may take to say what it wants.
 pub(super) const WORDS: Duration = Duration::from_secs(30);
+
+/// How long the end of a connection is waited for after a whole response.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// What a refusal is made of.
 pub(super) type Refusal = (&'static Code, String);
@@ -45,6 +49,8 @@ pub(super) async fn serve(own: Arc<Own>, socket: TcpStream, from: SocketAddr) {
         }
     };
     tokio::select! {
+        // What is carried sees the cut itself: it resets both ends and has its record.
+        biased;
         () = Box::pin(work) => {}
         () = cut.cancelled() => {}
     }
@@ -70,6 +76,8 @@ pub(super) async fn mapped(
         }
     };
     tokio::select! {
+        // What is carried sees the cut itself: it resets both ends and has its record.
+        biased;
         () = Box::pin(work) => {}
         () = cut.cancelled() => {}
     }
@@ -246,7 +254,7 @@ async fn forward(
     *request.uri_mut() = origin;
     strip(request.headers_mut());
     request.headers_mut().insert(header::HOST, host);
-    let carried = Carried { call: Some(call), own: Arc::clone(own), sent: 0, received: 0 };
+    let carried = Carried { call: Some(call), own: Arc::clone(own), sent: 0, received: 0, is_shut: false };
     let lost = |error: hyper::Error| (&codes::PEER_UNREACHABLE, format!("{destination}: {error}"));
     let (mut send, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(carried)).await.map_err(lost)?;
@@ -278,6 +286,8 @@ struct Carried {
     own: Arc<Own>,
     sent: u64,
     received: u64,
+    /// All that was to be sent is, and its end.
+    is_shut: bool,
 }
 
 impl Carried {
@@ -291,9 +301,27 @@ impl Carried {
 
 impl Drop for Carried {
     fn drop(&mut self) {
-        if let Some(call) = self.call.take() {
-            call.finish(&self.own, self.sent, self.received);
-        }
+        let Some(mut call) = self.call.take() else { return };
+        let (own, sent, mut received) = (Arc::clone(&self.own), self.sent, self.received);
+        let Some(runtime) = Handle::try_current().ok().filter(|_| self.is_shut) else {
+            return call.finish(&own, sent, received);
+        };
+        // The response was whole, but for the end of the connection: with that it is free for the next one.
+        let tasks = own.ending.tasks.clone();
+        let to_end = async move {
+            let end = async {
+                let mut space = [0; 1024];
+                while let Ok(n @ 1..) = call.upstream.read(&mut space).await {
+                    received += n as u64;
+                }
+            };
+            tokio::select! {
+                _ = tokio::time::timeout(FAREWELL, end) => {}
+                () = own.ending.cut.cancelled() => {}
+            }
+            call.finish(&own, sent, received);
+        };
+        drop(tasks.spawn_on(to_end, &runtime));
     }
 }
 
@@ -328,6 +356,8 @@ impl AsyncWrite for Carried {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        self.upstream()?.poll_shutdown(cx)
+        let done = self.upstream()?.poll_shutdown(cx);
+        self.is_shut |= matches!(done, Poll::Ready(Ok(())));
+        done
     }
 }

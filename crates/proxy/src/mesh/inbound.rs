@@ -14,7 +14,6 @@ use prometheus_client::metrics::counter::Counter;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
-use super::Shared;
 use super::attached::Own;
 use super::credential::identity_of;
 use super::descriptors::Held;
@@ -22,6 +21,7 @@ use super::live::{Known, Open};
 use super::record::{Direction, Record, Secured};
 use super::slots::Slot;
 use super::tide::Counted;
+use super::{Credential, Shared};
 use crate::authorize;
 use crate::copy::{self, End};
 use crate::tls::stream::{AcceptError, ServerStream, Side};
@@ -99,8 +99,17 @@ pub(super) async fn serve(own: Arc<Own>, socket: TcpStream, from: SocketAddr) {
             }
         };
         if is_direct {
+            // Without a root that it was judged by, the caller may be a stranger.
+            let mut credentials = own.credential.clone();
+            let doubted = async {
+                let trusts_all =
+                    |now: &Arc<Credential>| credential.roots.iter().all(|root| now.roots.contains(root));
+                if credentials.wait_for(|now| !trusts_all(now)).await.is_err() {
+                    std::future::pending::<()>().await;
+                }
+            };
             let take = |asked| Box::pin(one(Arc::clone(&own), Arc::clone(&caller), asked));
-            if let Err(error) = Flows::accept(stream).run(last, UNUSED, take).await {
+            if let Err(error) = Flows::accept(stream).run(last, doubted, UNUSED, take).await {
                 refuse(
                     &codes::TUNNEL_INVALID,
                     format!("the caller's messages are refused: {error}"),
@@ -149,6 +158,8 @@ pub(super) async fn serve(own: Arc<Own>, socket: TcpStream, from: SocketAddr) {
         }
     };
     tokio::select! {
+        // What is carried sees the cut itself: it resets both ends and has its record.
+        biased;
         () = work => {}
         () = cut.cancelled() => {}
     }
@@ -223,7 +234,7 @@ async fn admit(own: &Own, caller: &Caller, asked: Asked, began: Instant) -> Opti
     let refuse = async |asked: Asked, status, mut record: Box<Record>, code, detail: String| {
         record.duration = began.elapsed();
         own.shared.observe(&record.refused(code, detail));
-        asked.refuse(status).await;
+        asked.refuse(status, own.shared.patience.handshake).await;
         None
     };
     let target = match asked.target() {
@@ -279,9 +290,9 @@ async fn admit(own: &Own, caller: &Caller, asked: Asked, began: Instant) -> Opti
             return refuse(asked, status, record, code, why).await;
         }
     };
-    let Some(tunnel) = asked.grant().await else {
+    let Some(tunnel) = asked.grant(own.shared.patience.handshake).await else {
         record.duration = began.elapsed();
-        let detail = "the caller went before it was answered".to_owned();
+        let detail = "the caller did not take the answer".to_owned();
         own.shared.observe(&record.refused(&refusals::PEER_CLOSED, detail));
         return None;
     };
@@ -341,9 +352,11 @@ pub(super) async fn carry(
 ) {
     let (sent, received) = (Counter::default(), Counter::default());
     let ended = tokio::select! {
-        copied = copy::both_ways(&mut caller, &mut application, IDLE, (&sent, &received)) => Ok(copied.end),
+        // What was revoked while the application was connected to has not a byte carried.
+        biased;
         closed = closed => Err(closed),
         () = own.ending.cut.cancelled() => Ok(End::Idle),
+        copied = copy::both_ways(&mut caller, &mut application, IDLE, (&sent, &received)) => Ok(copied.end),
     };
     match ended {
         Ok(End::Complete) => {}

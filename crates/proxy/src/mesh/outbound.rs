@@ -197,12 +197,14 @@ impl Call {
         let (sent, received) = (Counter::default(), Counter::default());
         let is_plain = matches!(self.upstream, Upstream::Plain(_));
         let end = tokio::select! {
-            copied = copy::both_ways(client, &mut self.upstream, IDLE, (&sent, &received)) => copied.end,
-            () = own.ending.cut.cancelled() => End::Idle,
+            // Nothing is carried that is forbidden by now.
+            biased;
             why = forbidden(own, self.wanted), if is_plain => {
                 *self.record = self.record.refused(&codes::REVOKED_BY_CHANGE, why);
                 End::Idle
             }
+            () = own.ending.cut.cancelled() => End::Idle,
+            copied = copy::both_ways(client, &mut self.upstream, IDLE, (&sent, &received)) => copied.end,
         };
         match end {
             End::Complete => {}

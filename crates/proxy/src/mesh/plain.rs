@@ -26,6 +26,8 @@ struct Admitted {
 pub(super) async fn serve(own: Arc<Own>, socket: TcpStream, from: SocketAddr) {
     let cut = own.ending.cut.clone();
     tokio::select! {
+        // What is carried sees the cut itself: it resets both ends and has its record.
+        biased;
         () = Box::pin(one(&own, socket, from)) => {}
         () = cut.cancelled() => {}
     }

@@ -85,6 +85,8 @@ pub(super) async fn call(own: Arc<Own>, mut socket: TcpStream, from: SocketAddr)
         }
     };
     tokio::select! {
+        // What is carried sees the cut itself: it resets both ends and has its record.
+        biased;
         () = Box::pin(work) => {}
         () = cut.cancelled() => {}
     }

@@ -34,6 +34,8 @@ mod tests;
 const READ_BYTES: usize = 128 << 10;
 /// Most that is read at once, for one who takes as much.
 const MOST_READ_BYTES: usize = 256 << 10;
+/// And least: a whole record with its overhead, and more. As much is never kept of what a peer began to say.
+const LEAST_READ_BYTES: usize = 2 * RECORD_BYTES;
 /// Most full records that are sent with one call.
 pub(crate) const WRITE_RECORDS: usize = 17;
 /// Plaintext of a full record (RFC 8446, section 5.1).
@@ -93,7 +95,7 @@ pub type ClientStream<IO> = Stream<IO, UnbufferedClientConnection>;
 pub struct Stream<IO, S> {
     io: IO,
     tls: S,
-    /// Received and not yet processed: less than a record.
+    /// Received and not yet processed: part of a record, or of a handshake message in several of them.
     ciphertext: Vec<u8>,
     /// Decrypted and not yet read; from `read_at` on.
     plaintext: Vec<u8>,

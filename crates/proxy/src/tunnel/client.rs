@@ -21,7 +21,7 @@ use rustls::client::UnbufferedClientConnection;
 use super::windows::Windows;
 use super::{Tunnel, TunnelStream};
 use crate::mesh::{Credential, Dialer};
-use dial::Made;
+use dial::{Made, Proof};
 
 /// Streams of a connection at one time.
 const STREAMS: usize = 100;
@@ -71,8 +71,7 @@ struct Pooled {
     send: SendRequest<Bytes>,
     streams: AtomicUsize,
     bulk: AtomicUsize,
-    /// The credential that it was made with: another one makes connections of its own.
-    epoch: u64,
+    proof: Proof,
     closed: Arc<AtomicBool>,
     idle_since: Mutex<Instant>,
 }
@@ -265,26 +264,25 @@ impl Lane {
         place: Option<direct::Place>,
         windows: &Windows,
     ) -> Result<Found, Failed> {
-        let epoch = wanted.credential.epoch;
         let made = dial::dial(wanted, place.is_some(), windows).await?;
-        self.direct.speaks(matches!(made, Made::Direct(_)) || place.is_none() && self.direct.is_spoken());
+        self.direct.speaks(matches!(made, Made::Direct(..)) || place.is_none() && self.direct.is_spoken());
         match (made, place) {
-            (Made::Direct(stream), Some(place)) => {
-                Ok(Found::Direct(direct::Spare::new(stream, epoch, place)))
+            (Made::Direct(stream, proof), Some(place)) => {
+                Ok(Found::Direct(direct::Spare::new(stream, proof, place)))
             }
-            (Made::Direct(_), None) => {
+            (Made::Direct(..), None) => {
                 Err(Failed::new(&model::codes::usage::INTERNAL, "a protocol that was not offered"))
             }
-            (Made::Shared(send, closed), _) => Ok(Found::Shared(self.share(send, closed, epoch))),
+            (Made::Shared(send, closed, proof), _) => Ok(Found::Shared(self.share(send, closed, proof))),
         }
     }
 
-    fn share(&self, send: SendRequest<Bytes>, closed: Arc<AtomicBool>, epoch: u64) -> Arc<Pooled> {
+    fn share(&self, send: SendRequest<Bytes>, closed: Arc<AtomicBool>, proof: Proof) -> Arc<Pooled> {
         let made = Arc::new(Pooled {
             send,
             streams: AtomicUsize::new(0),
             bulk: AtomicUsize::new(0),
-            epoch,
+            proof,
             closed,
             idle_since: Mutex::new(Instant::now()),
         });
@@ -296,8 +294,8 @@ impl Lane {
     fn choose(&self, epoch: u64) -> Option<Arc<Pooled>> {
         let mut connections = lock(&self.connections);
         connections.retain(|connection| connection.is_open());
-        // Those of an old credential carry on what they carry, and nothing new.
-        let usable = || connections.iter().filter(|connection| connection.epoch == epoch);
+        // Those of an old credential, or with one whose certificate has ended, carry on what they carry, and nothing new.
+        let usable = || connections.iter().filter(|connection| connection.proof.is_good(epoch));
         let load = |connection: &&Arc<Pooled>| connection.streams.load(Ordering::Relaxed);
         // Above what the peer takes they would wait for one another.
         let room = |connection: &&Arc<Pooled>| {

@@ -48,6 +48,39 @@ async fn curl_calls_a_service_by_every_explicit_way_and_it_is_mutual_tls() {
     assert_eq!(machine.mesh.shared.pool.len(), 1, "one connection carried all of them");
 }
 
+/// Plain HTTP through the explicit proxy, to an application that keeps its connections.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_of_a_told_client_use_one_connection_and_end_in_order() {
+    let machine = Machine::new();
+    let web = machine.join("web", 2);
+    let _ledger = machine.join("ledger", 3);
+    let listener = TcpListener::bind(SocketAddr::new(machine.ip(3), 8080)).await.unwrap();
+    tokio::spawn(async move {
+        loop {
+            let (mut socket, _) = listener.accept().await.unwrap();
+            tokio::spawn(async move {
+                while let Ok(1..) = socket.read(&mut [0; 4096]).await {
+                    let _ = socket.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nkept").await;
+                }
+            });
+        }
+    });
+    let proxy = format!("http://{}", web.proxy());
+    let mut callers = std::collections::HashSet::new();
+    for _ in 0..4 {
+        let (_, body, error) = curl(&["-x", &proxy, "http://ledger/"]).await;
+        assert_eq!(body, "kept", "{error}");
+        super::direct::until("it is free", || machine.mesh.shared.pool.spares() == 1).await;
+        for record in machine.records(2).await {
+            assert!(record.code.is_none() && record.ending.is_empty(), "{record:#?}");
+            if record.direction == Direction::Inbound {
+                callers.insert(record.source_address);
+            }
+        }
+    }
+    assert_eq!((callers.len(), machine.mesh.shared.pool.len()), (1, 1));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_proxy_takes_the_clients_word_for_nothing_but_where_it_wants_to_go() {
     let machine = Machine::new();

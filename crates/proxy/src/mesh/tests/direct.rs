@@ -17,7 +17,7 @@ use crate::tunnel::direct;
 use crate::tunnel::direct::message::{HEAD, Head, Open, answer};
 
 /// A connection on which the messages can be written by hand.
-async fn dial(machine: &Machine, from: &Joined, to: &Joined) -> TlsStream<TcpStream> {
+pub(super) async fn dial(machine: &Machine, from: &Joined, to: &Joined) -> TlsStream<TcpStream> {
     let identity = "spiffe://cluster.local/ns/bank/sa/ledger".parse().unwrap();
     let config = from.renew.borrow().client(&identity, true).unwrap();
     let socket = TcpStream::connect(to.attached.hbone()).await.unwrap();
@@ -27,17 +27,17 @@ async fn dial(machine: &Machine, from: &Joined, to: &Joined) -> TlsStream<TcpStr
     stream
 }
 
-fn open(authority: &str) -> Vec<u8> {
+pub(super) fn open(authority: &str) -> Vec<u8> {
     Open { authority: authority.into(), headers: http::HeaderMap::new() }.message().unwrap()
 }
 
-async fn say(stream: &mut TlsStream<TcpStream>, message: &[u8]) {
+pub(super) async fn say(stream: &mut TlsStream<TcpStream>, message: &[u8]) {
     stream.write_all(message).await.unwrap();
     stream.flush().await.unwrap();
 }
 
 /// Waits for what another task does next.
-async fn until(what: &str, is_so: impl Fn() -> bool) {
+pub(super) async fn until(what: &str, is_so: impl Fn() -> bool) {
     for _ in 0..500 {
         if is_so() {
             return;
@@ -254,4 +254,49 @@ async fn another_credential_ends_what_carries_nothing_and_the_next_call_comes_ag
     assert_eq!((&two, pool.len()), (b"two", 1), "none of the old credential is left");
     let records = machine.records(2).await;
     assert!(records.iter().all(|record| record.code.is_none()), "{records:#?}");
+}
+
+/// A caller with several kept connections to a peer that has vanished waits once, not for each of them.
+#[tokio::test]
+async fn a_silent_peer_is_waited_for_on_one_of_its_connections() {
+    let machine = Machine::new();
+    let web = machine.join("web", 2);
+    machine.join("ledger", 3).attached.drain(Duration::from_secs(5)).await;
+    let config = machine.ca.credential("ledger").server(true);
+    let listener = TcpListener::bind((machine.ip(3), HBONE_PORT)).await.unwrap();
+    let acceptor = TlsAcceptor::from(config);
+    let (mut flows, mut peers) = (Vec::new(), Vec::new());
+    for n in 0..3_u8 {
+        let mut flow = TcpStream::connect(web.mapped()).await.unwrap();
+        let (socket, _) = listener.accept().await.unwrap();
+        let mut peer = acceptor.accept(socket).await.unwrap();
+        let (head, _) = direct::receive(&mut peer).await.unwrap().unwrap();
+        assert!(matches!(head, Head::Open(_)));
+        let said = [&answer(200)[..], &Head::Data(1).bytes(), &[n], &Head::End.bytes()].concat();
+        peer.write_all(&said).await.unwrap();
+        peer.flush().await.unwrap();
+        assert_eq!(flow.read_u8().await.unwrap(), n);
+        flows.push(flow);
+        peers.push(peer);
+    }
+    // Nobody answers any more, nor is there anybody to begin anew with.
+    drop(listener);
+    for (flow, peer) in flows.iter_mut().zip(&mut peers) {
+        flow.shutdown().await.unwrap();
+        let mut end = [0; HEAD];
+        peer.read_exact(&mut end).await.unwrap();
+        assert_eq!(end, Head::End.bytes());
+    }
+    let pool = &machine.mesh.shared.pool;
+    until("they are kept", || pool.spares() == 3).await;
+    tokio::time::pause();
+    let mut flow = TcpStream::connect(web.mapped()).await.unwrap();
+    assert!(flow.read(&mut [0; 1]).await.is_err(), "there is no answer");
+    let mut asked = 0;
+    for mut peer in peers {
+        // One that was asked nothing and is kept says nothing.
+        let said = tokio::time::timeout(Duration::from_secs(5), direct::receive(&mut peer)).await;
+        asked += usize::from(matches!(said, Ok(Ok(Some((Head::Open(_), _))))));
+    }
+    assert_eq!((asked, pool.len()), (1, 0));
 }

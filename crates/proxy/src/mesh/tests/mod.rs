@@ -1,10 +1,12 @@
 //! Workloads on loopback addresses, each with its own proxy, over real sockets and real TLS.
 
 mod arriving;
+mod breaking;
 mod calling;
 mod changing;
 mod direct;
 mod pods;
+mod proofs;
 mod slow;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener as StdListener};

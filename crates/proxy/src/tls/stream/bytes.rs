@@ -7,8 +7,8 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::{
-    GATHERED, INCOMING, Incoming, MOST_READ_BYTES, OUTGOING, READ_BYTES, RECORD_BYTES, Side, Sink, Stream,
-    invalid,
+    GATHERED, INCOMING, Incoming, LEAST_READ_BYTES, MOST_READ_BYTES, OUTGOING, READ_BYTES, Side, Sink,
+    Stream, invalid,
 };
 
 impl<IO: AsyncRead + AsyncWrite + Unpin, S: Side> AsyncRead for Stream<IO, S> {
@@ -68,9 +68,17 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, S: Side> Stream<IO, S> {
             if let Poll::Ready(Err(error)) = this.poll_send(cx) {
                 return Poll::Ready(Err(error));
             }
+            // Whole records are done with as they come. Only of a handshake message in many records all of them are kept until
+            // the last one has come, and after the handshake no message that may come is larger than this.
+            if this.ciphertext.len() >= LEAST_READ_BYTES {
+                return Poll::Ready(Err(io::Error::new(
+                    io::ErrorKind::InvalidData,
+                    "more than a record came that is not finished",
+                )));
+            }
             let mut scratch = INCOMING.take();
-            // Not much more than the sink can take: the rest would be copied once more. A whole record always fits.
-            let most = sink.room().clamp(2 * RECORD_BYTES, MOST_READ_BYTES);
+            // Not much more than the sink can take: the rest would be copied once more. What is kept fits, and leaves room.
+            let most = sink.room().clamp(LEAST_READ_BYTES, MOST_READ_BYTES);
             if scratch.len() < most {
                 scratch.resize(most, 0);
             }

@@ -248,6 +248,109 @@ async fn a_handshake_that_does_not_end_is_cut_at_its_limit() {
     assert!(refused.is_err());
 }
 
+/// Reads as one who has so much room, and takes nothing.
+struct Roomy(usize);
+
+impl Sink for Roomy {
+    fn room(&self) -> usize {
+        self.0
+    }
+
+    fn take(&mut self, bytes: &[u8]) -> usize {
+        bytes.len()
+    }
+
+    fn is_satisfied(&self) -> bool {
+        false
+    }
+}
+
+/// A record of TLS 1.3 with a part of a handshake message (RFC 8446, section 5.2), as a client would have written it.
+fn sealed(secrets: &rustls::ConnectionTrafficSecrets, number: u64, part: &[u8]) -> Vec<u8> {
+    use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
+    let rustls::ConnectionTrafficSecrets::Aes256Gcm { key, iv } = secrets else { panic!("another cipher") };
+    let mut nonce: [u8; 12] = iv.as_ref().try_into().unwrap();
+    for (byte, of_number) in nonce[4..].iter_mut().zip(number.to_be_bytes()) {
+        *byte ^= of_number;
+    }
+    let length = u16::try_from(part.len() + 1 + 16).unwrap().to_be_bytes();
+    let head = [0x17, 3, 3, length[0], length[1]];
+    let mut content = [part, &[0x16]].concat();
+    LessSafeKey::new(UnboundKey::new(&AES_256_GCM, key.as_ref()).unwrap())
+        .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(head), &mut content)
+        .unwrap();
+    [&head[..], &content].concat()
+}
+
+#[tokio::test]
+async fn a_handshake_message_without_end_is_refused_whatever_room_its_reader_has() {
+    // Readers with little room and with much, one after the other; and all of it at once.
+    for (rooms, at_once) in
+        [([0, 0], 10_000), ([1 << 20, 0], 10_000), ([1 << 20, 1 << 20], 10_000), ([1 << 20, 0], 1 << 20)]
+    {
+        let (server, client) = configs(&rustls::version::TLS13);
+        let mut client = (*client).clone();
+        client.enable_secret_extraction = true;
+        let (near, far) = duplex(1 << 20);
+        let name = ServerName::try_from("localhost").unwrap();
+        let connect = TlsConnector::from(Arc::new(client)).connect(name, far);
+        let (server, client) = tokio::join!(ServerStream::accept(near, Vec::new(), server, MOST), connect);
+        let (mut server, (mut far, client)) = (server.ok().unwrap(), client.unwrap().into_inner());
+        let (number, secrets) = client.dangerous_extract_secrets().unwrap().tx;
+        // A ticket of 65,280 bytes that never is whole, in records of a hundred bytes.
+        let mut message = vec![0x04, 0, 0xff, 0];
+        message.resize(60_000, 0);
+        let records: Vec<u8> =
+            message.chunks(100).zip(number..).flat_map(|(part, n)| sealed(&secrets, n, part)).collect();
+        let mut rooms = rooms.into_iter().cycle();
+        let mut refused = None;
+        for part in records.chunks(at_once) {
+            far.write_all(part).await.unwrap();
+            let mut sink = Roomy(rooms.next().unwrap());
+            let read = std::future::poll_fn(|cx| Poll::Ready(server.poll_read_into(cx, &mut sink))).await;
+            if let Poll::Ready(result) = read {
+                refused = Some(result.unwrap_err());
+                break;
+            }
+        }
+        let refused = refused.expect("it is refused");
+        assert_eq!(refused.kind(), io::ErrorKind::InvalidData);
+        assert_eq!(refused.to_string(), "more than a record came that is not finished");
+    }
+}
+
+#[tokio::test]
+async fn a_long_chain_of_certificates_is_taken_within_the_handshake() {
+    let CertifiedKey { cert, signing_key } = generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let chain = vec![cert.der().clone(); 48_000 / cert.der().len()];
+    let server = ServerConfig::builder_with_provider(provider.clone())
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(chain, PrivateKeyDer::Pkcs8(signing_key.serialize_der().into()))
+        .unwrap();
+    let mut roots = RootCertStore::empty();
+    roots.add(cert.der().clone()).unwrap();
+    let client = ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let (near, far) = duplex(1 << 16);
+    let name = ServerName::try_from("localhost").unwrap();
+    let (server, client) = tokio::join!(
+        ServerStream::accept(near, Vec::new(), Arc::new(server), MOST),
+        ClientStream::connect(far, name, Arc::new(client), MOST)
+    );
+    let (mut server, mut client) = (server.ok().unwrap(), client.ok().unwrap());
+    server.write_all(b"hello").await.unwrap();
+    server.flush().await.unwrap();
+    let mut said = [0; 5];
+    client.read_exact(&mut said).await.unwrap();
+    assert_eq!(&said, b"hello");
+}
+
 #[tokio::test]
 async fn a_client_that_is_refused_in_the_middle_of_its_flight_is_sent_the_alert() {
     let (plain, client) = configs(&rustls::version::TLS13);

@@ -10,17 +10,34 @@ use model::codes::{Coded as _, mesh as codes, refusals};
 use tokio::net::TcpStream;
 
 use super::{Failed, Wanted};
-use crate::tls::context;
+use crate::authorize;
 use crate::tls::stream::ClientStream;
+use crate::tls::{context, peer};
 use crate::tunnel::windows::{Window, Windows};
 use crate::tunnel::{ALPN, FRAME, HANDSHAKE, HANDSHAKE_BYTES, HEADERS, PING_EVERY, PING_PATIENCE, direct};
 
 /// What a connection turned out to be.
 pub(super) enum Made {
     /// One for many streams.
-    Shared(SendRequest<Bytes>, Arc<AtomicBool>),
+    Shared(SendRequest<Bytes>, Arc<AtomicBool>, Proof),
     /// One for one flow at a time.
-    Direct(Box<ClientStream<TcpStream>>),
+    Direct(Box<ClientStream<TcpStream>>, Proof),
+}
+
+/// What both ends of a connection proved themselves with.
+#[derive(Clone, Copy)]
+pub(super) struct Proof {
+    /// The credential of this end: another one makes connections of its own.
+    epoch: u64,
+    /// When the other end's certificate ends, seconds since 1970. A connection may outlive it; what is new on it may not.
+    not_after: i64,
+}
+
+impl Proof {
+    /// Whether something new may be asked on the connection by who has this credential.
+    pub(super) fn is_good(self, epoch: u64) -> bool {
+        self.epoch == epoch && self.not_after >= authorize::now()
+    }
 }
 
 /// Connects, and proves both ends. With `offers_direct` the other end may choose the plainer framing.
@@ -49,11 +66,14 @@ pub(super) async fn dial(
             Some(rejection) => Failed::new(rejection.code, format!("{proxy}: {rejection}")),
             None => unreachable(&error),
         })?;
+        let leaf = stream.session().peer_certificates().and_then(<[_]>::first);
+        let not_after = leaf.and_then(|leaf| peer::not_after(leaf)).unwrap_or_default();
+        let proof = Proof { epoch: wanted.credential.epoch, not_after };
         match stream.session().alpn_protocol() {
             Some(ALPN) => {}
             Some(direct::ALPN) if offers_direct => {
                 direct::keep_alive(stream.io());
-                return Ok(Made::Direct(Box::new(stream)));
+                return Ok(Made::Direct(Box::new(stream), proof));
             }
             _ => return Err(unreachable(&"it speaks no HTTP/2")),
         }
@@ -69,7 +89,7 @@ pub(super) async fn dial(
             .map_err(|error| unreachable(&error))?;
         let closed = Arc::new(AtomicBool::new(false));
         tokio::spawn(drive(connection, window, Arc::clone(&closed)));
-        Ok(Made::Shared(send, closed))
+        Ok(Made::Shared(send, closed, proof))
     };
     let done = tokio::time::timeout(HANDSHAKE, work).await;
     done.unwrap_or_else(|_| Err(unreachable(&format!("no connection within {HANDSHAKE:?}"))))

@@ -11,6 +11,7 @@ use rustls::client::UnbufferedClientConnection;
 use tokio::io::{AsyncRead as _, ReadBuf};
 use tokio::net::TcpStream;
 
+use super::dial::Proof;
 use super::{ANSWER, Failed, Lane, Lost, Wanted, dial, lock, refused};
 use crate::tls::stream::ClientStream;
 use crate::tunnel::direct::message::{self, Head, Open};
@@ -41,8 +42,7 @@ impl Drop for Place {
 /// A connection without a flow.
 pub(super) struct Spare {
     stream: Box<ClientStream<TcpStream>>,
-    /// The credential that it was made with.
-    epoch: u64,
+    proof: Proof,
     place: Place,
     since: Instant,
 }
@@ -81,8 +81,8 @@ impl Direct {
         loop {
             let mut spare = {
                 let mut spares = lock(&self.spares);
-                // Those of an old credential carry nothing new.
-                spares.retain(|spare| spare.epoch == epoch);
+                // Those of an old credential, or with one whose certificate has ended, carry nothing new.
+                spares.retain(|spare| spare.proof.is_good(epoch));
                 spares.pop()?
             };
             if spare.is_silent().await {
@@ -98,8 +98,8 @@ impl Direct {
 }
 
 impl Spare {
-    pub(super) fn new(stream: Box<ClientStream<TcpStream>>, epoch: u64, place: Place) -> Self {
-        Self { stream, epoch, place, since: Instant::now() }
+    pub(super) fn new(stream: Box<ClientStream<TcpStream>>, proof: Proof, place: Place) -> Self {
+        Self { stream, proof, place, since: Instant::now() }
     }
 
     /// Whether nothing came since its last flow: what comes then is the end.
@@ -118,7 +118,7 @@ impl Spare {
         lane: &Arc<Lane>,
         wanted: &Wanted<'_>,
     ) -> Result<Box<DirectStream<UnbufferedClientConnection>>, Lost> {
-        let Self { mut stream, epoch, place, .. } = self;
+        let Self { mut stream, proof, place, .. } = self;
         let open = Open { authority: wanted.target.to_string(), headers: dial::headers(wanted) };
         let failed = |detail: String| Lost::Failed(Failed::new(&codes::PEER_UNREACHABLE, detail));
         let Some(open) = open.message() else {
@@ -137,7 +137,11 @@ impl Spare {
             Ok(Ok(None)) => return Err(Lost::Connection),
             Ok(Ok(Some(_))) => return Err(failed(format!("{} answered out of turn", wanted.proxy))),
             Ok(Err(error)) => return Err(failed(format!("{} ended the request: {error}", wanted.proxy))),
-            Err(_) => return Err(failed(format!("{} did not answer within {ANSWER:?}", wanted.proxy))),
+            Err(_) => {
+                // The others lead to the same silent peer: nobody waits for each of them.
+                lock(&lane.direct.spares).clear();
+                return Err(failed(format!("{} did not answer within {ANSWER:?}", wanted.proxy)));
+            }
         };
         let status = answer.and_then(|status| StatusCode::from_u16(status).ok());
         let Some(status) = status else {
@@ -145,7 +149,7 @@ impl Spare {
         };
         let home = {
             let lane = Arc::clone(lane);
-            move |stream| lock(&lane.direct.spares).push(Self::new(stream, epoch, place))
+            move |stream| lock(&lane.direct.spares).push(Self::new(stream, proof, place))
         };
         if status != StatusCode::OK {
             home(stream);

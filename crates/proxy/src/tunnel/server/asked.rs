@@ -1,6 +1,7 @@
 //! A request for a tunnel, and its answer.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use bytes::Bytes;
 use h2::RecvStream;
@@ -8,12 +9,16 @@ use h2::server::SendResponse;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use rustls::server::UnbufferedServerConnection;
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 use crate::tls::stream::ServerStream;
 use crate::tunnel::direct::message::{self, Open};
 use crate::tunnel::direct::stream::Home;
 use crate::tunnel::direct::{self, DirectStream};
 use crate::tunnel::{Tunnel, TunnelStream};
+
+#[cfg(test)]
+mod tests;
 
 /// A request for a tunnel.
 pub(crate) enum Asked {
@@ -46,8 +51,8 @@ impl Asked {
         }
     }
 
-    /// Says yes. None: the peer has gone.
-    pub(crate) async fn grant(self) -> Option<Tunnel<UnbufferedServerConnection>> {
+    /// Says yes. None: the peer has gone, or takes no answer within `limit`, for it does not read.
+    pub(crate) async fn grant(self, limit: Duration) -> Option<Tunnel<UnbufferedServerConnection>> {
         match self {
             Self::Shared(request, mut respond) => {
                 let send = respond.send_response(answer(StatusCode::OK), false).ok()?;
@@ -55,20 +60,21 @@ impl Asked {
             }
             Self::Direct(_, mut connection, home) => {
                 let answer = message::answer(StatusCode::OK.as_u16());
-                direct::send(&mut *connection, &answer).await.ok()?;
+                timeout(limit, direct::send(&mut *connection, &answer)).await.ok()?.ok()?;
                 Some(Tunnel::Direct(Box::new(DirectStream::new(connection, home))))
             }
         }
     }
 
-    /// Says no. A peer that has gone needs no answer.
-    pub(crate) async fn refuse(self, status: StatusCode) {
+    /// Says no. A peer that has gone needs no answer, and one that takes none within `limit` loses its connection.
+    pub(crate) async fn refuse(self, status: StatusCode, limit: Duration) {
         match self {
             Self::Shared(_, mut respond) => {
                 let _ = respond.send_response(answer(status), true);
             }
             Self::Direct(_, mut connection, home) => {
-                if direct::send(&mut *connection, &message::answer(status.as_u16())).await.is_ok() {
+                let answer = message::answer(status.as_u16());
+                if let Ok(Ok(())) = timeout(limit, direct::send(&mut *connection, &answer)).await {
                     home(connection);
                 }
             }

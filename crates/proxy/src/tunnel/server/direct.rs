@@ -29,7 +29,8 @@ impl Flows {
     }
 
     /// Gives one request after the other to `take`, which returns when it is over. It ends when the peer ends the
-    /// connection or a flow was broken off, after `unused` without a flow, and from `drain` on with the flow that there is.
+    /// connection or a flow was broken off, after `unused` without a flow, and from `drain` on with the flow that there is. Where
+    /// `doubted` comes, not even the first request is waited for.
     ///
     /// # Errors
     ///
@@ -37,17 +38,21 @@ impl Flows {
     pub(crate) async fn run<F: Future<Output = ()>>(
         self,
         drain: impl Future<Output = ()>,
+        doubted: impl Future<Output = ()>,
         unused: Duration,
         mut take: impl FnMut(Asked) -> F,
     ) -> io::Result<()> {
         let mut connection = self.connection;
-        let mut drain = std::pin::pin!(drain);
+        let (mut drain, mut doubted) = (std::pin::pin!(drain), std::pin::pin!(doubted));
         let mut is_new = true;
         loop {
             let mut first = [0; 1];
             let goodbye = async {
                 if is_new {
-                    tokio::time::sleep(FIRST).await;
+                    tokio::select! {
+                        () = &mut doubted => return,
+                        () = tokio::time::sleep(FIRST) => {}
+                    }
                 }
                 (&mut drain).await;
             };
