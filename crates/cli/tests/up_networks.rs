@@ -14,11 +14,7 @@ use testkit::capture;
 use testkit::network::Network;
 use testkit::program::Program;
 
-use place::{Place, SOON, address, turn};
-
-fn has_line(text: &str, parts: &[&str]) -> bool {
-    text.lines().any(|line| parts.iter().all(|part| line.contains(part)))
-}
+use place::{Place, SOON, address, has_line, is_proven, turn};
 
 /// What a shell says on the machine itself.
 fn shell(script: &str) -> String {
@@ -112,21 +108,10 @@ fn unchanged_applications_are_intercepted_and_the_machine_stays_as_it_was() {
     let (out, table) = (up.stdout(), up.stderr());
     // The first range, 10.77.0.0/16, is one that the machine has a route to.
     assert!(table.contains("network: each pod has its own, in 10.78.0.0/16"), "{table}");
-    for row in [
-        ["ok", "teller-0", "-> ledger:8080", "accepted: mutual TLS, allowed by policy bank/ledger-callers"],
-        [
-            "ok",
-            "gossip-0",
-            "-> ledger:8080",
-            "refused, 1 rule of bank/ledger-callers considered, none matched",
-        ],
-        ["ok", "no certificate", "-> ledger-0", "refused: alert CertificateRequired"],
-        ["ok", "another authority's", "-> ledger-0", "refused: alert UnknownCA"],
-        ["ok", "plain text", "-> ledger-0", "refused: closed without an answer"],
-        ["ok", "plain text", "-> ledger-0:8080", "refused, 1 rule of bank/ledger-callers considered"],
-    ] {
-        assert!(has_line(&out, &row), "{row:?}\n{out}");
-    }
+    is_proven(&out);
+    let around =
+        ["ok", "plain text", "-> ledger-0:8080", "refused, 1 rule of bank/ledger-callers considered"];
+    assert!(has_line(&out, &around), "{out}");
     assert!(out.contains("12 ok, 0 failed"), "{out}");
     up.wait_for("the teller's answer", SOON, |up| {
         has_line(&up.stdout(), &["teller-0 |", "\"balance\": 120"])

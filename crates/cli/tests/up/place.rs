@@ -13,6 +13,29 @@ const EXAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/bank"
 /// Debian's `nobody`.
 const NOBODY: &str = "65534";
 
+/// Whether one line has all of these parts.
+pub fn has_line(text: &str, parts: &[&str]) -> bool {
+    text.lines().any(|line| parts.iter().all(|part| line.contains(part)))
+}
+
+/// The rows that prove the bank, whichever way its pods are carried.
+pub fn is_proven(out: &str) {
+    for row in [
+        ["ok", "teller-0", "-> ledger:8080", "accepted: mutual TLS, allowed by policy bank/ledger-callers"],
+        [
+            "ok",
+            "gossip-0",
+            "-> ledger:8080",
+            "refused, 1 rule of bank/ledger-callers considered, none matched",
+        ],
+        ["ok", "no certificate", "-> ledger-0", "refused: alert CertificateRequired"],
+        ["ok", "another authority's", "-> ledger-0", "refused: alert UnknownCA"],
+        ["ok", "plain text", "-> ledger-0", "refused: closed without an answer"],
+    ] {
+        assert!(has_line(out, &row), "{row:?}\n{out}");
+    }
+}
+
 /// One test at a time: a machine that has ended gives its addresses to the next one, and a test looks whether they are
 /// free.
 static TURN: Mutex<()> = Mutex::new(());

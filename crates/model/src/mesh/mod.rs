@@ -25,7 +25,7 @@ pub use mode::{Mode, Modes, PortModes};
 pub use policy::{Arrival, Decision, Policy, Reason};
 pub use route::{Plain, Refused, Route, route};
 pub use trust::Trust;
-pub use world::{Change, World};
+pub use world::{Change, Touched, World};
 
 /// The port of HBONE: HTTP/2 CONNECT over mutual TLS.
 pub const HBONE_PORT: u16 = 15008;

@@ -2,7 +2,7 @@
 
 use std::borrow::Borrow;
 use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::hash::{Hash, Hasher};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -37,6 +37,17 @@ struct ByName(Arc<Service>);
 enum Claims {
     One(Owner),
     Several(Vec<Owner>),
+}
+
+/// What became otherwise in a world: new, changed or gone.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Touched {
+    /// Workloads, by their uids.
+    pub workloads: BTreeSet<String>,
+    /// Services.
+    pub services: BTreeSet<ServiceName>,
+    /// Policies, `namespace/name`.
+    pub policies: BTreeSet<String>,
 }
 
 /// One thing that became otherwise.

@@ -12,7 +12,7 @@ use std::time::{Instant, SystemTime};
 
 use aws_lc_rs::digest;
 use bytes::Bytes;
-use model::mesh::{Owner, Policy, PortModes, Service, ServiceName, Trust, Tunnel, Workload, World};
+use model::mesh::{Owner, Policy, PortModes, Service, ServiceName, Touched, Trust, Tunnel, Workload, World};
 
 use crate::convert::{
     MODES_NAMESPACE, policy_resource, service_name, service_resource, strict_policy, trust_resource,
@@ -108,17 +108,6 @@ impl Entry {
         };
         addresses.iter().map(|address| format!("/{address}")).collect()
     }
-}
-
-/// What may be otherwise in a world than in another: new, changed or gone.
-#[derive(Clone, Debug, Default)]
-pub struct Touched {
-    /// Workloads, by their uids.
-    pub workloads: BTreeSet<String>,
-    /// Services.
-    pub services: BTreeSet<ServiceName>,
-    /// Policies, `namespace/name`.
-    pub policies: BTreeSet<String>,
 }
 
 /// What became otherwise from one catalog to the next.

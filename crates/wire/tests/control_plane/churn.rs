@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use controller::mesh::Options;
 use controller::mesh::live::Live;
-use handfast_wire::catalog::{Catalog, Touched, Type};
+use handfast_wire::catalog::{Catalog, Type};
 use k8s_openapi::api::core::v1::{Namespace, Pod, Service};
 use model::mesh::{Owner, Tunnel, World};
 use serde_json::json;
@@ -80,8 +80,7 @@ impl Cluster {
 
     fn publish(&mut self) -> Arc<Catalog> {
         let update = self.live.update();
-        let controller::mesh::live::Touched { workloads, services, policies } = update.touched;
-        self.catalog = self.catalog.changed(&update.world, &Touched { workloads, services, policies });
+        self.catalog = self.catalog.changed(&update.world, &update.touched);
         Arc::clone(&self.catalog)
     }
 }

@@ -13,6 +13,7 @@ use model::identity::{SpiffeId, TrustDomain};
 use proxy::mesh::{Mesh, Metrics, Options, Record};
 use rustls_pki_types::ServerName;
 use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use wire::client::{Adopting, Backoff, Discovery, Node, Socket, Target, Token, discover};
@@ -194,6 +195,23 @@ impl Joined {
         };
         Failure::new(&model::codes::usage::INTERNAL, format!("a part of the proxy ended: {why}"))
     }
+}
+
+/// Comes back when this process is asked to end: SIGTERM or SIGINT, which are taken from now on.
+///
+/// # Errors
+///
+/// When they cannot be.
+pub fn asked_to_end() -> Result<impl Future<Output = ()>, Failure> {
+    let internal = |error: std::io::Error| Failure::new(&model::codes::usage::INTERNAL, error);
+    let mut terminate = signal(SignalKind::terminate()).map_err(internal)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(internal)?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
 }
 
 /// Listens on a port of all addresses, also where there is no IPv6.

@@ -20,14 +20,13 @@ use std::time::Duration;
 use controller::install::node::RUN_DIR;
 use model::identity::SpiffeId;
 use model::units::Span;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
 use wire::client::Adopting;
 
 use crate::commands::Globals;
 use crate::commands::kube::connect::Cluster;
 use crate::commands::kube::controller::bind;
-use crate::commands::mesh::joining::Joining;
+use crate::commands::mesh::joining::{Joining, asked_to_end};
 use crate::commands::mesh::proxy::admin;
 use crate::commands::mesh::supervise;
 use crate::failure::{EXIT_OK, Failure, Outcome};
@@ -77,16 +76,7 @@ pub fn run(args: Args, globals: &Globals) -> Outcome {
 }
 
 async fn carry(args: Args, own: SpiffeId) -> Outcome {
-    let internal = |error: std::io::Error| Failure::new(&model::codes::usage::INTERNAL, error);
-    let mut terminate = signal(SignalKind::terminate()).map_err(internal)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(internal)?;
-    let ended = async {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-    };
-    tokio::pin!(ended);
+    let mut ended = std::pin::pin!(asked_to_end()?);
     let joining = &args.joining;
     let client = args.api.client().await?;
     let adopting = Adopting::default();

@@ -21,7 +21,6 @@ use model::identity::SpiffeId;
 use model::units::Span;
 use proxy::mesh::{Attachment, Pod, Probes};
 use tokio::net::UnixListener;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use wire::client::{Adopting, Socket};
@@ -30,7 +29,7 @@ use wire::workload_api::Svid;
 use crate::commands::Globals;
 use crate::commands::kube::connect::block_on;
 use crate::commands::kube::controller::bind;
-use crate::commands::mesh::joining::{Joining, listen};
+use crate::commands::mesh::joining::{Joining, asked_to_end, listen};
 use crate::commands::mesh::supervise;
 use crate::failure::{EXIT_OK, Failure, Outcome};
 
@@ -88,16 +87,7 @@ pub fn run(args: Args, globals: &Globals) -> Outcome {
 }
 
 async fn carry(args: Args, identity: SpiffeId, ports: Ports) -> Outcome {
-    let internal = |error: std::io::Error| Failure::new(&model::codes::usage::INTERNAL, error);
-    let mut terminate = signal(SignalKind::terminate()).map_err(internal)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(internal)?;
-    let ended = async {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-    };
-    tokio::pin!(ended);
+    let mut ended = std::pin::pin!(asked_to_end()?);
     let joining = &args.joining;
     let adopting = Adopting::default();
     let adopter = adopting.enter(&identity.to_string());

@@ -19,8 +19,8 @@ use model::codes::mesh::PROXY_KILLED;
 use model::codes::usage::INTERNAL;
 use rustix::process::{Pid, Signal, getppid, kill_process, set_parent_process_death_signal};
 use tokio::process::{Child, Command};
-use tokio::signal::unix::{SignalKind, signal};
 
+use super::joining::asked_to_end;
 use crate::failure::{Failure, Outcome};
 
 /// Who lived so long was not killed again and again.
@@ -61,16 +61,14 @@ pub fn given() -> Result<Vec<TcpListener>, Failure> {
 }
 
 async fn keep(listening: Vec<TcpListener>) -> Outcome {
-    let mut terminate = signal(SignalKind::terminate()).map_err(internal)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(internal)?;
+    let mut ended = std::pin::pin!(asked_to_end()?);
     let mut in_a_row = 0;
     for restarts in 0.. {
         let began = Instant::now();
         let mut child = start(&listening, restarts).map_err(internal)?;
         let status = tokio::select! {
             status = child.wait() => status.map_err(internal)?,
-            _ = terminate.recv() => return asked_to_end(child, listening).await,
-            _ = interrupt.recv() => return asked_to_end(child, listening).await,
+            () = &mut ended => return end(child, listening).await,
         };
         if let Some(code) = status.code() {
             return Ok(exit_code(code));
@@ -85,8 +83,7 @@ async fn keep(listening: Vec<TcpListener>) -> Outcome {
         if in_a_row > 1 {
             tokio::select! {
                 () = tokio::time::sleep(PAUSE * (1 << (in_a_row - 2))) => {}
-                _ = terminate.recv() => break,
-                _ = interrupt.recv() => break,
+                () = &mut ended => break,
             }
         }
     }
@@ -110,7 +107,7 @@ fn start(listening: &[TcpListener], restarts: u32) -> io::Result<Child> {
 }
 
 /// Who calls from now on is refused as soon as the child listens no more, and does not wait for an answer in vain.
-async fn asked_to_end(mut child: Child, listening: Vec<TcpListener>) -> Outcome {
+async fn end(mut child: Child, listening: Vec<TcpListener>) -> Outcome {
     drop(listening);
     let process = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
     if let Some(process) = process {

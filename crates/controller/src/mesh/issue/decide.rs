@@ -6,7 +6,8 @@ use model::codes::{kube as codes, mesh as mesh_codes};
 use model::identity::{SpiffeId, TrustDomain};
 use time::Duration;
 
-use super::{Bearer, NodeAccount, account_of, lives};
+use super::{Bearer, NodeAccount, account_of};
+use crate::mesh::pods::is_over;
 use crate::signer::{Denial, Grant, SHORTEST, contained};
 
 /// The lifetime of a workload's certificate, and the longest that is granted.
@@ -60,7 +61,7 @@ pub fn identity(bearer: &Bearer, pod: Option<&Pod>, trust_domain: &TrustDomain) 
         let message = format!("the pod {namespace}/{name} that asked does not exist any more");
         return Err(gone("PodGone", message));
     };
-    if !lives(pod) {
+    if is_over(pod) {
         return Err(gone("PodEnded", format!("the pod {namespace}/{name} has ended")));
     }
     if account_of(pod) != service_account {
@@ -120,7 +121,7 @@ fn of_neighbour<'a>(
     let wanted: SpiffeId =
         name.parse().map_err(|error| beyond(format!("{name:?} is no SPIFFE ID: {error}")))?;
     let fits = |pod: &Pod| {
-        lives(pod)
+        !is_over(pod)
             && of(pod).as_ref() == Some(&node)
             && SpiffeId::service_account(
                 trust_domain,

@@ -53,12 +53,6 @@ impl std::str::FromStr for NodeAccount {
     }
 }
 
-/// Whether a pod runs, or is about to.
-fn lives(pod: &Pod) -> bool {
-    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
-    !matches!(phase, Some("Succeeded" | "Failed"))
-}
-
 /// As whom a pod runs.
 fn account_of(pod: &Pod) -> &str {
     let account = pod.spec.as_ref().and_then(|spec| spec.service_account_name.as_deref());

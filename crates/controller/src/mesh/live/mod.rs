@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{Namespace, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
-use model::mesh::{Change, ServiceName, World};
+use model::mesh::{Change, Touched, World};
 
 use super::endpoints::{own_addresses, service_of};
 use super::index::sorted;
@@ -57,17 +57,6 @@ struct Dirty {
     /// Of these, those whose labels, ports or readiness may be others.
     changed: BTreeSet<Key>,
     services: BTreeSet<Key>,
-}
-
-/// What became otherwise in a world: new, changed or gone.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Touched {
-    /// Workloads, by their uids.
-    pub workloads: BTreeSet<String>,
-    /// Services.
-    pub services: BTreeSet<ServiceName>,
-    /// Policies, `namespace/name`.
-    pub policies: BTreeSet<String>,
 }
 
 /// The mesh after some changes.

@@ -4,12 +4,12 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use controller::authority::State;
+use controller::mesh::Problem;
 use controller::mesh::control::trust;
 use controller::mesh::watch::Watched;
-use controller::mesh::{Problem, live};
 use model::codes::Coded as _;
 use tokio::sync::watch;
-use wire::catalog::{Catalog, Touched};
+use wire::catalog::Catalog;
 
 /// The catalog, now and later. At generation 0 nothing is known yet.
 pub type Receiver = watch::Receiver<Arc<Catalog>>;
@@ -29,7 +29,7 @@ pub fn keep(
                     if let Some(problems) = &update.problems {
                         complain(problems, &mut said);
                     }
-                    next = next.changed(&update.world, &touched(update.touched));
+                    next = next.changed(&update.world, &update.touched);
                 }
                 changed = authority.changed() => if changed.is_err() {
                     return;
@@ -54,11 +54,6 @@ pub fn keep(
         }
     };
     (receiver, keep)
-}
-
-fn touched(touched: live::Touched) -> Touched {
-    let live::Touched { workloads, services, policies } = touched;
-    Touched { workloads, services, policies }
 }
 
 /// Each problem once, for as long as it is there.

@@ -6,11 +6,10 @@ pub mod reach;
 use std::collections::BTreeMap;
 
 use controller::Error;
+use controller::inject::is_injected;
 use controller::mesh::list::{self, Listed};
 use controller::mesh::{Index, Options, index};
-use controller::names::{
-    INJECTED_ANNOTATION, MESH, MESH_DISABLED, MESH_ENABLED, MESH_LABEL, MESH_PROXY, NODE, SYSTEM_NAMESPACE,
-};
+use controller::names::{MESH, MESH_DISABLED, MESH_ENABLED, MESH_LABEL, NODE, SYSTEM_NAMESPACE};
 use futures_util::StreamExt as _;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Pod;
@@ -124,7 +123,7 @@ impl Look {
 
     /// Pods with a proxy of their own, in `only` or in all namespaces.
     pub fn with_sidecar(&self, only: Option<&str>) -> Vec<&Pod> {
-        self.running(only).filter(|pod| has_sidecar(pod)).collect()
+        self.running(only).filter(|pod| is_injected(pod)).collect()
     }
 
     /// Pods that the proxy of their node carries, or should, with that one where it runs.
@@ -148,7 +147,7 @@ impl Look {
 
     /// Who carries a pod's connections; nobody where it is not in the mesh, or was made before its namespace's label.
     pub fn carrier(&self, pod: &Pod) -> Option<Carrier<'_>> {
-        if has_sidecar(pod) {
+        if is_injected(pod) {
             return Some(Carrier::Sidecar);
         }
         let objects = &self.listed.objects;
@@ -193,7 +192,7 @@ impl Look {
         let pods = self.listed.objects.pods.iter();
         let mut pods: Vec<&Pod> = pods
             .filter(|pod| only.is_none_or(|only| namespace(pod) == only) && labelled(namespace(pod)))
-            .filter(|pod| !left_out(pod) && is_running(pod) && !has_sidecar(pod))
+            .filter(|pod| !left_out(pod) && is_running(pod) && !is_injected(pod))
             .filter(|pod| pod.metadata.deletion_timestamp.is_none())
             .collect();
         pods.sort_by_key(|pod| (namespace(pod).to_owned(), name(pod).to_owned()));
@@ -306,14 +305,6 @@ pub async fn ask(client: &Client, pods: &[&Pod]) -> Vec<Told> {
     let mut told: Vec<Told> = futures_util::stream::iter(asking).buffer_unordered(AT_ONCE).collect().await;
     told.sort_by(|a, b| (&a.namespace, &a.pod).cmp(&(&b.namespace, &b.pod)));
     told
-}
-
-/// Whether a pod was given a proxy of its own.
-pub fn has_sidecar(pod: &Pod) -> bool {
-    let annotations = pod.metadata.annotations.as_ref();
-    let containers = pod.spec.as_ref().and_then(|spec| spec.init_containers.as_ref());
-    annotations.is_some_and(|all| all.contains_key(INJECTED_ANNOTATION))
-        && containers.into_iter().flatten().any(|container| container.name == MESH_PROXY)
 }
 
 /// Whether its containers run.

@@ -2,10 +2,8 @@
 
 use std::net::IpAddr;
 
-use controller::inject::{Redirected, probe_ports};
-use controller::names::{
-    INJECTED_ANNOTATION, MESH_BY_NODE, MESH_DISABLED, MESH_LABEL, MESH_PROXY, NEVER_IN_MESH,
-};
+use controller::inject::{Redirected, is_injected, probe_ports};
+use controller::names::{MESH_BY_NODE, MESH_DISABLED, MESH_LABEL, NEVER_IN_MESH};
 use k8s_openapi::api::core::v1::{Namespace, Pod};
 use kube::ResourceExt as _;
 use model::codes::mesh as codes;
@@ -46,15 +44,12 @@ pub fn is_ours(pod: &Pod, namespace: &Namespace) -> bool {
         all.get(MESH_LABEL).is_some_and(|value| value == MESH_DISABLED)
     };
     let spec = pod.spec.as_ref();
-    let init = spec.and_then(|spec| spec.init_containers.as_ref()).into_iter().flatten();
-    // Of a namespace that had sidecars before.
-    let has_sidecar = pod.annotations().contains_key(INJECTED_ANNOTATION)
-        && init.into_iter().any(|container| container.name == MESH_PROXY);
     is_labelled(namespace)
         && !out(pod.labels())
         && !out(pod.annotations())
         && spec.is_some_and(|spec| spec.host_network != Some(true))
-        && !has_sidecar
+        // Of a namespace that had sidecars before.
+        && !is_injected(pod)
         && !is_over(pod)
 }
 

@@ -1,6 +1,7 @@
 use serde_json::json;
 
 use super::*;
+use controller::names::{INJECTED_ANNOTATION, MESH_PROXY};
 
 fn pod(change: serde_json::Value) -> Pod {
     let mut pod = json!({
